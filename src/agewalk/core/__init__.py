@@ -1,0 +1,1 @@
+"""What everything else stands on: units, errors, cells, effects, the direct reading. Standard library only."""

@@ -26,8 +26,7 @@ class Object:
 
 
 class Cell:
-    """One word of memory: an integer, a bool, None or a reference to an Object. `owner.label` + `field` is its name.
-    """
+    """One word of memory: an integer, a bool, None or a reference to an Object. `owner.label` + `field` is its name."""
 
     __slots__ = ("field", "owner", "value")
 
@@ -39,7 +38,9 @@ class Cell:
     @property
     def name(self) -> str:
         """As people read it: `kvm0.mmu_lock`, `pte_table3[17]`."""
-        return f"{self.owner.label}[{self.field}]" if isinstance(self.field, int) else f"{self.owner.label}.{self.field}"
+        return (
+            f"{self.owner.label}[{self.field}]" if isinstance(self.field, int) else f"{self.owner.label}.{self.field}"
+        )
 
     def __repr__(self) -> str:
         return self.name

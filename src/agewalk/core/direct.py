@@ -45,7 +45,9 @@ class Direct:
     def hold(self, lock: Lock, mode: str) -> None:
         """Book a lock as taken."""
         if lock.sleeps and (self.atomic or self.rcu):
-            raise ModelError(f"sleeps on {lock.name} in atomic context", hint="a mutex or rwsem inside a spinlock or RCU section")
+            raise ModelError(
+                f"sleeps on {lock.name} in atomic context", hint="a mutex or rwsem inside a spinlock or RCU section"
+            )
         if mode == WRITE:
             lock.writer = True
         else:
@@ -59,7 +61,9 @@ class Direct:
         try:
             self.held.remove((lock, mode))
         except ValueError:
-            raise ModelError(f"{lock.name} is unlocked but not held for {mode}", hint="unbalanced lock and unlock") from None
+            raise ModelError(
+                f"{lock.name} is unlocked but not held for {mode}", hint="unbalanced lock and unlock"
+            ) from None
         if mode == WRITE:
             lock.writer = False
         else:

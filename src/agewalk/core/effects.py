@@ -58,7 +58,9 @@ class Effect:
 
 
 def _used_after_free(cell: Cell) -> ModelError:
-    return ModelError(f"{cell.name} used after it was freed", hint="a walker outlived the lock or grace period that kept it")
+    return ModelError(
+        f"{cell.name} used after it was freed", hint="a walker outlived the lock or grace period that kept it"
+    )
 
 
 class Load(Effect):
@@ -70,7 +72,7 @@ class Load(Effect):
         self.cell = cell
         self.order = order
 
-    def perform(self, cpu: Direct) -> Any:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
             raise _used_after_free(cell)
@@ -87,7 +89,7 @@ class Store(Effect):
         self.value = value
         self.order = order
 
-    def perform(self, cpu: Direct) -> None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> None:
         cell = self.cell
         if cell.owner.freed:
             raise _used_after_free(cell)
@@ -108,7 +110,7 @@ class _Rmw(Effect):
         """The value left behind when `found` was there."""
         raise NotImplementedError
 
-    def perform(self, cpu: Direct) -> Any:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
             raise _used_after_free(cell)
@@ -149,7 +151,7 @@ class Exchange(_Rmw):
 
     __slots__ = ()
 
-    def apply(self, found: Any) -> Any:  # noqa: ARG002
+    def apply(self, found: Any) -> Any:
         return self.operand
 
 
@@ -164,7 +166,7 @@ class CompareExchange(Effect):
         self.new = new
         self.order = order
 
-    def perform(self, cpu: Direct) -> Any:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
             raise _used_after_free(cell)
@@ -184,7 +186,7 @@ class WaitFor(Effect):
         self.mask = mask
         self.want = want
 
-    def perform(self, cpu: Direct) -> Any:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
             raise _used_after_free(cell)
@@ -247,7 +249,7 @@ class IsContended(Effect):
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
 
-    def perform(self, cpu: Direct) -> bool:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> bool:
         return False
 
 
@@ -317,7 +319,7 @@ class SrcuReadLock(Effect):
     def __init__(self, domain: Srcu) -> None:
         self.domain = domain
 
-    def perform(self, cpu: Direct) -> None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> None:
         self.domain.readers += 1
 
 
@@ -362,9 +364,11 @@ class SynchronizeSrcu(Effect):
     def __init__(self, domain: Srcu) -> None:
         self.domain = domain
 
-    def perform(self, cpu: Direct) -> None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> None:
         if self.domain.readers:
-            raise ModelError(f"synchronize_srcu({self.domain}) inside its own read section", hint="it would wait for itself")
+            raise ModelError(
+                f"synchronize_srcu({self.domain}) inside its own read section", hint="it would wait for itself"
+            )
 
 
 class Free(Effect):
@@ -387,7 +391,7 @@ class Reuse(Effect):
     def __init__(self, memory: Object) -> None:
         self.memory = memory
 
-    def perform(self, cpu: Direct) -> Object:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> Object:
         self.memory.freed = False
         return self.memory
 
@@ -402,10 +406,12 @@ class ListAdd(Effect):
         self.member = member
         self.tail = tail
 
-    def perform(self, cpu: Direct) -> None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> None:
         items = self.head.items
         if self.member in items:
-            raise ModelError(f"{self.member!r} is on {self.head!r} already", hint="list_add() of a linked member corrupts the list")
+            raise ModelError(
+                f"{self.member!r} is on {self.head!r} already", hint="list_add() of a linked member corrupts the list"
+            )
         items[self.member] = None
         if not self.tail:
             items.move_to_end(self.member, last=False)
@@ -420,9 +426,11 @@ class ListDel(Effect):
         self.head = head
         self.member = member
 
-    def perform(self, cpu: Direct) -> None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> None:
         if self.member not in self.head.items:
-            raise ModelError(f"{self.member!r} is not on {self.head!r}", hint="list_del() of a stranger corrupts its list")
+            raise ModelError(
+                f"{self.member!r} is not on {self.head!r}", hint="list_del() of a stranger corrupts its list"
+            )
         del self.head.items[self.member]
 
 
@@ -435,7 +443,7 @@ class ListEnd(Effect):
         self.head = head
         self.head_side = head_side
 
-    def perform(self, cpu: Direct) -> Object | None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> Object | None:
         items = self.head.items
         return next(iter(items) if self.head_side else reversed(items), None)
 
@@ -499,7 +507,7 @@ class Choose(Effect):
         self.n = n
         self.what = what
 
-    def perform(self, cpu: Direct) -> int:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> int:
         return 0
 
 
@@ -524,5 +532,5 @@ class Warn(Effect):
     def __init__(self, what: str) -> None:
         self.what = what
 
-    def perform(self, cpu: Direct) -> None:  # noqa: ARG002
+    def perform(self, cpu: Direct) -> None:
         raise ModelError(f"WARN: {self.what}", hint="the kernel would print a splat here")

@@ -30,14 +30,16 @@ def _parse(text: str, units: dict[str, int], what: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     names = ", ".join(units)
     if not match:
-        raise InputError(f"{text!r} is not a {what}", hint=f"write a number and one of {names}, as in '2 {list(units)[2]}'")
+        raise InputError(
+            f"{text!r} is not a {what}", hint=f"write a number and one of {names}, as in '2 {list(units)[2]}'"
+        )
     number, unit = match.groups()
     if unit not in units:
         near = next((u for u in units if u.lower() == unit.lower() or u.lower().rstrip("b") == unit.lower()), None)
         said = f"has no unit: a {what} needs one of {names}" if not unit else f"has an unknown unit {unit!r}"
         raise InputError(f"{text!r} {said}", hint=f"did you mean '{number} {near}'?" if near else f"use one of {names}")
     whole, _, fraction = number.partition(".")
-    scale = 10 ** len(fraction)
+    scale: int = 10 ** len(fraction)
     return (int(whole) * scale + int(fraction or 0)) * units[unit] // scale
 
 

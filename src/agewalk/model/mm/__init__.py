@@ -1,0 +1,1 @@
+"""Page tables, folios, reverse mapping, faults, mmu notifiers (the kernel's mm/)."""

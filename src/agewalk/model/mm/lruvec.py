@@ -1,0 +1,56 @@
+"""What the rest of mm asks of an LRU: MGLRU (`agewalk.model.mglru`) and the classic two lists both answer.
+
+The kernel decides by lru_gen_enabled() inside mm/swap.c, mm/rmap.c, mm/workingset.c; here the lruvec decides, so that
+faults and reverse mapping are written once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from agewalk.core.cells import Lock, Object
+from agewalk.core.effects import Step
+
+if TYPE_CHECKING:
+    from agewalk.model.mm.rmap import PageVmaMappedWalk
+
+    from agewalk.model.mm.folio import Folio
+
+
+class Lruvec(Object, ABC):
+    """LRU lists of one memcg on one node, under `lru_lock`."""
+
+    __slots__ = ("lru_lock",)
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label)
+        self.lru_lock = Lock(self, "lru_lock")
+
+    @abstractmethod
+    def add_folio(self, folio: Folio) -> Step[None]:
+        """lruvec_add_folio(), under lru_lock: link a folio whose PG_lru has just been set."""
+
+    @abstractmethod
+    def del_folio(self, folio: Folio) -> Step[None]:
+        """lruvec_del_folio(), under lru_lock."""
+
+    @abstractmethod
+    def mark_accessed(self, folio: Folio) -> Step[None]:
+        """The LRU's part of folio_mark_accessed() (mm/swap.c)."""
+
+    @abstractmethod
+    def fault_flags(self, *, refault: bool) -> int:
+        """PG_* bits that folio_add_lru() sets on a folio added inside a page fault (lru_gen_in_fault())."""
+
+    @abstractmethod
+    def eviction_shadow(self, folio: Folio) -> Step[int]:
+        """workingset_eviction(): the shadow entry that is left in place of a folio that is being reclaimed."""
+
+    @abstractmethod
+    def refault(self, folio: Folio, shadow: int) -> Step[None]:
+        """workingset_refault(): a folio comes back and finds the shadow that it left."""
+
+    @abstractmethod
+    def referenced_one(self, pvmw: PageVmaMappedWalk) -> Step[int]:
+        """folio_referenced_one()'s look at one mapping: how many references it found there (and cleared)."""

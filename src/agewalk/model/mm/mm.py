@@ -1,0 +1,107 @@
+"""A process's address space: VMAs, page tables, and the list of secondary MMUs that mirror it.
+
+Page tables have two levels here, the two that MGLRU reads bits from: PMD entries (one per 2 MiB) and PTEs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agewalk.core.cells import Cell, Lock, Object, Srcu
+from agewalk.core.units import PAGE_SHIFT, PAGE_SIZE, PMD_SHIFT, PTRS_PER_PTE, Hva, Pfn
+from agewalk.model.mm import pte as p
+from agewalk.model.mm.mmu_notifier import NotifierSubscriptions
+
+
+@dataclass(frozen=True)
+class Vma:
+    """A mapping of [start, end), bytes, page aligned. `special` = VM_SPECIAL (no look-around), `inaccessible` = PROT_NONE."""
+
+    start: Hva
+    end: Hva
+    anon: bool = True
+    locked: bool = False
+    special: bool = False
+    inaccessible: bool = False
+    sequential: bool = False  # VM_SEQ_READ or VM_RAND_READ: no recency to be learned
+
+
+class PteTable(Object):
+    """A page table of 512 PTEs and its split lock."""
+
+    __slots__ = ("pfn", "ptes", "ptl")
+
+    def __init__(self, pfn: Pfn, label: str) -> None:
+        super().__init__(label)
+        self.pfn = pfn
+        self.ptes = [Cell(self, i) for i in range(PTRS_PER_PTE)]
+        self.ptl = Lock(self, "ptl")
+
+
+class Mm(Object):
+    """struct mm_struct.
+
+    pmds: PMD entry cells by `hva >> 21`; a non-leaf entry's frame finds its table in `tables`. Both dictionaries only
+    gain entries, when a table is built for an address (pte_alloc under page_table_lock).
+    notifier_subscriptions: None until the first register, then kept for the life of the mm (mm_has_notifiers()).
+    spare_subscriptions: the memory that the first register will take.
+    used_since_walk: bit of mm->lru_gen.bitmap, set by lru_gen_use_mm() at a context switch.
+    """
+
+    __slots__ = (
+        "mmap_lock",
+        "notifier_subscriptions",
+        "page_table_lock",
+        "pmd_ptl",
+        "pmds",
+        "spare_subscriptions",
+        "tables",
+        "used_since_walk",
+        "vmas",
+    )
+
+    def __init__(self, label: str, vmas: tuple[Vma, ...] = (), srcu: Srcu | None = None) -> None:
+        super().__init__(label)
+        self.vmas = Cell(self, "vmas", vmas)  # ascending, disjoint; changes under mmap_lock for write
+        self.mmap_lock = Lock(self, "mmap_lock", sleeps=True)
+        self.page_table_lock = Lock(self, "page_table_lock")
+        self.pmd_ptl = Lock(self, "pmd_ptl")
+        self.pmds: dict[int, Cell] = {}
+        self.tables: dict[Pfn, PteTable] = {}
+        none: NotifierSubscriptions | None = None
+        self.notifier_subscriptions = Cell(self, "notifier_subscriptions", none)
+        self.spare_subscriptions = NotifierSubscriptions(f"{label}.subscriptions", srcu or Srcu("mmu_notifier.srcu"))
+        self.used_since_walk = Cell(self, "used_since_walk", value=True)
+
+    def pmd_cell(self, hva: Hva) -> Cell:
+        """The PMD entry that translates `hva`; made (as none) when first asked for."""
+        index = hva >> PMD_SHIFT
+        if index not in self.pmds:
+            self.pmds[index] = Cell(self, f"pmd{index:#x}", p.NONE)
+        return self.pmds[index]
+
+    def table_of(self, pmd: int) -> PteTable:
+        """The page table that a present non-leaf PMD value points to."""
+        return self.tables[p.pte_pfn(pmd)]
+
+    def new_table(self, hva: Hva) -> PteTable:
+        """A page table for the 2 MiB around `hva`, not linked yet. Its frame number is its own address space: the PMD index."""
+        pfn = Pfn(hva >> PMD_SHIFT)
+        table = PteTable(pfn, f"{self.label}.ptes{pfn:#x}")
+        self.tables[pfn] = table
+        return table
+
+
+def pte_index(hva: Hva) -> int:
+    """Index of `hva`'s PTE in its table."""
+    return hva >> PAGE_SHIFT & PTRS_PER_PTE - 1
+
+
+def page_of(hva: Hva) -> Hva:
+    """Address of the 4 KiB page that holds `hva`."""
+    return Hva(hva & ~(PAGE_SIZE - 1))
+
+
+def find_vma(vmas: tuple[Vma, ...], hva: Hva) -> Vma | None:
+    """The VMA that holds `hva`, or None."""
+    return next((v for v in vmas if v.start <= hva < v.end), None)

@@ -1,0 +1,49 @@
+"""A trace that lives in memory."""
+
+from collections.abc import Iterator
+
+from agewalk.core.errors import TraceError
+from agewalk.trace.check import StreamCheck
+from agewalk.trace.format import DEFAULT_ROWS, Batch, Trace, TraceMeta
+
+
+class MemoryTrace:
+    """Columns in memory as a `Trace`; checked once, when it is made. Raises TraceError as a file would."""
+
+    def __init__(self, meta: TraceMeta, columns: Batch, *, name: str = "trace in memory") -> None:
+        if not len(columns):
+            raise TraceError(f"{name}: the trace is empty (0 rows)")
+        StreamCheck(name, meta).check(columns)
+        self._name = name
+        self._meta = meta
+        self._columns = columns
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self._name
+
+    @property
+    def meta(self) -> TraceMeta:
+        """The metadata it was made with."""
+        return self._meta
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self._columns)
+
+    @property
+    def columns(self) -> Batch:
+        """All rows at once."""
+        return self._columns
+
+    def batches(self, max_rows: int = DEFAULT_ROWS) -> Iterator[Batch]:
+        """All rows in batches of 1..max_rows, as views."""
+        for start in range(0, self.rows, max_rows):
+            yield self._columns[start : start + max_rows]
+
+
+def load(trace: Trace) -> MemoryTrace:
+    """The whole of a trace in memory: 19 bytes a row."""
+    return MemoryTrace(trace.meta, Batch.concatenate(list(trace.batches())), name=trace.name)

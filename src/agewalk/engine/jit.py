@@ -1,0 +1,98 @@
+"""Compiling the engine once, and never running stale machine code.
+
+`numba.njit(cache=True)` looks at the file of the function that it decorates and at no other, so an edited callee in a second
+file leaves the old caller's machine code in place. Here the cache directory carries a digest of every source of the engine
+(and of the versions of numba and NumPy), so an edit anywhere compiles everything anew.
+
+With `NUMBA_DISABLE_JIT=1` the decorator returns the plain function: every kernel also runs as Python.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy
+import numpy.typing as npt
+from numba.core import config as _config
+
+#: An array of integers; kernels say in their docstring which.
+Array = npt.NDArray[Any]
+#: An integer: a machine word compiled, Python's or NumPy's under NUMBA_DISABLE_JIT.
+Int = Any
+#: Widen to a signed 64-bit integer: unsigned and signed operands never mix, compiled or not.
+i64: Any = numpy.int64
+
+F = TypeVar("F", bound=Callable[..., Any])
+config: Any = _config  # its attributes are made at import
+
+#: Whether kernels are compiled (False under NUMBA_DISABLE_JIT=1).
+COMPILED: bool = not config.DISABLE_JIT
+
+
+def digest_of(root: Path) -> str:
+    """16 hex digits over the path and text of every Python source below `root`, and the compiler's versions."""
+    seen = hashlib.sha256(f"{numba.__version__} {numpy.__version__} {sys.version}".encode())
+    for path in sorted(root.rglob("*.py")):
+        seen.update(f"\0{path.relative_to(root)}\0".encode())
+        seen.update(path.read_bytes())
+    return seen.hexdigest()[:16]
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def cache_directory(digest: str) -> Path:
+    """Where compiled code of this digest is kept: under AGEWALK_CACHE, XDG_CACHE_HOME or ~/.cache, else a temporary directory."""
+    named = os.environ.get("AGEWALK_CACHE")
+    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "agewalk"
+    directory = base / f"engine-{digest}"
+    if _writable(directory):
+        return directory
+    return Path(tempfile.mkdtemp(prefix=f"agewalk-engine-{digest}-"))
+
+
+DIGEST = digest_of(Path(__file__).parent)
+_directory: Path | None = None
+
+
+def directory() -> Path:
+    """The cache directory of the running sources, made on first use."""
+    global _directory
+    if _directory is None:
+        _directory = cache_directory(DIGEST)
+    return _directory
+
+
+def njit(kernel: F) -> F:
+    """Compile `kernel` on first call, with a cache that any change of the engine's sources empties."""
+    if not COMPILED:
+        return kernel
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(directory())  # read once, when the cache of this one function is set up
+    try:
+        compiled: Any = numba.njit(cache=True)(kernel)
+    finally:
+        config.CACHE_DIR = before
+    return cast("F", compiled)
+
+
+def is_warm() -> bool:
+    """Whether `mark_warm` was called for these sources: a start will load machine code, not make it."""
+    return not COMPILED or (directory() / "warm").exists()
+
+
+def mark_warm() -> None:
+    """Remember that everything has been compiled."""
+    if COMPILED:
+        (directory() / "warm").touch()

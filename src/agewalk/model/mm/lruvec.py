@@ -7,7 +7,7 @@ faults and reverse mapping are written once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agewalk.core.cells import Lock, Object
 from agewalk.core.effects import Step
@@ -28,8 +28,9 @@ class Lruvec(Object, ABC):
         self.lru_lock = Lock(self, "lru_lock")
 
     @abstractmethod
-    def add_folio(self, folio: Folio) -> Step[None]:
-        """lruvec_add_folio(), under lru_lock: link a folio whose PG_lru has just been set."""
+    def add_folio(self, folio: Folio, *, tail: bool = False) -> Step[None]:
+        """lruvec_add_folio(), under lru_lock: link a folio whose PG_lru has just been set. `tail`: lruvec_add_folio_tail(),
+        for a folio to be reclaimed next (folio_rotate_reclaimable())."""
 
     @abstractmethod
     def del_folio(self, folio: Folio) -> Step[None]:
@@ -40,17 +41,20 @@ class Lruvec(Object, ABC):
         """The LRU's part of folio_mark_accessed() (mm/swap.c)."""
 
     @abstractmethod
-    def fault_flags(self, *, refault: bool) -> int:
-        """PG_* bits that folio_add_lru() sets on a folio added inside a page fault (lru_gen_in_fault())."""
+    def add_lru_in_fault(self, folio: Folio) -> Step[None]:
+        """What folio_add_lru() does to the flags of a folio added inside a page fault (lru_gen_in_fault())."""
 
     @abstractmethod
     def eviction_shadow(self, folio: Folio) -> Step[int]:
         """workingset_eviction(): the shadow entry that is left in place of a folio that is being reclaimed."""
 
     @abstractmethod
-    def refault(self, folio: Folio, shadow: int) -> Step[None]:
-        """workingset_refault(): a folio comes back and finds the shadow that it left."""
+    def refault(self, folio: Folio, shadow: int, *, in_fault: bool) -> Step[None]:
+        """workingset_refault(): a folio comes back and finds the shadow that it left. `in_fault`: lru_gen_in_fault()."""
 
     @abstractmethod
-    def referenced_one(self, pvmw: PageVmaMappedWalk) -> Step[int]:
-        """folio_referenced_one()'s look at one mapping: how many references it found there (and cleared)."""
+    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
+        """folio_referenced_one()'s look at one mapping: how many references it found there (and cleared).
+
+        mm_walk: current->reclaim_state->mm_walk of the reclaiming task; rmap passes it on from folio_referenced().
+        """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from agewalk.core import effects as e
-from agewalk.core.cells import Cell, ListHead, Lock, Object, Srcu
+from agewalk.core.cells import Cell, ListHead, Lock, Object, Slab, Srcu
 from agewalk.core.direct import Direct
 from agewalk.core.errors import ModelError
 
@@ -197,3 +197,20 @@ def test_counts_and_try_locks() -> None:
         "indirect_calls": 1,
         "tlb_flushes": 1,
     }
+
+
+def test_a_slab_gives_freed_memory_back_only_if_it_reuses() -> None:
+    for reuse in (True, False):
+        slab = Slab("desc", lambda i: Object(f"desc{i}"), reuse=reuse)
+
+        def thread(slab: Slab = slab) -> e.Step[tuple[Object, Object, Object]]:
+            first: Object = yield e.Alloc(slab)
+            second: Object = yield e.Alloc(slab)
+            yield e.Free(first)
+            third: Object = yield e.Alloc(slab)
+            return first, second, third
+
+        first, second, third = Direct().run(thread())
+        assert first is not second
+        assert (third is first) is reuse
+        assert first.freed is not reuse

@@ -9,17 +9,19 @@ no need of strings).
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 
 class Object:
     """An allocation: what kmalloc returned. Subclasses hang their cells on it."""
 
-    __slots__ = ("freed", "label")
+    __slots__ = ("freed", "label", "slab")
 
     def __init__(self, label: str) -> None:
         self.label = label
         self.freed = False
+        self.slab: Slab | None = None  # where it goes back to when freed, if `Alloc` gave it out
 
     def __repr__(self) -> str:
         return self.label
@@ -90,6 +92,33 @@ class ListHead:
     def __init__(self, label: str) -> None:
         self.label = label
         self.items: OrderedDict[Object, None] = OrderedDict()  # head first
+
+    def __repr__(self) -> str:
+        return self.label
+
+
+class Slab:
+    """A kmem_cache: `Alloc` takes Objects of one kind from it. `make(i)` builds the i-th, always the same one for the same i.
+
+    reuse: does freed memory come back from `Alloc`, its cells as they were left? Whoever allocates initialises what it
+    reads. Without, every allocation is new memory.
+    """
+
+    __slots__ = ("free", "label", "make", "objects", "reuse")
+
+    def __init__(self, label: str, make: Callable[[int], Object], *, reuse: bool = False) -> None:
+        self.label = label
+        self.make = make
+        self.reuse = reuse
+        self.objects: list[Object] = []  # all that were ever made
+        self.free: list[Object] = []
+
+    def object(self, index: int) -> Object:
+        """The `index`-th object, made when first asked for."""
+        while len(self.objects) <= index:
+            self.objects.append(self.make(len(self.objects)))
+            self.objects[-1].slab = self
+        return self.objects[index]
 
     def __repr__(self) -> str:
         return self.label

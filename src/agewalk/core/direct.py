@@ -90,3 +90,5 @@ class Direct:
         if memory.freed:
             raise ModelError(f"{memory!r} freed twice", hint="two paths each believed to be the last user")
         memory.freed = True
+        if memory.slab is not None and memory.slab.reuse:
+            memory.slab.free.append(memory)

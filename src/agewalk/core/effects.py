@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Generator, Hashable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from agewalk.core.cells import Cell, ListHead, Lock, Object, Srcu
+from agewalk.core.cells import Cell, ListHead, Lock, Object, Slab, Srcu
 from agewalk.core.errors import ModelError
 
 if TYPE_CHECKING:
@@ -394,6 +394,23 @@ class Reuse(Effect):
     def perform(self, cpu: Direct) -> Object:
         self.memory.freed = False
         return self.memory
+
+
+class Alloc(Effect):
+    """kmem_cache_alloc(): answers an Object of the slab that nobody uses, freed memory first if the slab reuses it."""
+
+    __slots__ = ("slab",)
+
+    def __init__(self, slab: Slab) -> None:
+        self.slab = slab
+
+    def perform(self, cpu: Direct) -> Object:
+        slab = self.slab
+        if slab.free:
+            memory = slab.free.pop(0)
+            memory.freed = False
+            return memory
+        return slab.object(len(slab.objects))
 
 
 class ListAdd(Effect):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agewalk.core.cells import Cell, Object
+from agewalk.core.cells import Cell, ListHead, Object
 from agewalk.core.units import Hva, Pages, Pfn
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class Folio(Object):
 
     Cells: `flags` (PG_*, generation + 1, refs), `mappings` (tuple of (Mm, Hva) that map it: what the anon_vma's interval
     tree would give), `swap_slot` (None, or the slot its swapcache copy belongs to), `refcount` (references beyond the
-    mappings; an isolated folio holds one).
+    mappings; an isolated folio holds one), `lru` (the list it is linked on, or None: folio->lru, under lru_lock).
     """
 
-    __slots__ = ("flags", "lruvec", "mappings", "order", "pfn", "refcount", "swap_slot", "type")
+    __slots__ = ("flags", "lru", "lruvec", "mappings", "order", "pfn", "refcount", "swap_slot", "type")
 
     def __init__(self, pfn: Pfn, lruvec: Lruvec, *, order: int = 0, type_: int = ANON) -> None:
         super().__init__(f"folio{pfn}")
@@ -63,6 +63,8 @@ class Folio(Object):
         self.mappings = Cell(self, "mappings", mapped)
         self.swap_slot = Cell(self, "swap_slot", None)
         self.refcount = Cell(self, "refcount", 0)
+        unlinked: ListHead | None = None
+        self.lru = Cell(self, "lru", unlinked)
 
     @property
     def pages(self) -> Pages:

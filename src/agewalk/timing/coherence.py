@@ -1,0 +1,82 @@
+"""Who has a line and what it takes to get it: MESI, with one transfer of a line at a time."""
+
+from __future__ import annotations
+
+from heapq import heappush
+from typing import TYPE_CHECKING
+
+from agewalk.core.cells import Cell
+from agewalk.timing.lines import NOBODY, Line
+
+if TYPE_CHECKING:
+    from agewalk.timing.prices import Prices
+    from agewalk.timing.threads import Thread
+
+
+class Coherence:
+    """The part of the machine that moves lines."""
+
+    prices: Prices
+    transfers: dict[str, int]
+    _remote: list[int]
+    _cached: int
+    _heap: list[tuple[int, int, Thread]]
+    _spinning: dict[Cell, list[Thread]]
+
+    def _fetch(self, line: Line, th: Thread, t: int, *, exclusive: bool, stalls: bool = True) -> int:
+        """Bring a line into the CPU's cache; when it is there. Transfers of one line follow one another."""
+        prices = self.prices
+        cpu = th.cpu
+        me, bit = cpu.index, cpu.bit
+        owner = line.owner
+        others = line.sharers & ~bit if owner == NOBODY else (1 << owner) & ~bit
+        start = line.busy if line.busy > t else t  # noqa: FURB136 (max() is three times as slow)
+        busy = 0
+        if not others:
+            if owner == me or line.sharers & bit:
+                latency = prices.memory if cpu.fills - line.stamp >= self._cached else 0
+            else:
+                latency = prices.memory
+            if latency:
+                self.transfers["memory"] += 1
+            else:
+                busy = -1  # mine already: nothing moves
+        else:
+            line.shared = True
+            far = others & self._remote[me]
+            # a reader is served by the nearest copy; a writer waits for the farthest to be dropped
+            over_sockets = bool(far) if exclusive or owner != NOBODY else far == others
+            latency = prices.socket if over_sockets else prices.core
+            self.transfers["socket" if over_sockets else "core"] += 1
+            if not exclusive and owner == NOBODY:
+                busy = start + prices.shared_read
+        group = line.group
+        if latency:
+            if cpu.last_memory is line.memory and group.__class__ is int and group == cpu.last_group + 1:  # type: ignore[operator]
+                latency = int(latency * prices.sequential)
+            cpu.last_memory, cpu.last_group = line.memory, group
+            cpu.fills += 1
+        line.stamp = cpu.fills
+        there = start + latency
+        if busy >= 0:
+            line.busy = busy or there
+        if exclusive:
+            line.owner, line.sharers = me, 0
+        elif owner == NOBODY:
+            line.sharers |= bit
+        elif owner != me:
+            line.owner, line.sharers = NOBODY, 1 << owner | bit
+        if not others and owner == NOBODY and not line.sharers & ~bit and not exclusive:
+            line.owner, line.sharers = me, 0  # exclusive, clean: the first reader may write without asking
+        if stalls:
+            th.stall += there - t
+        return there + prices.hit
+
+    def _stir(self, cell: Cell, line: Line, writer: Thread, at: int) -> None:
+        """A word that others spin on was written: their copies are gone, each of them looks again."""
+        waiters = self._spinning.pop(cell, None)
+        if waiters:
+            line.watched -= len(waiters)
+            for th in waiters:
+                if th is not writer:
+                    heappush(self._heap, (at, th.index, th))

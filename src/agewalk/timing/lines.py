@@ -1,0 +1,137 @@
+"""Which cells share a cache line, and who owns it: the state from which contention comes.
+
+Rule: cells of one owner share lines. Words of an array (integer fields: PTEs, SPTEs) lie eight to a line; named fields
+and the locks of an owner lie on one line, unless `LAYOUT` says that the kernel's struct keeps them apart. A line is
+modified or exclusive in one cache (`owner`), clean in several (`sharers`), or only in memory.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from agewalk.core.cells import Cell, ListHead, Lock
+
+WORDS_PER_LINE: Final = 8  # 64 bytes
+NOBODY: Final = -1
+
+# Owner class -> field -> line of that owner; what is not named is on line "".
+LAYOUT: Final[dict[str, dict[str, str]]] = {
+    # struct mm_struct (include/linux/mm_types.h, 6.12): mm_count has a line to itself; then page_table_lock and
+    # mmap_lock with its owner and wait list follow one another; the notifier pointer is far down. pmd_ptl is in the
+    # struct page of the PMD table.
+    "Mm": {
+        "mmap_lock": "mmap_lock",
+        "page_table_lock": "mmap_lock",
+        "pmd_ptl": "pmd_page",
+        "used_since_walk": "lru_gen",
+        "vmas": "mm_mt",
+    },
+    # struct kvm (include/linux/kvm_host.h, 6.12): mmu_lock is first; slots and notifier counts follow lines later;
+    # indirect_shadow_pages and tdp_mmu_roots are in kvm->arch.
+    "Kvm": {
+        "mmu_lock": "mmu_lock",
+        "indirect_shadow_pages": "arch",
+        "shadow_root_allocated": "arch",
+        "tdp_mmu_roots": "roots",
+    },
+    # a page table's split lock is in its struct page / ptdesc, not in the table
+    "PteTable": {"ptl": "ptdesc"},
+    # struct lruvec: lru_lock has padding around it only with CONFIG_MEMCG off; lrugen counters are on other lines
+    "Lruvec": {"lru_lock": "lru_lock"},
+}
+# Named fields that are words of an array all the same: `pmd0x1f`.
+_INDEXED: Final = re.compile(r"^([a-z_]+?)(0x[0-9a-f]+|\d+)$")
+
+
+class Line:
+    """One cache line. `busy` is when the last transfer of it ends; `watched` counts who spins on a cell of it."""
+
+    __slots__ = ("busy", "group", "memory", "owner", "shared", "sharers", "stamp", "watched")
+
+    def __init__(self, memory: object, group: int | str) -> None:
+        self.memory = memory  # the Object (or list) it belongs to
+        self.group = group
+        self.owner = NOBODY
+        self.sharers = 0  # bit per CPU
+        self.busy = 0
+        self.shared = False  # two CPUs have touched it
+        self.watched = 0
+        self.stamp = 0  # how many lines its last reader had fetched then: is it still cached?
+
+    def __repr__(self) -> str:
+        return f"{self.memory!r}/{self.group}"
+
+
+class _Memmap:
+    """The array of struct pages (vmemmap): folios of neighbouring frames are neighbours there, a line each."""
+
+    def __repr__(self) -> str:
+        return "vmemmap"
+
+
+VMEMMAP: Final = _Memmap()
+
+
+def _layout_of(memory: Any) -> dict[str, str]:
+    for cls in type(memory).__mro__:
+        if cls.__name__ in LAYOUT:
+            return LAYOUT[cls.__name__]
+    return {}
+
+
+def group_of(memory: Any, field: str | int) -> int | str:
+    """Which line of its owner a field is on."""
+    if isinstance(field, int):
+        return field // WORDS_PER_LINE
+    named = _layout_of(memory).get(field)
+    if named is not None:
+        return named
+    match = _INDEXED.match(field)
+    if match:
+        number = match.group(2)
+        return int(number, 16 if number.startswith("0x") else 10) // WORDS_PER_LINE
+    return ""
+
+
+def place(memory: Any, field: str | int) -> tuple[object, int | str]:
+    """(memory, line of it) for a field: struct page is an array element, whoever the folio is."""
+    pfn = getattr(memory, "pfn", None)
+    if pfn is not None and type(memory).__name__ == "Folio":
+        return VMEMMAP, pfn
+    return memory, group_of(memory, field)
+
+
+class LineMap:
+    """Finds a cell's, lock's or list's line; makes it when first asked."""
+
+    def __init__(self) -> None:
+        self.of_cell: dict[Cell, Line] = {}
+        self._lines: dict[tuple[int, int | str], Line] = {}
+        self._keep: list[object] = []  # ids in _lines stay unique as long as their objects live
+
+    def at(self, memory: object, group: int | str) -> Line:
+        """The line `group` of `memory`."""
+        key = (id(memory), group)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(memory, group)
+            self._keep.append(memory)
+        return line
+
+    def cell(self, cell: Cell) -> Line:
+        """The line that a cell is on."""
+        line = self.of_cell.get(cell)
+        if line is None:
+            line = self.of_cell[cell] = self.at(*place(cell.owner, cell.field))
+        return line
+
+    def lock(self, lock: Lock) -> Line:
+        """The line of a lock's word."""
+        return self.at(lock.owner, group_of(lock.owner, lock.field))
+
+    place = staticmethod(place)
+
+    def list_head(self, head: ListHead) -> Line:
+        """The line of a struct list_head."""
+        return self.at(head, "")

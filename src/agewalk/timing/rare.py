@@ -1,0 +1,348 @@
+"""The effects that are not met a million times a second: sections, sleeping, spinning, lists, flushes, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from agewalk.core import effects as e
+from agewalk.core.cells import Cell, Lock, Object, Srcu
+from agewalk.core.errors import ModelError
+from agewalk.timing import steps as s
+from agewalk.timing.locks import TimedLock, make_lock
+from agewalk.timing.threads import Thread
+
+if TYPE_CHECKING:
+    from agewalk.core.counters import Counters
+    from agewalk.timing.lines import Line, LineMap
+    from agewalk.timing.prices import Prices
+    from agewalk.timing.record import Recorder
+
+ELSEWHERE = -1  # a handler's answer: the thread does not simply go on at a time
+
+
+class RareEffects:
+    """Half of the machine: one handler per effect, (thread, effect, ps) -> ps, or ELSEWHERE."""
+
+    counters: Counters
+    lines: LineMap
+    prices: Prices
+    recorder: Recorder | None
+    threads: list[Thread]
+    _heap: list[tuple[int, int, Thread]]
+    _spinning: dict[Cell, list[Thread]]
+    make_lock: Callable[[Lock], TimedLock] = staticmethod(make_lock)
+
+    if TYPE_CHECKING:
+
+        def ready(self, thread: Thread, at: int) -> None: ...
+        def leave_cpu(self, thread: Thread, at: int) -> None: ...
+        def timed(self, lock: Lock) -> TimedLock: ...
+        def _fetch(self, line: Line, th: Thread, t: int, *, exclusive: bool, stalls: bool = True) -> int: ...
+
+    def __init__(self) -> None:
+        self._rcu_readers: set[Thread] = set()
+        self._srcu_readers: dict[Srcu, set[Thread]] = {}
+        self._after: list[
+            tuple[set[Thread], Srcu | None, Object | Thread]
+        ] = []  # readers to wait for, then free or wake
+        self.rare: dict[type[e.Effect], Callable[[Thread, Any, int], int]] = {
+            e.TryAcquire: self._try_acquire, e.IsContended: self._is_contended, e.WaitFor: self._wait_for,
+            e.PreemptDisable: self._preempt_disable, e.PreemptEnable: self._preempt_enable,
+            e.RcuReadLock: self._rcu_lock, e.RcuReadUnlock: self._rcu_unlock, e.CallRcu: self._call_rcu,
+            e.SynchronizeRcu: self._synchronize_rcu, e.SrcuReadLock: self._srcu_lock, e.SrcuReadUnlock: self._srcu_unlock,
+            e.CallSrcu: self._call_srcu, e.SynchronizeSrcu: self._synchronize_srcu, e.Free: self._free,
+            e.Reuse: self._reuse, e.Alloc: self._alloc,
+            e.ListAdd: self._list_add, e.ListDel: self._list_del, e.ListEnd: self._list_end, e.FlushTlb: self._flush_tlb,
+            e.Choose: self._choose, e.Warn: self._warn, s.Begin: self._begin, s.End: self._end, s.Gauge: self._gauge,
+            s.Granted: self._granted, s.Park: self._park, s.Unpark: self._unpark, s.WaitForChange: self._wait_for_change,
+        }  # fmt: skip
+
+    # --- locks ------------------------------------------------------------------------------------------------------
+
+    def grant(self, th: Thread, lock: TimedLock, mode: str, at: int) -> None:
+        """Book a lock as taken. Raises ModelError if somebody has it who excludes this."""
+        own = lock.lock
+        if own.writer or (own.readers and mode == e.WRITE):
+            raise ModelError(
+                f"{own.name} granted to {th.name} for {mode} while {lock.last} holds it",
+                hint="mutual exclusion is broken",
+            )
+        if mode == e.WRITE:
+            own.writer = True
+        else:
+            own.readers += 1
+        lock.acquired[mode] += 1
+        th.held.append((own, mode, at))
+        th.atomic += not own.sleeps
+        self.counters[f"lock:{own.field}:{mode}"] += 1
+        lock.last = th
+
+    def drop(self, th: Thread, lock: TimedLock, mode: str, at: int) -> None:
+        """Book a lock as given back."""
+        own = lock.lock
+        for n in range(len(th.held) - 1, -1, -1):
+            held, how, since = th.held[n]
+            if held is own and how == mode:
+                del th.held[n]
+                break
+        else:
+            raise ModelError(
+                f"{own.name} is unlocked by {th.name} but not held for {mode}", hint="unbalanced lock and unlock"
+            )
+        if mode == e.WRITE:
+            own.writer = False
+        else:
+            own.readers -= 1
+        th.atomic -= not own.sleeps
+        lock.hold[mode] += at - since
+        if self.recorder is not None:
+            self.recorder.slice(th.cpu.index, "hold", f"{own.name} ({mode})", th.name, since, at)
+
+    def _granted(self, th: Thread, effect: s.Granted, t: int) -> int:
+        lock = effect.lock
+        if th.waits_for is lock:
+            waited = t - th.since
+            lock.wait += waited
+            lock.worst_wait = max(lock.worst_wait, waited)
+            th.lock_wait += waited
+            th.waits_for = None
+            th.atomic -= not lock.lock.sleeps
+            if self.recorder is not None:
+                self.recorder.slice(th.cpu.index, "wait", lock.lock.name, th.name, th.since, t)
+                if lock.last is not None and lock.last is not th:
+                    self.recorder.flow(lock.last.cpu.index, th.cpu.index, th.since, t, lock.lock.name)
+        self.grant(th, lock, effect.mode, t)
+        return t + self.prices.lock
+
+    def _try_acquire(self, th: Thread, effect: e.TryAcquire, t: int) -> int:
+        if effect.lock.sleeps and (th.atomic or th.rcu) and th.waits_for:
+            raise ModelError(f"{th.name} tries {effect.lock.name} while it waits", hint="a trylock inside a slow path")
+        th.frames.append(th.send)
+        th.send = self.timed(effect.lock).attempt(effect.mode).send
+        return t
+
+    def _is_contended(self, th: Thread, effect: e.IsContended, t: int) -> int:
+        lock = self.timed(effect.lock)
+        word = lock.queue_word()
+        th.value = lock.contended_value(word.value)
+        return self._read(th, self.lines.cell(word), t)
+
+    def _read(self, th: Thread, line: Line, t: int) -> int:
+        if line.owner == th.cpu.index or line.sharers & th.cpu.bit:
+            return t + self.prices.hit
+        return self._fetch(line, th, t, exclusive=False)
+
+    def _write(self, th: Thread, line: Line, t: int) -> int:
+        if line.owner != th.cpu.index:
+            self._fetch(line, th, t, exclusive=True, stalls=False)
+        return t + self.prices.store
+
+    # --- spinning and sleeping --------------------------------------------------------------------------------------
+
+    def _wait_for(self, th: Thread, effect: e.WaitFor, t: int) -> int:
+        cell = effect.cell
+        if cell.owner.freed:
+            effect.perform(self)  # type: ignore[arg-type]  # raises: used after it was freed
+        return self._spin(th, cell, effect, t, met=cell.value & effect.mask == effect.want)
+
+    def _wait_for_change(self, th: Thread, effect: s.WaitForChange, t: int) -> int:
+        return self._spin(th, effect.cell, effect, t, met=effect.cell.value is not effect.old)
+
+    def _spin(self, th: Thread, cell: Cell, effect: e.Effect, t: int, *, met: bool) -> int:
+        line = self.lines.cell(cell)
+        t = self._read(th, line, t)
+        if met:
+            th.value = cell.value
+            return t
+        line.watched += 1
+        th.pending = effect
+        self._spinning.setdefault(cell, []).append(th)
+        return ELSEWHERE
+
+    def _park(self, th: Thread, effect: s.Park, t: int) -> int:
+        if th.permit:
+            th.permit = False
+            return t
+        th.parked = True
+        self.leave_cpu(th, t)
+        return ELSEWHERE
+
+    def _unpark(self, th: Thread, effect: s.Unpark, t: int) -> int:
+        self._wake(effect.thread, t)
+        return t + self.prices.store
+
+    def _wake(self, sleeper: Thread, t: int) -> None:
+        if sleeper.parked:
+            sleeper.parked = False
+            self.ready(sleeper, t + self.prices.wakeup)
+        else:
+            sleeper.permit = True
+
+    def _preempt_disable(self, th: Thread, effect: e.PreemptDisable, t: int) -> int:
+        th.atomic += 1
+        return t + self.prices.rcu_read
+
+    def _preempt_enable(self, th: Thread, effect: e.PreemptEnable, t: int) -> int:
+        th.atomic -= 1
+        return t + self.prices.rcu_read
+
+    # --- RCU and SRCU -----------------------------------------------------------------------------------------------
+
+    def _rcu_lock(self, th: Thread, effect: e.RcuReadLock, t: int) -> int:
+        th.rcu += 1
+        self._rcu_readers.add(th)
+        return t + self.prices.rcu_read
+
+    def _rcu_unlock(self, th: Thread, effect: e.RcuReadUnlock, t: int) -> int:
+        th.rcu -= 1
+        if not th.rcu:
+            self._rcu_readers.discard(th)
+            self._left(th, None, t)
+        return t + self.prices.rcu_read
+
+    def _srcu_lock(self, th: Thread, effect: e.SrcuReadLock, t: int) -> int:
+        effect.domain.readers += 1
+        self._srcu_readers.setdefault(effect.domain, set()).add(th)
+        return t + self.prices.srcu_read
+
+    def _srcu_unlock(self, th: Thread, effect: e.SrcuReadUnlock, t: int) -> int:
+        effect.domain.readers -= 1
+        self._srcu_readers[effect.domain].discard(th)
+        self._left(th, effect.domain, t)
+        return t + self.prices.srcu_read
+
+    def _left(self, th: Thread, domain: Srcu | None, t: int) -> None:
+        """A reader left: whoever waited for it alone goes on."""
+        if not self._after:
+            return
+        still: list[tuple[set[Thread], Srcu | None, Object | Thread]] = []
+        for readers, where, what in self._after:
+            if where is domain:
+                readers.discard(th)
+            if readers:
+                still.append((readers, where, what))
+            elif isinstance(what, Thread):
+                self._wake(what, t + self.prices.grace_period)
+            else:
+                self._release_memory(what)
+        self._after = still
+
+    def _defer(self, readers: set[Thread], domain: Srcu | None, memory: Object) -> None:
+        if readers:
+            self._after.append((set(readers), domain, memory))
+        else:
+            self._release_memory(memory)
+
+    def _call_rcu(self, th: Thread, effect: e.CallRcu, t: int) -> int:
+        self._defer(self._rcu_readers, None, effect.memory)
+        return t + self.prices.store
+
+    def _call_srcu(self, th: Thread, effect: e.CallSrcu, t: int) -> int:
+        self._defer(self._srcu_readers.get(effect.domain, set()), effect.domain, effect.memory)
+        return t + self.prices.store
+
+    def _synchronize_rcu(self, th: Thread, effect: e.SynchronizeRcu, t: int) -> int:
+        return self._synchronize(th, self._rcu_readers, None, t, "synchronize_rcu()")
+
+    def _synchronize_srcu(self, th: Thread, effect: e.SynchronizeSrcu, t: int) -> int:
+        return self._synchronize(
+            th, self._srcu_readers.get(effect.domain, set()), effect.domain, t, f"synchronize_srcu({effect.domain})"
+        )
+
+    def _synchronize(self, th: Thread, readers: set[Thread], domain: Srcu | None, t: int, what: str) -> int:
+        if th in readers:
+            raise ModelError(f"{what} inside its own read section", hint="it would wait for itself")
+        if not readers:
+            th.permit = True
+            return self._park(th, s.Park(), t + self.prices.grace_period)
+        self._after.append((set(readers), domain, th))
+        return self._park(th, s.Park(), t)
+
+    def _free(self, th: Thread, effect: e.Free, t: int) -> int:
+        self._release_memory(effect.memory)
+        return t + self.prices.store
+
+    def _alloc(self, th: Thread, effect: e.Alloc, t: int) -> int:
+        th.value = effect.perform(self)  # type: ignore[arg-type]
+        return t + self.prices.slab
+
+    def _release_memory(self, memory: Object) -> None:
+        if memory.freed:
+            raise ModelError(f"{memory!r} freed twice", hint="two paths each believed to be the last user")
+        memory.freed = True
+        if memory.slab is not None and memory.slab.reuse:
+            memory.slab.free.append(memory)
+
+    def _reuse(self, th: Thread, effect: e.Reuse, t: int) -> int:
+        effect.memory.freed = False
+        th.value = effect.memory
+        return t + self.prices.store
+
+    # --- lists ------------------------------------------------------------------------------------------------------
+
+    def _list_add(self, th: Thread, effect: e.ListAdd, t: int) -> int:
+        """Writes the head, the member and the neighbour that was at that end."""
+        items = effect.head.items
+        neighbour = next(reversed(items) if effect.tail else iter(items), None)
+        effect.perform(self)  # type: ignore[arg-type]
+        t = self._write(th, self.lines.list_head(effect.head), t)
+        t = self._write(th, self.lines.at(*self.lines.place(effect.member, "lru")), t)
+        if neighbour is not None:
+            t = self._write(th, self.lines.at(*self.lines.place(neighbour, "lru")), t)
+        return t
+
+    def _list_del(self, th: Thread, effect: e.ListDel, t: int) -> int:
+        """Reads the member for its neighbours, which it writes; their lines are taken to be as near as the member's."""
+        effect.perform(self)  # type: ignore[arg-type]
+        t = self._read(th, self.lines.at(*self.lines.place(effect.member, "lru")), t)
+        return t + 2 * self.prices.store
+
+    def _list_end(self, th: Thread, effect: e.ListEnd, t: int) -> int:
+        th.value = effect.perform(self)  # type: ignore[arg-type]
+        return self._read(th, self.lines.list_head(effect.head), t)
+
+    # --- flushes ----------------------------------------------------------------------------------------------------
+
+    def _flush_tlb(self, th: Thread, effect: e.FlushTlb, t: int) -> int:
+        """Interrupts every other CPU that runs `who` now, and waits for the slowest to answer."""
+        p = self.prices
+        self.counters["tlb_flushes"] += 1
+        targets = [
+            o for o in self.threads if o is not th and o.ended < 0 and o.cpu.current is o and effect.who in o.runs
+        ]
+        answer = 0
+        for n, target in enumerate(targets, 1):
+            took = p.tlb_remote + (p.tlb_kick if target.in_guest else 0)
+            target.debt += took
+            answer = max(answer, n * p.tlb_send + p.tlb_latency + took)
+        self.counters["tlb_ipis"] += len(targets)
+        th.stall += answer
+        if self.recorder is not None and targets:
+            self.recorder.slice(th.cpu.index, "wait", "TLB flush", th.name, t, t + answer)
+        return t + p.tlb_local + answer
+
+    # --- marks ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, th: Thread, effect: s.Begin, t: int) -> int:
+        th.marks.append((effect.what, t))
+        return t
+
+    def _end(self, th: Thread, effect: s.End, t: int) -> int:
+        what, since = th.marks.pop()
+        th.durations.setdefault(what, []).append(t - since)
+        if self.recorder is not None:
+            self.recorder.slice(th.cpu.index, "span", what, th.name, since, t)
+        return t
+
+    def _gauge(self, th: Thread, effect: s.Gauge, t: int) -> int:
+        if self.recorder is not None:
+            self.recorder.gauge(effect.what, t, effect.value)
+        return t
+
+    def _choose(self, th: Thread, effect: e.Choose, t: int) -> int:
+        th.value = 0
+        return t
+
+    def _warn(self, th: Thread, effect: e.Warn, t: int) -> int:
+        raise ModelError(f"WARN at {t} ps in {th.name}: {effect.what}", hint="the kernel would print a splat here")

@@ -1,0 +1,103 @@
+"""Effects of the timed reading alone: marks that experiments put around what they measure, and the insides of locks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agewalk.core.cells import Cell
+from agewalk.core.effects import WRITE, Effect, FetchAnd
+
+if TYPE_CHECKING:
+    from agewalk.core.direct import Direct
+    from agewalk.timing.locks import TimedLock
+    from agewalk.timing.threads import Thread
+
+
+class Begin(Effect):
+    """Something that is measured starts: a guest fault, an aging pass. Nests; to the direct reading it is nothing."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def perform(self, cpu: Direct) -> None:
+        pass
+
+
+class End(Effect):
+    """The innermost measured thing ends."""
+
+    __slots__ = ()
+
+    def perform(self, cpu: Direct) -> None:
+        pass
+
+
+class Gauge(Effect):
+    """A number worth a curve on the timeline, from now on: how many pages are young."""
+
+    __slots__ = ("value", "what")
+
+    def __init__(self, what: str, value: int) -> None:
+        self.what = what
+        self.value = value
+
+    def perform(self, cpu: Direct) -> None:
+        pass
+
+
+class ClearBits(FetchAnd):
+    """A plain store to part of a word (smp_store_release() of a lock's byte): clears `~operand`, costs a store."""
+
+    __slots__ = ()
+
+
+class LockWord(Cell):
+    """A word inside a lock. Belongs to the lock's owner, so it is on the lock's line and dies with it."""
+
+    __slots__ = ()
+
+
+class Granted(Effect):
+    """The lock is ours: the end of every slow path. Only the timed reading meets it."""
+
+    __slots__ = ("lock", "mode")
+
+    def __init__(self, lock: TimedLock, mode: str = WRITE) -> None:
+        self.lock = lock
+        self.mode = mode
+
+    def perform(self, cpu: Direct) -> Any:
+        raise NotImplementedError("lock insides exist in the timed reading only")
+
+
+class Park(Effect):
+    """schedule() until somebody unparks this thread; returns at once if that has happened already."""
+
+    __slots__ = ()
+
+    def perform(self, cpu: Direct) -> Any:
+        raise NotImplementedError("lock insides exist in the timed reading only")
+
+
+class Unpark(Effect):
+    """wake_up_process()."""
+
+    __slots__ = ("thread",)
+
+    def __init__(self, thread: Thread) -> None:
+        self.thread = thread
+
+    def perform(self, cpu: Direct) -> Any:
+        raise NotImplementedError("lock insides exist in the timed reading only")
+
+
+class WaitForChange(Effect):
+    """Spin until the cell no longer holds `old`; answers what it holds then."""
+
+    __slots__ = ("cell", "old")
+
+    def __init__(self, cell: Cell, old: object) -> None:
+        self.cell = cell
+        self.old = old

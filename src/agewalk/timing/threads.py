@@ -1,0 +1,84 @@
+"""Threads and the CPUs that run them, with what is measured about each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from agewalk.core.cells import Cell, Lock, Object
+from agewalk.core.effects import Effect, Step
+
+if TYPE_CHECKING:
+    from agewalk.timing.locks import TimedLock
+
+FOREVER: Final = 1 << 62  # picoseconds
+
+
+class McsNode(Object):
+    """struct mcs_spinlock of one thread: `locked` is spun on, `next` is who comes after. On a line of its own."""
+
+    __slots__ = ("locked", "next")
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label)
+        self.locked = Cell(self, "locked", 0)
+        self.next = Cell(self, "next", None)
+
+
+class CpuState:
+    """One CPU: who runs, who waits to run, until when the slice lasts."""
+
+    __slots__ = ("bit", "current", "fills", "index", "last_group", "last_memory", "queue", "slice_end", "socket")
+
+    def __init__(self, index: int, socket: int) -> None:
+        self.index = index
+        self.bit = 1 << index
+        self.socket = socket
+        self.current: Thread | None = None
+        self.queue: deque[Thread] = deque()
+        self.slice_end = FOREVER
+        self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
+        self.last_memory: object = None  # for the stream prefetcher
+        self.last_group: int | str = ""
+
+
+class Thread:
+    """A generator on a CPU. Times are picoseconds since the start."""
+
+    __slots__ = (
+        "atomic", "cpu", "debt", "durations", "ended", "frames", "held", "in_guest", "index", "lock_wait", "marks", "mcs",
+        "name", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "send", "since", "stall", "started",
+        "value", "waits_for",
+    )  # fmt: skip
+
+    def __init__(self, index: int, name: str, body: Step[Any], cpu: CpuState, runs: tuple[Object, ...]) -> None:
+        self.index = index
+        self.name = name
+        self.send: Callable[[Any], Effect] = body.send
+        self.frames: list[Callable[[Any], Effect]] = []  # what a lock's slow path returns to
+        self.value: Any = None  # what the generator is sent next
+        self.pending: Effect | None = None  # an effect that waits for its turn in time
+        self.cpu = cpu
+        self.runs = runs  # mm, VM: whom a TLB flush looks for
+        self.in_guest = False
+        self.started = 0
+        self.ended = -1
+        self.result: Any = None
+        self.atomic = 0
+        self.rcu = 0
+        self.held: list[tuple[Lock, str, int]] = []
+        self.debt = 0  # time that interrupts took from it, not yet charged
+        self.parked = False
+        self.permit = False
+        self.mcs = [McsNode(f"mcs.{name}.{n}") for n in range(4)]  # MAX_NODES, kernel/locking/qspinlock.c
+        self.waits_for: TimedLock | None = None
+        self.since = 0  # of the wait
+        self.stall = 0  # on lines that another CPU had or that were not cached
+        self.lock_wait = 0  # in slow paths of locks
+        self.preemptions = 0
+        self.marks: list[tuple[str, int]] = []
+        self.durations: dict[str, list[int]] = {}
+
+    def __repr__(self) -> str:
+        return self.name

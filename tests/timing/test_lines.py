@@ -1,0 +1,115 @@
+"""Times worked out by hand from the round costs of conftest."""
+
+from agewalk.core.cells import Cell, Lock, Object
+from agewalk.core.effects import CompareExchange, FetchOr, Load, Step, Store, Work
+from agewalk.core.units import Pfn
+from agewalk.model.mm.mm import Mm, PteTable
+from agewalk.timing.costs import CostTable
+from agewalk.timing.lines import LineMap
+from agewalk.timing.machine import Machine
+
+NS = 1000
+
+
+def one(*effects: Load | Store | FetchOr | CompareExchange | Work) -> Step[None]:
+    yield from effects
+
+
+def test_words_of_an_array_lie_eight_to_a_line() -> None:
+    table = PteTable(Pfn(1), "table")
+    lines = LineMap()
+    assert lines.cell(table.ptes[0]) is lines.cell(table.ptes[7])
+    assert lines.cell(table.ptes[7]) is not lines.cell(table.ptes[8])
+    assert lines.lock(table.ptl) is not lines.cell(table.ptes[0])
+
+
+def test_layout_follows_the_structs() -> None:
+    mm = Mm("mm")
+    lines = LineMap()
+    assert lines.lock(mm.mmap_lock) is lines.lock(mm.page_table_lock)
+    assert lines.cell(mm.notifier_subscriptions) is not lines.lock(mm.mmap_lock)
+    plain = Object("plain")
+    assert lines.cell(Cell(plain, "a")) is lines.lock(Lock(plain, "b"))
+
+
+def test_first_read_comes_from_memory_the_second_hits(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x")
+    machine = Machine(1, costs=costs)
+    machine.spawn("t", one(Load(cell), Load(cell), Store(cell, 1), FetchOr(cell, 2)), cpu=0)
+    assert machine.run() == ((100 + 1) + 1 + 1 + (1 + 5)) * NS
+    assert machine.transfers == {"core": 0, "socket": 0, "memory": 1}
+
+
+def test_streams_are_prefetched(costs: CostTable) -> None:
+    table = Object("t")
+    cells = [Cell(table, i) for i in range(24)]
+    machine = Machine(1, costs=costs)
+    machine.spawn("t", one(*(Load(c) for c in cells)), cpu=0)
+    assert machine.run() == (100 + 25 + 25 + 24) * NS
+
+
+def test_a_modified_line_is_fetched_from_its_owner(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x")
+    machine = Machine(2, costs=costs)
+    machine.spawn("writer", one(Store(cell, 1)), cpu=0)
+    reader = machine.spawn("reader", one(Load(cell)), cpu=1, start=1000 * NS)
+    assert machine.run() == (1000 + 50 + 1) * NS
+    assert reader.stall == 50 * NS
+
+
+def test_sockets_are_far_apart(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x")
+    machine = Machine(5, costs=costs)  # four to a socket
+    machine.spawn("writer", one(Store(cell, 1)), cpu=0)
+    machine.spawn("reader", one(Load(cell)), cpu=4, start=1000 * NS)
+    assert machine.run() == (1000 + 200 + 1) * NS
+    assert machine.transfers["socket"] == 1
+
+
+def test_atomics_on_one_line_follow_one_another(costs: CostTable) -> None:
+    """Four CPUs want the line at once: the last has it after four transfers, the first of them from memory."""
+    cell = Cell(Object("o"), "x")
+    machine = Machine(4, costs=costs, window=0)
+    for cpu in range(4):
+        machine.spawn(f"t{cpu}", one(FetchOr(cell, 1)), cpu=cpu, start=cpu)
+    assert machine.run() == (106 + 3 * 56) * NS
+
+
+def test_clean_reads_overlap(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x")
+    machine = Machine(4, costs=costs, window=0)
+    machine.spawn("first", one(Load(cell)), cpu=0)
+    machine.spawn("shares", one(Load(cell)), cpu=1, start=200 * NS)
+    for cpu in (2, 3):
+        machine.spawn(f"t{cpu}", one(Load(cell)), cpu=cpu, start=1000 * NS + cpu)
+    assert machine.run() == 1000 * NS + 2 + (10 + 50 + 1) * NS
+
+
+def test_a_writer_waits_for_the_farthest_copy(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x")
+    machine = Machine(6, costs=costs)
+    for cpu in (0, 1, 5):
+        machine.spawn(f"reader{cpu}", one(Load(cell)), cpu=cpu, start=cpu * 1000 * NS)
+    machine.spawn("writer", one(Work("vm_exit"), FetchOr(cell, 1)), cpu=2, start=9600 * NS)
+    assert machine.run() == (9600 + 400 + 200 + 6) * NS
+
+
+def test_stores_do_not_stall_but_move_the_line(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x")
+    machine = Machine(3, costs=costs)
+    machine.spawn("owner", one(Store(cell, 1)), cpu=0)
+    writer = machine.spawn("writer", one(Store(cell, 2)), cpu=1, start=1000 * NS)
+    machine.spawn("reader", one(Load(cell)), cpu=2, start=1010 * NS)
+    assert machine.run() == (1050 + 50 + 1) * NS  # the line first has to arrive at the writer
+    assert writer.ended == 1001 * NS
+    assert writer.stall == 0
+
+
+def test_what_was_fetched_long_ago_is_no_longer_cached(costs: CostTable) -> None:
+    cells = [Cell(Object(f"o{i}"), "x") for i in range(3)]
+    again = [*cells, cells[0]]
+    plenty, little = Machine(1, costs=costs), Machine(1, costs=costs, cached=2)
+    for machine in (plenty, little):
+        machine.spawn("t", one(*(Load(c) for c in again)), cpu=0)
+    assert plenty.run() == (3 * 101 + 1) * NS
+    assert little.run() == 4 * 101 * NS

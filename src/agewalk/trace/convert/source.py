@@ -1,0 +1,150 @@
+"""Foreign files as streams of bytes, blocks of lines or fixed records, plain or compressed, with progress."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Literal, Self
+
+from agewalk.core.errors import TraceError
+
+BLOCK: Final = 1 << 22  # bytes read at once
+MAX_LINE: Final = 1 << 16  # bytes; no format that is read here has lines anywhere near
+_MAGIC: Final[dict[bytes, Literal["gzip", "zstd", "bz2"]]] = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bz2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Whole lines: the number of the first (from 1) and their bytes, each line ended by a newline."""
+
+    first: int
+    data: bytes
+
+
+class Source:
+    """An open foreign file; a context manager. gzip, zstd and bzip2 are recognised by their first bytes.
+
+    Raises TraceError for a file that cannot be read or a compressed stream that is cut or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.name = str(path)
+        self._raw: BinaryIO | None = None
+        self._stream: Any = None
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file on disk taken so far."""
+        return 0 if self._raw is None else self._raw.tell()
+
+    def __enter__(self) -> Self:
+        try:
+            self._raw = self.path.open("rb")
+            magic = self._raw.read(4)
+            self._raw.seek(0)
+        except FileNotFoundError:
+            raise TraceError(f"{self.name}: no such file") from None
+        except IsADirectoryError:
+            raise TraceError(f"{self.name}: is a directory", hint="name one file") from None
+        except (OSError, ValueError) as e:
+            raise TraceError(f"{self.name}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
+        if not magic:
+            raise self.error("the file is empty (0 bytes)", hint="did the tool that should have written it run?")
+        kind = next((k for m, k in _MAGIC.items() if magic.startswith(m)), None)
+        self._stream = self._raw
+        if kind:
+            import pyarrow as pa
+
+            self._stream = pa.CompressedInputStream(self._raw, kind)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._raw is not None:
+            self._raw.close()
+
+    def error(self, problem: str, *, line: int | None = None, hint: str = "") -> TraceError:
+        """A TraceError that names the file, and the line if given."""
+        where = "" if line is None else f", line {line}"
+        return TraceError(f"{self.name}{where}: {problem}", hint=hint)
+
+    def read(self, size: int) -> bytes:
+        """At most `size` decompressed bytes; none at the end."""
+        try:
+            return bytes(self._stream.read(size))
+        except (OSError, ValueError, EOFError) as e:
+            text = " ".join(str(e).split())[:120]
+            raise self.error(f"cannot be read on: {text}", hint="the file is truncated or damaged") from None
+
+    def read_all(self, limit: int) -> bytes:
+        """Everything, also out of a zlib stream (damo's json_compressed), refused when larger than `limit`."""
+        parts: list[bytes] = []
+        total = 0
+        unzip = None
+        while data := self.read(BLOCK):
+            if not parts and total == 0 and unzip is None and data[:1] == b"\x78":
+                unzip = zlib.decompressobj()
+            if unzip is not None:
+                try:
+                    data = unzip.decompress(data, limit + 1 - total)
+                except zlib.error as e:
+                    raise self.error(f"damaged zlib stream: {e}", hint="the file is truncated or damaged") from None
+            parts.append(data)
+            total += len(data)
+            if total > limit:
+                raise self.error(f"larger than {limit >> 20} MiB", hint="record in several shorter files")
+        if unzip is not None and not unzip.eof:
+            raise self.error("the zlib stream is cut short", hint="the file is truncated: copy or record it again")
+        return b"".join(parts)
+
+    def records(self, size: int) -> Iterator[bytes]:
+        """Blocks of whole records of `size` bytes. Raises TraceError if the last one is incomplete."""
+        rest = b""
+        done = 0
+        while data := self.read(BLOCK):
+            data = rest + data if rest else data
+            whole = len(data) - len(data) % size
+            rest = data[whole:]
+            done += whole
+            if whole:
+                yield data[:whole]
+        if rest:
+            raise self.error(
+                f"ends inside a record: {len(rest)} of {size} bytes at byte {done}",
+                hint="the file is truncated, or not of this format",
+            )
+
+    def lines(self) -> Iterator[Lines]:
+        """Blocks of whole lines. Raises TraceError for a line that is too long or a last one without its newline."""
+        rest = b""
+        line = 1
+        while data := self.read(BLOCK):
+            data = rest + data if rest else data
+            cut = data.rfind(b"\n") + 1
+            rest = data[cut:]
+            if len(rest) > MAX_LINE:
+                at = line + data.count(b"\n")
+                raise self.error(
+                    f"more than {MAX_LINE} bytes without a newline", line=at, hint="not a text of this format"
+                )
+            if cut:
+                yield Lines(line, data[:cut])
+                line += data.count(b"\n", 0, cut)
+        if rest:
+            raise self.error(
+                "the last line has no newline at its end",
+                line=line,
+                hint="the file is truncated: record or copy it again",
+            )

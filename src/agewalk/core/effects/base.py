@@ -1,0 +1,37 @@
+"""What an effect is, and what its orders and modes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from agewalk.core.direct import Direct
+
+T = TypeVar("T")
+Step: TypeAlias = Generator["Effect", Any, T]
+
+# Memory order of an access. PLAIN may be torn from its neighbours by compiler and CPU; ONCE is READ_ONCE / WRITE_ONCE.
+PLAIN: Final = "plain"
+ONCE: Final = "once"
+ACQUIRE: Final = "acquire"
+RELEASE: Final = "release"
+FULL: Final = "full"
+
+# How a lock is held.
+WRITE: Final = "write"  # exclusively; the only way to hold a spinlock or mutex
+READ: Final = "read"
+
+
+class Effect:
+    """One indivisible step on shared state."""
+
+    __slots__ = ()
+
+    def perform(self, cpu: Direct) -> Any:
+        """Do it now, alone; the answer is what the generator is sent."""
+        raise NotImplementedError(type(self).__name__)
+
+    def __repr__(self) -> str:
+        slots = (s for c in reversed(type(self).__mro__) for s in getattr(c, "__slots__", ()))
+        return f"{type(self).__name__}({', '.join(str(getattr(self, s)) for s in slots)})"

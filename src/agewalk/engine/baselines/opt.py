@@ -35,12 +35,8 @@ def _push(heap: Array, size: Int, key: int) -> None:
 
 
 @njit
-def _pop(heap: Array, size: int) -> Int:
-    """Take the largest key out of `size` keys."""
-    top = heap[0]
-    key = heap[size - 1]
-    size -= 1
-    place = 0
+def _sift(heap: Array, size: Int, place: Int, key: Int) -> None:
+    """Let `key` sink from `place` to where no child is larger."""
     while 2 * place + 1 < size:
         child = 2 * place + 1
         if child + 1 < size and heap[child + 1] > heap[child]:
@@ -50,7 +46,30 @@ def _pop(heap: Array, size: int) -> Int:
         heap[place] = heap[child]
         place = child
     heap[place] = key
+
+
+@njit
+def _pop(heap: Array, size: Int) -> Int:
+    """Take the largest key out of `size` keys."""
+    top = i64(heap[0])
+    _sift(heap, size - 1, i64(0), i64(heap[size - 1]))
     return top
+
+
+@njit
+def _sweep(heap: Array, size: Int, pages: Array, due: Array, n: int) -> Int:
+    """Drop stale keys and make a heap of the rest; returns how many are left."""
+    kept = 0
+    for place in range(size):
+        key = heap[place]
+        page = key - n if key >= n else i64(pages[key])
+        if due[page] == key:
+            heap[kept] = key
+            kept += 1
+    for back in range(kept // 2):
+        place = kept // 2 - 1 - back
+        _sift(heap, kept, place, i64(heap[place]))
+    return kept
 
 
 @njit
@@ -102,22 +121,6 @@ def _opt(
             size = _sweep(heap, size, pages, due, n)
         _push(heap, size, key)
         size += 1
-
-
-@njit
-def _sweep(heap: Array, size: Int, pages: Array, due: Array, n: int) -> Int:
-    """Drop stale keys and heapify the rest by sorting downwards; returns how many are left."""
-    kept = 0
-    for place in range(size):
-        key = heap[place]
-        page = key - n if key >= n else i64(pages[key])
-        if due[page] == key:
-            heap[kept] = key
-            kept += 1
-    ordered = np.sort(heap[:kept])
-    for place in range(kept):
-        heap[place] = ordered[kept - 1 - place]
-    return kept
 
 
 def opt(

@@ -1,0 +1,42 @@
+"""Places of the counters in `count[]`."""
+
+from typing import Final
+
+NAMES: Final = (
+    "accesses",
+    "faults",
+    "refaults",
+    "evictions",
+    "hot_evictions",
+    "swap_writes",
+    "agings",
+    "leaf_total",
+    "leaf_old",
+    "leaf_young",
+    "nonleaf_total",
+    "nonleaf_found",
+    "nonleaf_added",
+    "look_arounds",
+    "look_around_ptes",
+    "scanned",
+    "spte_faults",
+)
+(
+    ACCESSES,
+    FAULTS,
+    REFAULTS,
+    EVICTIONS,
+    HOT_EVICTIONS,
+    SWAP_WRITES,
+    AGINGS,
+    LEAF_TOTAL,
+    LEAF_OLD,
+    LEAF_YOUNG,
+    NONLEAF_TOTAL,
+    NONLEAF_FOUND,
+    NONLEAF_ADDED,
+    LOOK_AROUNDS,
+    LOOK_AROUND_PTES,
+    SCANNED,
+    SPTE_FAULTS,
+) = range(len(NAMES))

@@ -1,0 +1,280 @@
+"""Generations of one lruvec: entering, promoting, moving on, retiring (mm/vmscan.c and include/linux/mm_inline.h)."""
+
+from agewalk.engine import features as f
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import (
+    ACTIVE,
+    ANON,
+    DIRTY,
+    FEATURES,
+    FILE,
+    GEN_MASK,
+    GEN_SHIFT,
+    MAX_BATCH,
+    MAX_SEQ,
+    META,
+    MIN_GENS,
+    MIN_SEQ,
+    N_GENS,
+    N_PAGES,
+    NR_PAGES,
+    PROTECTED_IN,
+    RECLAIM,
+    REFERENCED,
+    REFS_FLAGS,
+    REFS_FLAGS_OLD,
+    REFS_MASK,
+    REFS_SHIFT,
+    SWAPCACHE,
+    SWAPPINESS,
+    WALK_SEQ,
+    WORKINGSET,
+)
+from agewalk.engine.lists import list_add, list_add_tail, list_del, list_empty, list_tail
+from agewalk.engine.tiers import lru_refs, lru_tier, reset_ctrl_pos
+
+
+@njit
+def gen_of(meta: Int) -> Int:
+    """folio_lru_gen(): generation index, -1 while on no list."""
+    return ((meta & GEN_MASK) >> GEN_SHIFT) - 1
+
+
+@njit
+def type_of(meta: Int) -> Int:
+    """folio_is_file_lru()."""
+    return i64(1) if meta & FILE else i64(ANON)
+
+
+@njit
+def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
+    """Where a folio enters: lru_gen_add_folio() up to 6.13, lru_gen_folio_seq() since 6.14."""
+    kind = type_of(meta)
+    max_seq, min_seq = word[MAX_SEQ], word[MIN_SEQ + kind]
+    waits = bool(kind == ANON and not meta & SWAPCACHE) or bool(meta & RECLAIM and meta & DIRTY)
+    if word[FEATURES] & f.WORKINGSET_PROTECTION:
+        if meta & ACTIVE:
+            back = i64(1 if meta & WORKINGSET else 2)
+        elif reclaiming:
+            back = i64(4)
+        elif waits:
+            back = i64(2)
+        else:
+            old = meta & WORKINGSET or (meta & REFERENCED and word[FEATURES] & f.REFERENCED_ENTERS_OLDER)
+            back = i64(3 if old else 4)
+        return max(max_seq - back + 1, min_seq)
+    if meta & ACTIVE:
+        return max_seq
+    if waits:
+        return max_seq - 1
+    if reclaiming or min_seq + MIN_GENS >= max_seq:
+        return min_seq
+    return min_seq + 1
+
+
+@njit
+def add_folio(word: Array, page: Array, folio: Int) -> None:
+    """lru_gen_add_folio(), to the head of its list."""
+    meta = i64(page[folio, META])
+    gen = folio_seq(word, meta, i64(0)) % N_GENS
+    if word[FEATURES] & f.ACTIVE_CLEARS_REFS and meta & ACTIVE:
+        meta &= ~(REFS_MASK | REFERENCED)
+    page[folio, META] = (meta & ~(GEN_MASK | ACTIVE)) | (gen + 1) << GEN_SHIFT
+    at = gen * 2 + type_of(meta)
+    word[NR_PAGES + at] += 1
+    list_add(page, word[N_PAGES] + at, folio)
+
+
+@njit
+def del_folio(word: Array, page: Array, folio: Int) -> None:
+    """lru_gen_del_folio(reclaiming)."""
+    meta = i64(page[folio, META])
+    word[NR_PAGES + gen_of(meta) * 2 + type_of(meta)] -= 1
+    page[folio, META] = meta & ~GEN_MASK
+    list_del(page, folio)
+
+
+@njit
+def update_gen(word: Array, page: Array, folio: Int) -> None:
+    """folio_update_gen() to max_seq: the folio was seen young. Its place in the list stays; sort_folio() moves it later.
+
+    Up to 6.13 at once; since 6.14 the first sight only sets PG_referenced.
+    """
+    meta = i64(page[folio, META])
+    gen = gen_of(meta)
+    new_gen = word[MAX_SEQ] % N_GENS
+    if word[FEATURES] & f.WORKINGSET_PROTECTION:
+        if not meta & (REFERENCED | WORKINGSET):
+            page[folio, META] = (meta & ~REFS_MASK) | REFERENCED
+            return
+        if gen < 0:
+            return
+        meta = (meta & ~(GEN_MASK | REFS_FLAGS)) | (new_gen + 1) << GEN_SHIFT | WORKINGSET
+    else:
+        if gen < 0:
+            page[folio, META] = meta | REFERENCED
+            return
+        meta = (meta & ~(GEN_MASK | REFS_FLAGS_OLD)) | (new_gen + 1) << GEN_SHIFT
+    page[folio, META] = meta
+    if gen != new_gen:
+        kind = type_of(meta)
+        word[NR_PAGES + gen * 2 + kind] -= 1
+        word[NR_PAGES + new_gen * 2 + kind] += 1
+
+
+@njit
+def inc_gen(word: Array, page: Array, folio: Int) -> Int:
+    """folio_inc_gen(): out of the oldest generation into the next; a folio promoted meanwhile stays. Returns its index."""
+    meta = i64(page[folio, META])
+    kind = type_of(meta)
+    old = word[MIN_SEQ + kind] % N_GENS
+    gen = gen_of(meta)
+    if gen not in (-1, old):
+        return gen
+    gen = (old + 1) % N_GENS
+    cleared = REFS_FLAGS if word[FEATURES] & f.WORKINGSET_PROTECTION else REFS_FLAGS_OLD
+    page[folio, META] = (meta & ~(GEN_MASK | cleared)) | (gen + 1) << GEN_SHIFT
+    word[NR_PAGES + old * 2 + kind] -= 1
+    word[NR_PAGES + gen * 2 + kind] += 1
+    return gen
+
+
+@njit
+def inc_min_seq(word: Array, page: Array, kind: Int) -> bool:
+    """inc_min_seq(): empty the oldest generation into the next, tail to tail; False if more than MAX_LRU_BATCH are left."""
+    swappiness = word[SWAPPINESS]
+    if not (kind == ANON and swappiness == 0) and not (kind == 1 and swappiness > 200):
+        base = word[N_PAGES]
+        head = base + word[MIN_SEQ + kind] % N_GENS * 2 + kind
+        rework = word[FEATURES] & f.WORKINGSET_PROTECTION
+        for _ in range(MAX_BATCH):
+            if list_empty(page, head):
+                break
+            folio = list_tail(page, head)
+            meta = i64(page[folio, META])
+            gen = inc_gen(word, page, folio)
+            list_del(page, folio)
+            list_add_tail(page, base + gen * 2 + kind, folio)
+            if rework:
+                refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
+                if refs + workingset != 5:
+                    word[PROTECTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += 1
+        else:
+            return False  # the budget ran out, whether or not the list did
+    reset_ctrl_pos(word, kind)
+    word[MIN_SEQ + kind] += 1
+    return True
+
+
+@njit
+def try_to_inc_min_seq(word: Array, page: Array) -> bool:
+    """try_to_inc_min_seq(): pass over empty oldest generations, MIN_NR_GENS stay. Did any type move on?"""
+    swappiness = word[SWAPPINESS]
+    rework = word[FEATURES] & f.BY_EVICTABLE_TYPE
+    base, max_seq = word[N_PAGES], word[MAX_SEQ]
+    first, last = 0 if swappiness else 1, 1 if swappiness <= 200 else 0
+    anon, file = i64(word[MIN_SEQ]), i64(word[MIN_SEQ + 1])
+    if first == 0:
+        while anon + MIN_GENS <= max_seq and list_empty(page, base + anon % N_GENS * 2):
+            anon += 1
+    while last == 1 and file + MIN_GENS <= max_seq and list_empty(page, base + file % N_GENS * 2 + 1):
+        file += 1
+    if rework:
+        if anon == word[MIN_SEQ] and file == word[MIN_SEQ + 1]:
+            return False
+        if first == 0 and last == 1:
+            limit = max_seq - MIN_GENS
+            if anon > limit and file < limit:
+                anon = limit
+            elif file > limit and anon < limit:
+                file = limit
+    elif swappiness:
+        anon = min(anon, file)
+        file = max(anon, i64(word[MIN_SEQ + 1]))
+    moved = False
+    for kind in range(first, last + 1):
+        seq = anon if kind == 0 else file
+        if seq == word[MIN_SEQ + kind] or (rework and seq < word[MIN_SEQ + kind]):
+            continue
+        reset_ctrl_pos(word, i64(kind))
+        word[MIN_SEQ + kind] = seq
+        moved = True
+    return moved
+
+
+@njit
+def inc_max_seq(word: Array, page: Array) -> None:
+    """inc_max_seq(): a new youngest generation; if there are four already, the oldest is merged into the next first."""
+    for i in range(2):
+        kind = i if word[FEATURES] & f.BY_EVICTABLE_TYPE else 1 - i
+        while word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == N_GENS:
+            inc_min_seq(word, page, i64(kind))
+    word[MAX_SEQ] += 1
+
+
+@njit
+def walk_is_due(word: Array) -> bool:
+    """try_to_inc_max_seq(): has nobody walked for this max_seq yet?"""
+    return bool(word[MAX_SEQ] > word[WALK_SEQ])
+
+
+@njit
+def activate(word: Array, page: Array, folio: Int) -> None:
+    """folio_activate(): take it off its list, add it as PG_active. Isolated folios are left alone."""
+    meta = i64(page[folio, META])
+    if gen_of(meta) < 0 or meta & ACTIVE:
+        return
+    del_folio(word, page, folio)
+    page[folio, META] = page[folio, META] | ACTIVE
+    add_folio(word, page, folio)
+
+
+@njit
+def inc_refs(word: Array, page: Array, folio: Int) -> None:
+    """lru_gen_inc_refs(): folio_mark_accessed() under MGLRU. The last bit to fill is PG_workingset from 6.14 on, refs before."""
+    meta = i64(page[folio, META])
+    late = word[FEATURES] & f.WORKINGSET_PROTECTION
+    if not meta & REFERENCED:
+        page[folio, META] = ((meta & ~REFS_MASK) if late else meta) | REFERENCED
+    elif not late and not meta & WORKINGSET:
+        page[folio, META] = meta | WORKINGSET
+    elif meta & REFS_MASK != REFS_MASK:
+        page[folio, META] = meta + (1 << REFS_SHIFT)
+    elif late:
+        page[folio, META] = meta | WORKINGSET
+
+
+@njit
+def set_refs(word: Array, page: Array, folio: Int) -> bool:
+    """lru_gen_set_refs() (6.14): eviction saw a use. Is the folio to be activated?"""
+    meta = i64(page[folio, META])
+    if not meta & (REFERENCED | WORKINGSET):
+        page[folio, META] = (meta & ~REFS_MASK) | REFERENCED
+        return False
+    if word[FEATURES] & f.RMAP_SECOND_ACCESS_MARKS and lru_refs(word, meta) <= 1:
+        inc_refs(word, page, folio)
+    else:
+        page[folio, META] = (meta & ~REFS_FLAGS) | WORKINGSET
+    return True
+
+
+@njit
+def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
+    """walk_update_folio(): an accessed bit of the folio was found and cleared, by a task with an mm_walk or without."""
+    if has_walk:
+        update_gen(word, page, folio)
+        return
+    new_gen = word[MAX_SEQ] % N_GENS
+    if word[FEATURES] & f.WORKINGSET_PROTECTION:
+        if not set_refs(word, page, folio):
+            return
+    else:
+        meta = i64(page[folio, META])
+        gen = gen_of(meta)
+        if gen < 0:
+            page[folio, META] = meta | REFERENCED
+        elif gen != new_gen:
+            page[folio, META] = meta & ~REFS_FLAGS_OLD
+    gen = gen_of(i64(page[folio, META]))
+    if gen not in (-1, new_gen):
+        activate(word, page, folio)

@@ -1,0 +1,117 @@
+"""Where the bits of a page live: one byte that every access reads, 16 bytes that faults, aging and eviction read.
+
+`touch[page]` (uint8)         what an access finds: which tables map the page for hardware, which accessed bits are set
+`page[page]`  (4 x int32)     META flags, NEXT and PREV of the LRU list, USED the tick of the last access
+                              not resident: NEXT holds the shadow entry, PREV the tick of the eviction
+
+Sentinels of the lists follow the last page in `page`, so that a list is a ring without special cases. Page numbers run
+over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page table).
+All of it is 17 bytes a page and 16 a PMD.
+"""
+
+from typing import Final
+
+# --- touch[page]. An access carries the same layout: the bits it needs above, the bits it sets below.
+A_TDP: Final = 1 << 0  # accessed bit of the TDP MMU's SPTE
+A_SHADOW: Final = 1 << 1  # of the shadow MMU's SPTE
+A_PRIMARY: Final = 1 << 2  # of the PTE
+USED_NOW: Final = 1 << 3  # touched since `page[USED]` was brought up to date; the truth, no kernel has it
+P_TDP: Final = 1 << 4  # hardware can use the SPTE of the TDP MMU
+P_SHADOW: Final = 1 << 5
+P_PRIMARY: Final = 1 << 6
+WRITTEN: Final = 1 << 7  # every table that maps the page has its dirty bit set: a write changes nothing more
+A_ANY: Final = A_TDP | A_SHADOW | A_PRIMARY
+P_ANY: Final = P_TDP | P_SHADOW | P_PRIMARY
+
+# --- columns of page[]
+META: Final = 0
+NEXT: Final = 1
+PREV: Final = 2
+USED: Final = 3
+
+# --- page[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
+REFERENCED: Final = 1 << 0
+WORKINGSET: Final = 1 << 1
+ACTIVE: Final = 1 << 2
+DIRTY: Final = 1 << 3
+SWAPCACHE: Final = 1 << 5
+RECLAIM: Final = 1 << 6
+REFS_SHIFT: Final = 7
+REFS_MASK: Final = 3 << REFS_SHIFT
+GEN_SHIFT: Final = 9
+GEN_MASK: Final = 7 << GEN_SHIFT  # generation index + 1; 0 while on no list
+FILE: Final = 1 << 12
+RESIDENT: Final = 1 << 13
+EVICTED: Final = 1 << 14  # was resident before: NEXT is its shadow entry
+D_TDP: Final = 1 << 15
+D_SHADOW: Final = 1 << 16
+D_PRIMARY: Final = 1 << 17
+REFS_FLAGS_OLD: Final = REFS_MASK | REFERENCED | WORKINGSET  # what a promotion cleared up to 6.13
+REFS_FLAGS: Final = REFS_MASK | REFERENCED  # LRU_REFS_FLAGS since 6.14
+
+# --- lists: sentinel number = pages + list number
+N_GENS: Final = 4  # MAX_NR_GENS
+MIN_GENS: Final = 2  # MIN_NR_GENS
+N_TIERS: Final = 4  # MAX_NR_TIERS
+ANON: Final = 0
+BATCH: Final = 64  # MIN_LRU_BATCH
+MAX_BATCH: Final = 4096  # MAX_LRU_BATCH
+LIST_ISOLATED: Final = 8  # 0 .. 7: generation index * 2 + type
+LIST_KEPT: Final = 9
+LIST_INACTIVE: Final = 10  # + type
+LIST_ACTIVE: Final = 12  # + type
+N_LISTS: Final = 16
+PTES: Final = 512  # PTRS_PER_PTE
+
+# --- word[]: what there is one of in a lruvec
+MAX_SEQ: Final = 0
+MIN_SEQ: Final = 1  # + type
+WALK_SEQ: Final = 3  # mm_state.seq
+FEATURES: Final = 4
+SWAPPINESS: Final = 5
+N_PAGES: Final = 6  # first sentinel
+HELD: Final = 7  # pages resident
+LIMIT: Final = 8  # pages of memory
+NOW: Final = 9  # tick
+N_SPACES: Final = 10
+FILTERS: Final = 11  # bit i: Bloom filter i exists
+RECLAIMED: Final = 12  # sc->nr_reclaimed
+PRIORITY: Final = 13  # sc->priority
+HAS_WALK: Final = 14  # the reclaiming task has an mm_walk
+HOT_AFTER: Final = 15  # ticks: evicted younger than this is a hot eviction
+NR_PAGES: Final = 16  # + generation index * 2 + type
+AVG_REFAULTED: Final = 24  # + type * 4 + tier, as all that follow
+AVG_TOTAL: Final = 32
+EVICTED_IN: Final = 40  # of the min_seq of now (NR_HIST_GENS == 1)
+REFAULTED_IN: Final = 48
+PROTECTED_IN: Final = 56
+LATER: Final = 64  # + i: neighbours that a look-around up to 6.3 promotes at its end
+N_WORDS: Final = 128
+
+# --- space[]: an address space, one row each, in the order of the mm list
+S_FIRST: Final = 0  # first page number
+S_PAGES: Final = 1
+S_MODE: Final = 2  # row of the truth tables: which MMUs exist now
+S_NOTIFIERS: Final = 3  # mm_has_notifiers()
+S_USED: Final = 4  # scheduled in since the last walk (mm->lru_gen.bitmap)
+S_NEW: Final = 5  # added after the last walk: scanned by force
+S_AD: Final = 6  # KVM's entries have accessed bits of their own
+S_RSS: Final = 7  # pages resident
+S_PMD: Final = 8  # hva >> 21 of its first PMD
+S_COLUMNS: Final = 16
+
+# --- pmd[]: 512 pages each
+M_SPACE: Final = 0
+M_STATE: Final = 1  # 0 nothing mapped yet, 1 page table, 2 a 2 MiB entry
+M_KEY0: Final = 2  # the two bits of its address in a Bloom filter
+M_KEY1: Final = 3
+M_YOUNG: Final = 4  # accessed bit of the entry itself, where `touch` cannot hold it
+M_COLUMNS: Final = 5
+
+# --- truth tables: ask[question, mode * 8 + accessed bits] holds an answer
+ASK_WALK: Final = 0
+ASK_TARGET: Final = 1
+ASK_NEIGHBOUR: Final = 2
+N_ASKS: Final = 3
+YOUNG: Final = 1 << 3  # bits 0 .. 2: the accessed bits that are cleared
+LOOK_AROUND: Final = 1 << 4

@@ -1,0 +1,19 @@
+"""The arrays of one host."""
+
+from typing import NamedTuple
+
+from agewalk.engine.jit import Array
+
+
+class State(NamedTuple):
+    """Everything that a run changes. Shapes and columns: `agewalk.engine.layout`."""
+
+    touch: Array  # uint8[pages]
+    page: Array  # int32[pages + N_LISTS, 4]
+    word: Array  # int64[N_WORDS]
+    space: Array  # int64[spaces, S_COLUMNS]
+    pmd: Array  # int32[pmds, M_COLUMNS]
+    ask: Array  # uint8[N_ASKS, modes * 8]: the protocol
+    asked: Array  # int64[N_ASKS, modes * 8]: how often each answer was given; costs follow from it
+    bloom: Array  # uint8[2, 32768]
+    counts: Array  # int64[counters]

@@ -1,0 +1,203 @@
+"""Aging by page-table walks: every address space, every page table that is worth it (mm/vmscan.c)."""
+
+from agewalk.engine import counters as c
+from agewalk.engine import features as f
+from agewalk.engine.gens import inc_max_seq, update_gen
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import (
+    A_ANY,
+    A_PRIMARY,
+    A_SHADOW,
+    A_TDP,
+    ASK_WALK,
+    BATCH,
+    FEATURES,
+    FILTERS,
+    GEN_MASK,
+    M_KEY0,
+    M_KEY1,
+    M_STATE,
+    M_YOUNG,
+    MAX_SEQ,
+    META,
+    N_SPACES,
+    P_SHADOW,
+    P_TDP,
+    PTES,
+    RESIDENT,
+    S_AD,
+    S_FIRST,
+    S_MODE,
+    S_NEW,
+    S_NOTIFIERS,
+    S_PAGES,
+    S_PMD,
+    S_RSS,
+    S_USED,
+    WALK_SEQ,
+    YOUNG,
+)
+from agewalk.engine.state import State
+
+
+@njit
+def bloom_test(word: Array, bloom: Array, pmds: Array, seq: Int, pmd: Int) -> bool:
+    """test_bloom_filter(): a filter that is not there says yes."""
+    which = seq % 2
+    if not word[FILTERS] >> which & 1:
+        return True
+    return bool(bloom[which, pmds[pmd, M_KEY0]] and bloom[which, pmds[pmd, M_KEY1]])
+
+
+@njit
+def bloom_add(word: Array, bloom: Array, pmds: Array, seq: Int, pmd: Int) -> None:
+    """update_bloom_filter()."""
+    which = seq % 2
+    if word[FILTERS] >> which & 1:
+        bloom[which, pmds[pmd, M_KEY0]] = 1
+        bloom[which, pmds[pmd, M_KEY1]] = 1
+
+
+@njit
+def suitable_to_scan(total: Int, young: Int) -> bool:
+    """At least one young PTE per cache line of eight, on average."""
+    return bool(young * 8 >= total)
+
+
+@njit
+def clear_bits(touch: Array, folio: Int, cleared: Int, ad: Int) -> None:
+    """Clear accessed bits. An SPTE without A/D bits of its own loses its permissions instead (mark_spte_for_access_track())."""
+    bits = i64(touch[folio])
+    if not ad:
+        if cleared & bits & A_TDP:
+            bits &= ~P_TDP
+        if cleared & bits & A_SHADOW:
+            bits &= ~P_SHADOW
+    touch[folio] = bits & ~cleared
+
+
+@njit
+def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad: Int) -> bool:
+    """walk_pte_range(): the PTEs of pages [first, end), one table. Is it worth a visit next time?
+
+    `everyone`: secondary MMUs are asked about PTEs that are old in the primary MMU, too (get_pte_pfn()).
+    """
+    touch, page, word = s.touch, s.page, s.word
+    ask, asked = s.ask[ASK_WALK], s.asked[ASK_WALK]
+    listed = word[FEATURES] & f.WORKINGSET_PROTECTION  # since 6.14 isolated folios are passed over
+    young = old = i64(0)
+    for folio in range(first, end):
+        meta = i64(page[folio, META])
+        if not meta & RESIDENT:
+            continue
+        bits = i64(touch[folio])
+        if not (everyone or bits & A_PRIMARY):
+            old += 1
+            continue
+        if listed and not meta & GEN_MASK:
+            continue
+        row = mode * 8 + (bits & A_ANY)
+        asked[row] += 1
+        answer = i64(ask[row])
+        if answer & bits & A_ANY:
+            clear_bits(touch, folio, answer & A_ANY, ad)
+        if answer & YOUNG:
+            young += 1
+            update_gen(word, page, folio)
+    s.counts[c.LEAF_TOTAL] += end - first
+    s.counts[c.LEAF_OLD] += old
+    s.counts[c.LEAF_YOUNG] += young
+    return suitable_to_scan(end - first, young)
+
+
+@njit
+def pmd_test_and_clear_young(s: State, pmd: Int, process: Int) -> bool:
+    """The accessed bit of a PMD entry. Of an ordinary process it is bit A_TDP of any page below, which no SPTE uses there."""
+    if not process:
+        young = bool(s.pmd[pmd, M_YOUNG] != 0)
+        s.pmd[pmd, M_YOUNG] = 0
+        return young
+    young = False
+    for folio in range(pmd * PTES, pmd * PTES + PTES):
+        if s.touch[folio] & A_TDP:
+            young = True
+            s.touch[folio] &= 255 - A_TDP
+    return young
+
+
+@njit
+def pud_present(s: State, space: Int, pmd: Int) -> bool:
+    """Is any table built in the 1 GiB whose first PMD of this space is `pmd`?"""
+    end = (s.space[space, S_FIRST] + s.space[space, S_PAGES] + PTES - 1) // PTES
+    left = PTES - (s.space[space, S_PMD] + pmd - s.space[space, S_FIRST] // PTES) % PTES
+    tables = i64(0)
+    for at in range(pmd, min(end, pmd + left)):
+        tables += s.pmd[at, M_STATE]
+    return bool(tables)
+
+
+@njit
+def walk_mm(s: State, space: Int, force_scan: Int) -> None:
+    """walk_mm(): all page tables of one address space."""
+    word, features = s.word, s.word[FEATURES]
+    first, pages = s.space[space, S_FIRST], s.space[space, S_PAGES]
+    mode, notifiers, ad = s.space[space, S_MODE], s.space[space, S_NOTIFIERS], s.space[space, S_AD]
+    everyone = i64(1 if notifiers and features & f.WALK_NOTIFIES else 0)
+    shortcut = not (force_scan and features & f.FORCE_SCAN_READS_ALL) and not everyone
+    seq = word[MAX_SEQ]
+    pud, built = i64(-1), False
+    for pmd in range(first // PTES, (first + pages + PTES - 1) // PTES):
+        if (s.space[space, S_PMD] + pmd - first // PTES) // PTES != pud:
+            pud = (s.space[space, S_PMD] + pmd - first // PTES) // PTES
+            built = pud_present(s, space, pmd)
+        if not built:
+            continue
+        if s.pmd[pmd, M_STATE] == 0:
+            s.counts[c.LEAF_TOTAL] += 1
+            continue
+        s.counts[c.NONLEAF_TOTAL] += 1
+        if shortcut and not pmd_test_and_clear_young(s, pmd, not notifiers):
+            continue
+        if not force_scan and not bloom_test(word, s.bloom, s.pmd, seq, pmd):
+            continue
+        s.counts[c.NONLEAF_FOUND] += 1
+        if walk_pte_range(s, max(pmd * PTES, first), min(pmd * PTES + PTES, first + pages), mode, everyone, ad):
+            s.counts[c.NONLEAF_ADDED] += 1
+            bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)
+
+
+@njit
+def walk_all(s: State, force_scan: Int) -> None:
+    """iterate_mm_list() and walk_mm() until none is left: those scheduled in since their last walk, or all by force.
+
+    An mm added after the last iteration turns force_scan on, for itself and all that follow. The first mm that is walked
+    empties the Bloom filter of the next generation.
+    """
+    fresh = True
+    for space in range(s.word[N_SPACES]):
+        if s.space[space, S_NEW]:
+            s.space[space, S_NEW] = 0
+            force_scan = i64(1)
+        if not force_scan and not s.space[space, S_USED]:
+            continue
+        s.space[space, S_USED] = 0
+        if s.word[FEATURES] & f.SMALL_MM_SKIPPED and s.space[space, S_RSS] < BATCH:
+            continue
+        if fresh:
+            which = (s.word[MAX_SEQ] + 1) % 2
+            s.bloom[which, :] = 0
+            s.word[FILTERS] |= i64(1) << which
+            fresh = False
+        walk_mm(s, i64(space), force_scan)
+
+
+@njit
+def try_to_inc_max_seq(s: State, force_scan: Int) -> bool:
+    """try_to_inc_max_seq() for the present max_seq: walk, then open a new generation. Did it?"""
+    if s.word[MAX_SEQ] <= s.word[WALK_SEQ]:
+        return False
+    walk_all(s, force_scan)
+    s.word[WALK_SEQ] += 1
+    inc_max_seq(s.word, s.page)
+    s.counts[c.AGINGS] += 1
+    return True

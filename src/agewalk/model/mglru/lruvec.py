@@ -1,0 +1,73 @@
+"""MGLRU behind the boundary that the rest of mm talks to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agewalk.core.effects import Acquire, Count, FetchAnd, FetchOr, Load, Release, Step
+from agewalk.model.mglru import lists, look_around, promote, workingset
+from agewalk.model.mglru.state import LruGen
+from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET, Folio
+
+if TYPE_CHECKING:
+    from agewalk.model.mm.rmap import PageVmaMappedWalk
+
+
+class MglruLruvec(LruGen):
+    """A lruvec under MGLRU (lru_gen_enabled())."""
+
+    __slots__ = ()
+
+    def add_folio(self, folio: Folio, *, tail: bool = False) -> Step[None]:
+        """lruvec_add_folio(), or lruvec_add_folio_tail(), under lru_lock. Unevictable folios are on no list."""
+        yield from lists.lru_gen_add_folio(self, folio, reclaiming=tail)
+
+    def del_folio(self, folio: Folio) -> Step[None]:
+        """lruvec_del_folio(), under lru_lock."""
+        yield from lists.lru_gen_del_folio(self, folio, reclaiming=False)
+
+    def mark_accessed(self, folio: Folio) -> Step[None]:
+        """lru_gen_inc_refs()."""
+        yield from promote.lru_gen_inc_refs(self, folio)
+
+    def add_lru_in_fault(self, folio: Folio) -> Step[None]:
+        """folio_add_lru() inside a page fault."""
+        flags: int = yield Load(folio.flags)
+        if flags & PG_UNEVICTABLE:
+            return
+        if self.features.fault_adds == "active" or flags & PG_WORKINGSET:
+            yield FetchOr(folio.flags, PG_ACTIVE)
+        elif not flags & PG_REFERENCED:
+            yield Count("folio_mark_accessed")
+            yield from promote.lru_gen_inc_refs(self, folio)
+
+    def eviction_shadow(self, folio: Folio) -> Step[int]:
+        """lru_gen_eviction()."""
+        return (yield from workingset.lru_gen_eviction(self, folio))
+
+    def refault(self, folio: Folio, shadow: int, *, in_fault: bool) -> Step[None]:
+        """lru_gen_refault()."""
+        yield from workingset.lru_gen_refault(self, folio, shadow, in_fault=in_fault)
+
+    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
+        """folio_referenced_one() at one mapping: a PTE with look-around, or a PMD entry."""
+        walk = look_around.walk_of(mm_walk)
+        if pvmw.table is None:
+            return (yield from look_around.folio_referenced_pmd(self, pvmw.mm, pvmw.pmd, pvmw.address))
+        return (
+            yield from look_around.folio_referenced_pte(
+                self, walk, pvmw.folio, pvmw.mm, pvmw.vma, pvmw.table, pvmw.table.ptl, pvmw.address
+            )
+        )
+
+    def activate(self, folio: Folio) -> Step[None]:
+        """folio_activate() without per-CPU batches (mm/swap.c, !CONFIG_SMP): into the active generations at once."""
+        if not (yield FetchAnd(folio.flags, ~PG_LRU)) & PG_LRU:
+            return
+        yield Acquire(self.lru_lock)
+        if not (yield Load(folio.flags)) & (PG_ACTIVE | PG_UNEVICTABLE):
+            yield from self.del_folio(folio)
+            yield FetchOr(folio.flags, PG_ACTIVE)
+            yield from self.add_folio(folio)
+        yield Release(self.lru_lock)
+        yield FetchOr(folio.flags, PG_LRU)

@@ -1,0 +1,240 @@
+"""What `agewalk trace info` says of a trace: facts, the working set over time, and a map of pages over time.
+
+Two passes over the trace, in memory bounded by the pages touched: the first finds where time begins and ends and
+checks every row, the second counts.
+
+The *working set* is the number of distinct pages touched in a window of guest time: a second, or for traces under ten
+seconds a tenth to a hundredth of the whole (a power of ten of nanoseconds). Windows start at the first row's second;
+those without rows count as 0; quantiles are by nearest rank, so they are numbers of pages that occurred.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agewalk.core.units import PTRS_PER_PTE
+from agewalk.trace.format import CONTEXTS, Batch, Trace
+from agewalk.trace.meta import meta_strings
+
+S: Final = 10**9
+MAP_COLUMNS: Final = 240  # of the map: time
+MAP_ROWS: Final = 160  # of the map: guest memory
+_CHUNK: Final = 16  # 2^16 pages a chunk of the bitmap
+QUANTILES: Final = (50, 90, 99)
+
+
+class PageSet:
+    """A set of gfns as a bitmap of touched 256 MiB chunks."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, NDArray[np.bool_]] = {}
+
+    def add(self, gfns: NDArray[np.uint64]) -> None:
+        """Add gfns, in any order."""
+        chunks = gfns >> np.uint64(_CHUNK)
+        low, high = int(chunks.min()), int(chunks.max())
+        for chunk in [low] if low == high else np.unique(chunks).tolist():
+            inside = gfns if low == high else gfns[chunks == chunk]
+            bits = self._chunks.setdefault(chunk, np.zeros(1 << _CHUNK, np.bool_))
+            bits[(inside & np.uint64((1 << _CHUNK) - 1)).astype(np.intp)] = True
+
+    def clear(self) -> None:
+        """Empty the set."""
+        self._chunks.clear()
+
+    def __len__(self) -> int:
+        return sum(int(bits.sum()) for bits in self._chunks.values())
+
+    def regions(self) -> int:
+        """2 MiB regions with at least one page in the set."""
+        return sum(int(bits.reshape(-1, PTRS_PER_PTE).any(axis=1).sum()) for bits in self._chunks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFacts:
+    """A phase: rows and distinct pages from its mark to the next."""
+
+    mark: int
+    time_ns: int
+    text: str
+    rows: int
+    pages: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Facts of a trace; times in nanoseconds of guest time.
+
+    curve: (start of a window, distinct pages in it) for every window with rows. windows: all of them.
+    heat: rows that fell into each cell of `MAP_ROWS` stretches of guest memory by `MAP_COLUMNS` stretches of time.
+    """
+
+    trace: Trace
+    first_ns: int
+    last_ns: int
+    pages: int
+    regions: int
+    writes: int
+    vcpu_rows: list[int]
+    context_rows: list[int]
+    window_ns: int
+    windows: int
+    curve: list[tuple[int, int]]
+    phases: list[PhaseFacts]
+    heat: NDArray[np.int64] = field(repr=False)
+    column_ns: int
+    row_pages: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the trace."""
+        return self.trace.rows
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first row's slot to the end of the last one's."""
+        return self.last_ns - self.first_ns + (self.trace.meta.row_epoch_ns or 0)
+
+    def working_set(self) -> dict[str, int]:
+        """Quantiles of the working set, in pages."""
+        counts = sorted([0] * min(1, self.windows - len(self.curve)) + [pages for _, pages in self.curve])
+        empty = self.windows - len(self.curve)
+
+        def rank(percent: int) -> int:
+            index = -(-percent * self.windows // 100) - 1 - max(0, empty - 1)
+            return counts[max(0, index)]
+
+        return {"min": counts[0], **{f"p{q}": rank(q) for q in QUANTILES}, "max": counts[-1]}
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `agewalk trace info --json` prints, `schema` 1."""
+        meta = self.trace.meta
+        return {
+            "schema": 1,
+            "trace": self.trace.name,
+            "rows": self.rows,
+            "first_ns": self.first_ns,
+            "last_ns": self.last_ns,
+            "duration_ns": self.duration_ns,
+            "memory_bytes": meta.memory_bytes,
+            "pages": self.pages,
+            "regions": self.regions,
+            "writes": self.writes,
+            "vcpus": self.vcpu_rows,
+            "contexts": dict(zip(CONTEXTS, self.context_rows, strict=True)),
+            "working_set": {"window_ns": self.window_ns, "windows": self.windows, **self.working_set()},
+            "phases": [
+                {"mark": p.mark, "time_ns": p.time_ns, "text": p.text, "rows": p.rows, "pages": p.pages}
+                for p in self.phases
+            ],
+            "metadata": {k: v for k, v in meta_strings(meta).items() if k != "phases"},
+        }
+
+
+def facts(trace: Trace, *, progress: Callable[[int], object] = lambda rows: None) -> Facts:  # noqa: ARG005
+    """Read `trace` twice and count; `progress` is told the rows of each batch, so 2 x trace.rows in all. Raises TraceError."""
+    first = last = 0
+    started = False
+    for batch in trace.batches():
+        first, started = (first, True) if started else (int(batch.time_ns[0]), True)
+        last = int(batch.time_ns[-1])
+        progress(len(batch))
+    count = _Counts(trace, first, last)
+    for batch in trace.batches():
+        count.add(batch)
+        progress(len(batch))
+    return count.result()
+
+
+def window_for(duration_ns: int) -> int:
+    """A second; for less than ten seconds the power of ten that gives 10 to 100 windows."""
+    if duration_ns >= 10 * S:
+        return S
+    return int(10 ** max(0, len(str(duration_ns)) - 2))
+
+
+class _Counts:
+    """The second pass."""
+
+    def __init__(self, trace: Trace, first: int, last: int) -> None:
+        self._trace = trace
+        self._first, self._last = first, last
+        self._window = window_for(last - first)
+        self._origin = first // self._window * self._window
+        self._column = -(-(last - first + 1) // MAP_COLUMNS)
+        self._row_pages = -(-trace.meta.pages // MAP_ROWS)
+        self._heat = np.zeros(MAP_ROWS * MAP_COLUMNS, np.int64)
+        self._pages = PageSet()
+        self._writes = 0
+        self._vcpus = np.zeros(256, np.int64)
+        self._contexts = np.zeros(len(CONTEXTS), np.int64)
+        self._curve: list[tuple[int, int]] = []
+        self._open = -1
+        self._open_pages: list[NDArray[np.uint64]] = []
+        self._marks = [0, *(p.time_ns for p in trace.meta.phases)]
+        self._phase_rows = [0] * len(self._marks)
+        self._phase_pages = [PageSet() for _ in self._marks]
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self._pages.add(batch.gfn)
+        self._writes += int(batch.write.sum())
+        self._vcpus += np.bincount(batch.vcpu, minlength=256)
+        self._contexts += np.bincount(batch.context, minlength=len(CONTEXTS))
+        column = (batch.time_ns - np.uint64(self._first)) // np.uint64(self._column)
+        cell = (batch.gfn // np.uint64(self._row_pages)) * np.uint64(MAP_COLUMNS) + column
+        self._heat += np.bincount(cell.astype(np.intp), minlength=len(self._heat))
+        window = (batch.time_ns - np.uint64(self._origin)) // np.uint64(self._window)
+        for number, start, end in _runs(window):
+            if number != self._open:
+                self._close()
+                self._open = number
+            self._open_pages.append(np.unique(batch.gfn[start:end]))
+        phase = np.searchsorted(np.array(self._marks, np.uint64), batch.time_ns, side="right").astype(np.uint64)
+        for number, start, end in _runs(phase):
+            self._phase_rows[number - 1] += end - start
+            self._phase_pages[number - 1].add(batch.gfn[start:end])
+
+    def _close(self) -> None:
+        if self._open >= 0:
+            pages = self._open_pages[0] if len(self._open_pages) == 1 else np.unique(np.concatenate(self._open_pages))
+            self._curve.append((self._origin + self._open * self._window, len(pages)))
+        self._open_pages = []
+
+    def result(self) -> Facts:
+        """All that was counted."""
+        self._close()
+        seen = int(np.flatnonzero(self._vcpus)[-1]) + 1
+        vcpus = max(seen, self._trace.meta.vcpus or 0)
+        phases = self._trace.meta.phases
+        return Facts(
+            trace=self._trace,
+            first_ns=self._first,
+            last_ns=self._last,
+            pages=len(self._pages),
+            regions=self._pages.regions(),
+            writes=self._writes,
+            vcpu_rows=self._vcpus[:vcpus].tolist(),
+            context_rows=self._contexts.tolist(),
+            window_ns=self._window,
+            windows=(self._last - self._origin) // self._window + 1,
+            curve=self._curve,
+            phases=[
+                PhaseFacts(p.mark, p.time_ns, p.text, rows, len(pages))
+                for p, rows, pages in zip(phases, self._phase_rows[1:], self._phase_pages[1:], strict=True)
+            ],
+            heat=self._heat.reshape(MAP_ROWS, MAP_COLUMNS),
+            column_ns=self._column,
+            row_pages=self._row_pages,
+        )
+
+
+def _runs(values: NDArray[np.uint64]) -> Iterator[tuple[int, int, int]]:
+    """(value, start, end) of each run of equal values."""
+    cuts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+    for start, end in pairwise(cuts):
+        yield int(values[start]), start, end

@@ -89,9 +89,9 @@ class MiniHost:
         seq = self.lruvec.max_seq.value
         return int(self.run(commands.run_aging(self.lruvec, seq, swappiness, force_scan=force_scan)))
 
-    def reclaim(self, size: int, *, exactly: int | None = None) -> list[int]:
-        """Pages taken, in order."""
-        self.mm.used_since_walk.value = True
+    def reclaim(self, size: int, *, exactly: int | None = None, scheduled: bool = True) -> list[int]:
+        """Pages taken, in order. scheduled: the process ran since the last walk."""
+        self.mm.used_since_walk.value |= scheduled
         _, sc = self.run(memcg_reclaim.memory_reclaim(self.lruvec, self, size, exactly=exactly))
         return self._taken(sc)
 

@@ -26,7 +26,8 @@ class MglruFeatures:
     age_refuses_full: bool = True
     """'+' without force_scan answers ERANGE when all four generations exist. Up to 6.13; gone with 19f903c7ef86 (6.14)."""
     age_reports_lost_race: bool = False
-    """'+' answers EEXIST when another walker finished first, also for an old max_gen_nr. Seen in 7.3 (run_aging())."""
+    """'+' with an old max_gen_nr ages all the same, and answers EEXIST when another walker finished first. The lab shows it
+    on 6.18 and 7.3; read in 7.3 (run_aging()), with 19f903c7ef86 (6.14)."""
 
     # --- promotion ---
     workingset_protection: bool = False
@@ -118,6 +119,7 @@ _6_13: Final = _6_12
 _6_15: Final = replace(
     _6_13,
     age_refuses_full=False,
+    age_reports_lost_race=True,
     workingset_protection=True,
     active_clears_refs=False,
     by_evictable_type=True,
@@ -131,7 +133,6 @@ _6_18: Final = replace(_6_15, scan_limit=True, proportional_protection=True)
 _7_3: Final = replace(
     _6_18,
     contended_table_suitable=True,
-    age_reports_lost_race=True,
     rmap_second_access_marks=True,
     fault_adds="workingset_or_accessed",
     referenced_enters_older=True,

@@ -1,0 +1,227 @@
+"""Verdicts on the properties of a system, from the graph that a search left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agewalk.check.automaton import END, Automata
+from agewalk.check.kernel import F_DEADLOCK, F_TERMINAL
+from agewalk.check.learn import Learner
+from agewalk.check.search import Graph
+from agewalk.check.system import BUILT_IN, MUST, NO_DEADLOCK, TERMINATES, TOLERATED, Property, Result
+
+HOLDS: Final = "holds"
+VIOLATED: Final = "violated"
+TOLERATED_SEEN: Final = "tolerated"
+NOT_APPLICABLE: Final = "not-applicable"
+_DENSE: Final = 1 << 24
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On one property. state: index of the first state that decides it (a violation, or a witness of `sometimes`).
+
+    length: steps to that state. count and worst: of a tolerated property, states in which it fails, and the largest measure.
+    witnessed: `sometimes` was seen; for other properties, that it could be evaluated at least once.
+    """
+
+    name: str
+    severity: str
+    verdict: str
+    witnessed: bool
+    state: int | None = None
+    length: int | None = None
+    count: int = 0
+    worst: int | None = None
+    why: str = ""
+    error: int | None = None  # the error node
+    loop: list[tuple[int, int]] = field(default_factory=list)  # liveness: moves round the cycle
+
+    @property
+    def holds(self) -> bool:
+        """Is there nothing to report as a bug?"""
+        return self.verdict != VIOLATED
+
+
+class Evaluation:
+    """All verdicts of one graph."""
+
+    def __init__(self, graph: Graph, automata: Automata) -> None:
+        self.graph = graph
+        self.automata = automata
+        self.depths = _depths(graph)
+        assert isinstance(graph.source, Learner)
+        self._first_var = graph.source.tables.first_var
+
+    def all(self, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> list[Verdict]:
+        """Every property in order, the built-in ones last. `liveness`: by name, None if it holds, or (state, cycle)."""
+        system = self.automata.system
+        verdicts = [self._one(p, liveness) for p in system.properties]
+        for name in BUILT_IN:
+            if name == NO_DEADLOCK:
+                stuck = self.graph.flagged(F_DEADLOCK)
+                verdicts.append(self._found(name, int(stuck[0])) if len(stuck) else self._fine(name))
+            elif name == TERMINATES:
+                verdicts.append(
+                    self._live(name, liveness)
+                    if system.terminates
+                    else self._skipped(name, "threads run for ever here")
+                )
+            else:
+                verdicts.append(self._by_error(name))
+        return verdicts
+
+    def _one(self, p: Property, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> Verdict:
+        why = self.automata.system.not_applicable.get(p.name)
+        if why:
+            return Verdict(p.name, p.severity, NOT_APPLICABLE, False, why=why)
+        if p.kind == "monitor":
+            return self._by_error(p.name)
+        if p.kind == "eventually":
+            return self._live(p.name, liveness)
+        states = self.graph.flagged(F_TERMINAL) if p.kind == "finally" else np.arange(self.graph.count)
+        seen = list(self._projections(p.over, states))
+        if p.kind == "sometimes":
+            hits = [i for i, _, values in seen if p.predicate(*values)]
+            if hits:
+                first = min(hits)
+                return Verdict(p.name, p.severity, HOLDS, True, first, self.depths(first))
+            return Verdict(p.name, p.severity, VIOLATED, False, why="no reachable state satisfies it")
+        bad = [(i, n, values) for i, n, values in seen if not p.predicate(*values)]
+        if not bad:
+            return Verdict(p.name, p.severity, HOLDS, bool(seen))
+        first = min(i for i, _, _ in bad)
+        worst = max(p.measure(*values) for _, _, values in bad) if p.measure else None
+        verdict = TOLERATED_SEEN if p.severity == TOLERATED else VIOLATED
+        count = sum(n for _, n, _ in bad)
+        return Verdict(p.name, p.severity, verdict, True, first, self.depths(first), count, worst)
+
+    def _by_error(self, name: str) -> Verdict:
+        found = [
+            (state, node) for node, state in self.graph.errors().items() if self.automata.nodes[node].property == name
+        ]
+        if not found:
+            return self._fine(name)
+        state, node = min(found)
+        return Verdict(
+            name, MUST, VIOLATED, True, state, self.depths(state), why=str(self.automata.nodes[node].result), error=node
+        )
+
+    def _live(self, name: str, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> Verdict:
+        found = liveness.get(name)
+        if found is None:
+            return self._fine(name)
+        state, loop = found
+        return Verdict(
+            name,
+            MUST,
+            VIOLATED,
+            True,
+            state,
+            self.depths(state) + len(loop),
+            why="a fair run goes round for ever",
+            loop=loop,
+        )
+
+    def _found(self, name: str, state: int) -> Verdict:
+        return Verdict(name, MUST, VIOLATED, True, state, self.depths(state))
+
+    def _fine(self, name: str) -> Verdict:
+        return Verdict(name, MUST, HOLDS, True)
+
+    def _skipped(self, name: str, why: str) -> Verdict:
+        return Verdict(name, MUST, NOT_APPLICABLE, False, why=why)
+
+    # --- states -------------------------------------------------------------------------------------------------------
+
+    def values_of(self, over: tuple[Any, ...], state: int) -> tuple[Any, ...]:
+        """What a property is told in one state."""
+        return next(values for _, _, values in self._projections(over, np.array([state])))
+
+    def truth(self, p: Property) -> NDArray[np.bool_]:
+        """For every state, whether a predicate holds."""
+        columns, decode = self._columns(p.over)
+        key, _ = _combine(columns, self.graph.count)
+        out = np.zeros(self.graph.count, np.bool_)
+        values, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        answers = np.array([bool(p.predicate(*decode([c[i] for c in columns]))) for i in first], np.bool_)
+        del values
+        out[:] = answers[inverse]
+        return out
+
+    def _columns(self, over: tuple[Any, ...]) -> tuple[list[NDArray[np.int64]], Any]:
+        """Columns of ids, and how to turn one row of them into values."""
+        columns: list[NDArray[np.int64]] = []
+        readers = []
+        names = self.automata.names
+        for o in over:
+            if isinstance(o, Result):
+                which = [i for i, n in enumerate(names) if n == o.thread or self.automata.threads[i].name == o.thread]
+                single = o.thread in names
+                readers.append((len(columns), len(which), single, -1))
+                columns += [self.graph.column(i) for i in which]
+            else:
+                var = self.automata.world.var_of(o)
+                readers.append((len(columns), 1, True, var))
+                columns.append(self.graph.column(self._first_var + var))
+        world, nodes = self.automata.world, self.automata.nodes
+
+        def decode(row: list[Any]) -> list[Any]:
+            values: list[Any] = []
+            for at, n, single, var in readers:
+                if var >= 0:
+                    values.append(world.values[var][int(row[at])])
+                    continue
+                found = [nodes[int(row[at + k])] for k in range(n)]
+                results = [f.result if f.kind == END else None for f in found]
+                values.append(results[0] if single else tuple(sorted(results, key=repr)))
+            return values
+
+        return columns, decode
+
+    def _projections(
+        self, over: tuple[Any, ...], states: NDArray[np.int64]
+    ) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
+        """(first state, how many, values) for every different combination of values."""
+        if not len(states):
+            return
+        columns, decode = self._columns(over)
+        columns = [c[states] for c in columns]
+        key, size = _combine(columns, len(states))
+        if size <= _DENSE:
+            first = np.full(size, -1, np.int64)
+            first[key[::-1]] = np.arange(len(key))[::-1]
+            counts = np.bincount(key, minlength=size)
+            at = first[first >= 0]
+            how_many = counts[first >= 0]
+        else:
+            _, at, how_many = np.unique(key, return_index=True, return_counts=True)
+        for i, n in sorted(zip(at.tolist(), how_many.tolist(), strict=True)):
+            yield int(states[i]), n, tuple(decode([c[i] for c in columns]))
+
+
+def _combine(columns: list[NDArray[np.int64]], n: int) -> tuple[NDArray[np.int64], int]:
+    """One number for each row; rows are equal iff their numbers are."""
+    key, size = np.zeros(n, np.int64), 1
+    for c in columns:
+        width = int(c.max(initial=0)) + 1
+        if size * width >= 1 << 62:
+            _, key = np.unique(key, return_inverse=True)
+            size = int(key.max(initial=0)) + 1
+        key = key * width + c
+        size *= width
+    return key, size
+
+
+def _depths(graph: Graph) -> Any:
+    levels = np.array([*graph.levels, graph.count + 1])
+
+    def depth(state: int) -> int:
+        return int(np.searchsorted(levels, state, side="right")) - 1
+
+    return depth

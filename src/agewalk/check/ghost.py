@@ -1,0 +1,100 @@
+"""Effects that only checked systems use, and a wrapper that watches a generator's own.
+
+A monitor is written into a thread of a system. What it has to remember about shared state it keeps in cells of its own,
+changed in the very step that it watches: `Ghost(effect)` is done together with the step before it, and no other thread
+runs in between. What a thread alone did, `watch` sees without any cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from agewalk.core.cells import Cell
+from agewalk.core.direct import Direct
+from agewalk.core.effects import Effect, Step
+from agewalk.core.errors import ModelError
+
+T = TypeVar("T")
+
+
+class Ghost(Effect):
+    """Do `effect` in one step with what this thread did just before. It must not be one that can wait."""
+
+    __slots__ = ("effect",)
+
+    def __init__(self, effect: Effect) -> None:
+        self.effect = effect
+
+    def perform(self, cpu: Direct) -> Any:
+        return self.effect.perform(cpu)
+
+
+class Update(Effect):
+    """cell = change(found); answers the value found. `change` is pure and named: its name is shown in paths."""
+
+    __slots__ = ("cell", "change")
+
+    def __init__(self, cell: Cell, change: Callable[[Any], Any]) -> None:
+        self.cell = cell
+        self.change = change
+
+    def perform(self, cpu: Direct) -> Any:
+        found = self.cell.value
+        self.cell.value = self.change(found)
+        return found
+
+
+class Await(Effect):
+    """Wait until `ready(value of cell)`, then set the cell to `change(found)`, in one step; answers the value found."""
+
+    __slots__ = ("cell", "change", "ready")
+
+    def __init__(self, cell: Cell, ready: Callable[[Any], bool], change: Callable[[Any], Any] | None = None) -> None:
+        self.cell = cell
+        self.ready = ready
+        self.change = change
+
+    def perform(self, cpu: Direct) -> Any:
+        found = self.cell.value
+        if not self.ready(found):
+            raise ModelError(f"waits for ever on {self.cell.name}", hint="nobody else runs who could change it")
+        if self.change is not None:
+            self.cell.value = self.change(found)
+        return found
+
+
+def watch(
+    inner: Step[T], seen: Callable[[Any, Effect, Any], Any], memory: Any = None
+) -> Generator[Effect, Any, tuple[T, Any]]:
+    """Run `inner`; after each effect, memory = seen(memory, effect, answer). Returns (what `inner` returned, memory).
+
+    `seen` is pure and `memory` immutable, so that what is remembered is part of the thread's state.
+    """
+    answer: Any = None
+    while True:
+        try:
+            effect = inner.send(answer)
+        except StopIteration as stop:
+            return stop.value, memory
+        answer = yield effect
+        memory = seen(memory, effect, answer)
+
+
+def rewrite(inner: Step[T], change: Callable[[Effect], Effect | tuple[Effect, ...] | None]) -> Step[T]:
+    """Run `inner` with its effects changed: another effect, several (the last one's answer counts), or None to drop it
+    (answered None). Seeded faults and memory models are made of this."""
+    answer: Any = None
+    while True:
+        try:
+            effect = inner.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        changed = change(effect)
+        answer = None
+        if isinstance(changed, tuple):
+            for one in changed:
+                answer = yield one
+        elif changed is not None:
+            answer = yield changed

@@ -3,29 +3,33 @@
 A protocol answers for both sides. KVM's side is `age_gfn`: which of its MMUs are read and cleared, under which lock,
 and which word comes back. MGLRU's side is three questions about one entry of the primary page tables: `walk` (aging,
 each PTE of a page-table walk), `target` (eviction, the page that is about to be reclaimed) and `neighbour` (the pages
-around a young target). The defaults here are the merged design (6.13: every question goes to every MMU).
+around a young target). The defaults here are the merged design: 6.13's questions go to every MMU, 6.15's KVM answers
+them without mmu_lock.
 
 Write your own in about 15 lines: docs/your-own-protocol.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from agewalk.core.cells import Cell
-from agewalk.core.effects import FetchAnd, Load, Step
+from agewalk.core.effects import Acquire, FetchAnd, Load, Release, Step
+from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SIZE, Hva
+from agewalk.model.kvm.features import KvmFeatures
+from agewalk.model.kvm.rmap import kvm_rmap_age_gfn_range
+from agewalk.model.kvm.shadow_mmu import kvm_may_have_shadow_mmu_sptes, kvm_memslots_have_rmaps
+from agewalk.model.kvm.tdp_mmu import kvm_tdp_mmu_age_gfn_range, kvm_tdp_mmu_test_age_gfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 
 if TYPE_CHECKING:
-    from agewalk.model.kvm.kvm import GfnRange, Kvm
-
+    from agewalk.model.kvm.kvm import GfnRange, Kvm, KvmConfig
     from agewalk.model.mm.mm import Mm
 
 YOUNG: Final = 1 << 0  # every protocol's first bit; also v5's MMU_NOTIFIER_FAST_YOUNG
-WAS_FAST: Final = 1 << 1  # Christopherson's MMU_NOTIFY_WAS_FAST, Houghton's "return (fast)"; v5 uses it as FAST_FAILED
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,94 @@ def ptep_test_and_clear_young(entry: Cell) -> Step[bool]:
 
 
 class AgingProtocol:
-    """Base of all protocols; subclass it and change what differs. Instances hold no state."""
+    """Base of all protocols; subclass it and change what differs. Instances hold their options and no other state.
+
+    Raises UsageError for an option that the protocol does not have, or a value that the option does not take.
+    """
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""  # one sentence for people
     cite: ClassVar[str] = ""  # Message-ID, or commit and release
-    fast_only: ClassVar[bool] = False  # does its notifier API have the fast_only argument?
-    has_fast_aging: ClassVar[bool] = False  # does KVM's subscription opt in?
-    words: ClassVar[dict[int, str]] = {}  # its own names for bits of an answer, beyond "young"
-    features: ClassVar[dict[str, object]] = {}  # profile features that come with it, over the profile it runs on
+    profile: ClassVar[str] = ""  # `linux-*`: the kernel that it bundles; "": runs on any
+    options: ClassVar[dict[str, tuple[str, ...]]] = {}  # option -> values, default first
+    lockless: ClassVar[bool] = True  # False: the generic code holds mmu_lock for write around age_gfn() (up to 6.14)
+    fast_only: ClassVar[bool] = False  # does its notifier API let a caller ask for fast answers only?
+    fast_op: ClassVar[bool] = False  # v5: by an operation of its own instead of the argument `fast_only`
+    has_fast_aging: ClassVar[bool] = False  # does KVM's subscription opt in to being asked with fast_only?
+    words: ClassVar[dict[int, str]] = {}  # its own names for bits of an answer
+    unsaid: ClassVar[dict[int, str]] = {}  # and for bits that are not set in it
+    features: ClassVar[dict[str, Any]] = {}  # MGLRU features that come with it, over the profile it runs on
+    kvm_changes: ClassVar[dict[str, Any]] = {"rmap_bit_lock": True}  # KVM features likewise
+
+    def __init__(self, **options: str) -> None:
+        self.chosen = {name: values[0] for name, values in self.options.items()}
+        for name, value in options.items():
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise UsageError(f"protocol {self.name!r} has no option {name!r}", hint=f"its options: {known}")
+            if value not in self.options[name]:
+                allowed = ", ".join(self.options[name])
+                raise UsageError(f"{self.name}: {name}={value} is not possible", hint=f"{name} takes one of: {allowed}")
+            self.chosen[name] = value
+
+    @property
+    def full_name(self) -> str:
+        """Name with the options that are not the default, as the command line takes it: `houghton:must_check=rmaps`."""
+        other = [f"{k}={v}" for k, v in self.chosen.items() if v != self.options[k][0]]
+        return ":".join([self.name, ",".join(other)]) if other else self.name
+
+    def kvm_features(self, kernel: KvmFeatures) -> KvmFeatures:
+        """The KVM that this protocol needs, made from a kernel's."""
+        return replace(kernel, **self.kvm_changes)
+
+    def opts_in(self, config: KvmConfig) -> bool:
+        """Does the subscription of a VM with these MMUs opt in to fast aging?"""
+        return self.has_fast_aging
 
     # --- KVM's side -------------------------------------------------------------------------------------------------
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
-        """kvm_age_gfn() if `clear`, kvm_test_age_gfn() if not: the answer's bits (bit 0: young)."""
-        raise NotImplementedError
+        """kvm_age_gfn() if `clear`, kvm_test_age_gfn() if not: the answer's bits (bit 0: young).
+
+        As merged in 6.15: no mmu_lock; a test stops at the first MMU that says young, an aging asks them all.
+        """
+        young = False
+        if kvm.tdp_mmu_enabled:
+            young = yield from self.age_tdp_mmu(kvm, rng, clear=clear)
+            if young and not clear:
+                return YOUNG
+        if (yield from kvm_may_have_shadow_mmu_sptes(kvm)):
+            young |= yield from self.age_shadow_mmu(kvm, rng, clear=clear)
+        return int(young)
+
+    def age_tdp_mmu(self, kvm: Kvm, rng: GfnRange, *, clear: bool) -> Step[bool]:
+        """Ask the TDP MMU (the fast one): RCU, no mmu_lock."""
+        age = kvm_tdp_mmu_age_gfn_range if clear else kvm_tdp_mmu_test_age_gfn
+        return (yield from age(kvm, rng))
+
+    def age_shadow_mmu(
+        self, kvm: Kvm, rng: GfnRange, *, clear: bool, locked: bool = False, ad_only: bool = False
+    ) -> Step[bool]:
+        """Ask the shadow MMU, under mmu_lock for write if `locked`, else under the bit lock of each rmap (6.15).
+
+        ad_only: A/D-disabled SPTEs stay young, whatever is asked (v7).
+        """
+        if not locked or not rng.lockless:
+            return (
+                yield from kvm_rmap_age_gfn_range(kvm, rng, test_only=not clear, bit_lock=rng.lockless, ad_only=ad_only)
+            )
+        yield Acquire(kvm.mmu_lock)
+        young = yield from kvm_rmap_age_gfn_range(kvm, rng, test_only=not clear, bit_lock=False)
+        yield Release(kvm.mmu_lock)
+        return young
+
+    def may_have_shadow_sptes(self, kvm: Kvm) -> Step[bool]:
+        """kvm_may_have_shadow_mmu_sptes(): no TDP MMU, or a nested guest has tables now."""
+        return (yield from kvm_may_have_shadow_mmu_sptes(kvm))
+
+    def has_rmaps(self, kvm: Kvm) -> Step[bool]:
+        """kvm_memslots_have_rmaps(): no TDP MMU, or there ever was a nested guest."""
+        return (yield from kvm_memslots_have_rmaps(kvm))
 
     # --- MGLRU's side -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,292 @@
+"""A virtual machine: its memory slots, its MMUs, its vCPUs, and the lock that they share.
+
+include/linux/kvm_host.h (struct kvm, struct kvm_vcpu) and arch/x86/include/asm/kvm_host.h (struct kvm_arch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from agewalk.core.cells import Cell, ListHead, Lock, Object, Slab, Srcu
+from agewalk.core.units import Gfn, Pfn
+from agewalk.model.kvm.features import KvmFeatures
+from agewalk.model.kvm.host_memory import HostMemory
+from agewalk.model.kvm.memslots import GfnRange, Memslot
+from agewalk.model.kvm.pages import MmuPage, PteListDesc
+from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mmu_notifier import MmuNotifier, MmuNotifierOps
+
+if TYPE_CHECKING:
+    from agewalk.model.protocols.base import AgingProtocol
+
+__all__ = ["GfnRange", "GuestTables", "Kvm", "KvmConfig", "Memslot", "Vcpu"]
+
+_TABLE_FRAMES: Final = 1 << 36  # KVM's tables have frame numbers of their own, above all of the host's memory
+_TABLES_PER_SLAB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KvmConfig:
+    """How a VM's MMUs are set up. The three backings of the witnesses: tdp (the default), legacy (tdp_mmu=False: rmaps,
+    no TDP MMU), shadow (tdp and tdp_mmu False: KVM shadows the guest's own page tables).
+
+    tdp: nested paging in hardware (ept=1, npt=1). tdp_mmu: the TDP MMU (module parameter tdp_mmu). ept: Intel's format.
+    ad_bits: the hardware has A/D bits (kvm_ad_enabled; only EPT can lack them).
+    levels: of the page tables (4). level_bits: log2 of a table's entries (9); the exhaustive reading takes fewer of both.
+    address_spaces: 1, or 2 with system management mode. max_level: largest mapping, PG_LEVEL_*.
+    rmap_recycle_threshold: a chain of more SPTEs is zapped (RMAP_RECYCLE_THRESHOLD, mmu.c).
+    paging_structure_cache: the CPU remembers which table translates a region and reads only the leaf (`hardware.py`).
+        For the direct reading alone.
+    """
+
+    tdp: bool = True
+    tdp_mmu: bool = True
+    ept: bool = False
+    ad_bits: bool = True
+    levels: int = 4
+    level_bits: int = 9
+    address_spaces: int = 1
+    max_level: int = 2
+    rmap_recycle_threshold: int = 1000
+    paging_structure_cache: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tdp_mmu and not self.tdp:
+            raise ValueError("the TDP MMU needs nested paging: tdp_mmu=True goes with tdp=True")
+        if not self.ad_bits and not self.ept:
+            raise ValueError("only EPT can lack accessed and dirty bits: ad_bits=False goes with ept=True")
+
+
+TDP: Final = KvmConfig()
+LEGACY: Final = KvmConfig(tdp_mmu=False)
+SHADOW: Final = KvmConfig(tdp=False, tdp_mmu=False)
+
+
+class GuestTables(Object):
+    """Page tables that a guest built and KVM shadows: a nested guest's EPT12/NPT12, or, without tdp, the guest's own.
+
+    They translate address `a` (in frames) to gfn `a % span`: one gfn has as many addresses as there are aliases, hence
+    as many SPTEs. gptes are guest memory: PRESENT | WRITABLE until the guest says otherwise, ACCESSED and DIRTY as its
+    CPU leaves them. guest_mode: of a nested guest. ad: does the guest use A/D bits in them?
+    root: KVM's shadow root for them, or None.
+    """
+
+    PRESENT: Final = 1 << 0
+    WRITABLE: Final = 1 << 1
+    ACCESSED: Final = 1 << 5
+    DIRTY: Final = 1 << 6
+
+    __slots__ = ("_gptes", "ad", "guest_mode", "root", "serial", "span")
+
+    def __init__(self, label: str, serial: int, *, guest_mode: bool, ad: bool = True, span: int = 1 << 24) -> None:
+        super().__init__(label)
+        self.serial = serial
+        self.guest_mode = guest_mode
+        self.ad = ad
+        self.span = span
+        nothing: MmuPage | None = None
+        self.root = Cell(self, "root", nothing)
+        self._gptes: dict[int, Cell] = {}
+
+    def address(self, gfn: int, alias: int = 0) -> int:
+        """An address that translates to `gfn`."""
+        return gfn + alias * self.span
+
+    def gfn_of(self, address: int) -> Gfn:
+        """What `address` translates to."""
+        return Gfn(address % self.span)
+
+    def gpte(self, address: int) -> Cell:
+        """The guest's leaf entry for `address`."""
+        cell = self._gptes.get(address)
+        if cell is None:
+            cell = self._gptes[address] = Cell(self, f"gpte{address:#x}", self.PRESENT | self.WRITABLE)
+        return cell
+
+
+class Kvm(Object):
+    """struct kvm.
+
+    protocol: who is asked about young pages; it answers for kvm_age_gfn() and kvm_test_age_gfn().
+    memslots: one cell per address space, its value a SlotSet. tdp_roots: first of tdp_mmu_roots.
+    direct_roots: legacy MMU, one shadow root per address space. guest_tables: what the guest itself runs on without tdp.
+    """
+
+    __slots__ = (
+        "_descs", "_pages", "_slabs", "active_mmu_pages", "config", "desc_slab", "direct_roots", "features", "format",
+        "guest_tables", "host", "indirect_shadow_pages", "memslots", "mm", "mmu_invalidate_in_progress",
+        "mmu_invalidate_range_end", "mmu_invalidate_range_start", "mmu_invalidate_seq", "mmu_lock",
+        "mn_active_invalidate_count", "mn_invalidate_lock", "notifier", "protocol", "shadow_root_allocated",
+        "slots_arch_lock", "slots_lock", "srcu", "tdp_mmu_pages_lock", "tdp_roots", "vcpus",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        label: str,
+        mm: Mm,
+        host: HostMemory,
+        protocol: AgingProtocol,
+        features: KvmFeatures,
+        ops: MmuNotifierOps,
+        *,
+        config: KvmConfig = TDP,
+        slots: tuple[Memslot, ...] = (),
+        vcpus: int = 1,
+    ) -> None:
+        super().__init__(label)
+        self.mm = mm
+        self.host = host
+        self.protocol = protocol
+        self.features = protocol.kvm_features(features)
+        self.config = config
+        self.format = self.features.format(ept=config.ept)
+        self.notifier = MmuNotifier(f"{label}.mmu_notifier", ops, self, has_fast_aging=protocol.opts_in(config))
+        self.mmu_lock = Lock(self, "mmu_lock")
+        self.srcu = Srcu(f"{label}.srcu")
+        self.memslots = [
+            Cell(self, f"memslots{i}", tuple((s, False) for s in slots if s.as_id == i))
+            for i in range(config.address_spaces)
+        ]
+        self.slots_lock = Lock(self, "slots_lock", sleeps=True)
+        self.slots_arch_lock = Lock(self, "slots_arch_lock", sleeps=True)
+        self.mn_invalidate_lock = Lock(self, "mn_invalidate_lock")
+        self.mn_active_invalidate_count = Cell(self, "mn_active_invalidate_count", 0)
+        self.mmu_invalidate_seq = Cell(self, "mmu_invalidate_seq", 0)
+        self.mmu_invalidate_in_progress = Cell(self, "mmu_invalidate_in_progress", 0)
+        self.mmu_invalidate_range_start = Cell(self, "mmu_invalidate_range_start", -1)
+        self.mmu_invalidate_range_end = Cell(self, "mmu_invalidate_range_end", -1)
+        self.indirect_shadow_pages = Cell(self, "indirect_shadow_pages", 0)
+        self.shadow_root_allocated = Cell(self, "shadow_root_allocated", value=False)
+        self.tdp_mmu_pages_lock = Lock(self, "tdp_mmu_pages_lock")
+        nothing: MmuPage | None = None
+        self.tdp_roots = Cell(self, "tdp_mmu_roots", nothing)
+        self.direct_roots = [Cell(self, f"direct_root{i}", nothing) for i in range(config.address_spaces)]
+        self.active_mmu_pages = ListHead(f"{label}.active_mmu_pages")
+        self.guest_tables = None if config.tdp else GuestTables(f"{label}.cr3", 0, guest_mode=False)
+        self._pages: dict[int, MmuPage] = {}
+        self._descs: dict[int, PteListDesc] = {}
+        self._slabs: dict[tuple[int, ...], Slab] = {}
+        self.desc_slab = Slab(f"{label}.pte_list_desc", self._make_desc, reuse=True)
+        self.vcpus = [Vcpu(self, i) for i in range(vcpus)]
+
+    @property
+    def tdp_mmu_enabled(self) -> bool:
+        """Module parameter tdp_mmu, x86-64 with EPT or NPT."""
+        return self.config.tdp_mmu
+
+    # --- sizes ------------------------------------------------------------------------------------------------------
+
+    def pages_per_level(self, level: int) -> int:
+        """KVM_PAGES_PER_HPAGE(): 4 KiB pages that one SPTE of `level` maps."""
+        return 1 << self.config.level_bits * (level - 1)
+
+    def index(self, address: int, level: int) -> int:
+        """SPTE_INDEX(): where `address` (in frames) is found in a table of `level`."""
+        return address >> self.config.level_bits * (level - 1) & (1 << self.config.level_bits) - 1
+
+    @property
+    def entries(self) -> int:
+        """SPTE_ENT_PER_PAGE."""
+        return 1 << self.config.level_bits
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def page_at(self, pfn: int) -> MmuPage:
+        """spte_to_child_sp(), sptep_to_sp(): the table with frame number `pfn`."""
+        return self._pages[pfn]
+
+    def sptep(self, address: int) -> Cell:
+        """The SPTE at an address that an rmap chain holds."""
+        return self._pages[address >> 12].entry(address >> 3 & 511)
+
+    def desc_at(self, address: int) -> PteListDesc:
+        """The descriptor at an address that an rmap head or another descriptor holds."""
+        return self._descs[address]
+
+    def tdp_slab(self, as_id: int, level: int) -> Slab:
+        """Tables of the TDP MMU. Not reused: nobody rewrites all entries of a new table one by one."""
+        return self._slab((0, as_id, level), reuse=False, as_id=as_id, level=level)
+
+    def shadow_slab(self, tables: GuestTables | None, as_id: int, level: int, base: int, *, direct: bool) -> Slab:
+        """Shadow pages for one place: `level`, and the addresses from `base` on. Empty when freed, so they come back."""
+        return self._slab(
+            (1, -1 if tables is None else tables.serial, as_id, level, base, direct),
+            reuse=True, as_id=as_id, level=level, base=base, direct=direct, tables=tables,
+            ad_disabled=self._ad_disabled(tables),
+        )  # fmt: skip
+
+    def _ad_disabled(self, tables: GuestTables | None) -> bool:
+        """role.ad_disabled: KVM itself has none, or a nested guest's hypervisor does not use EPT A/D bits."""
+        if not self.config.ad_bits:
+            return True
+        return self.config.ept and tables is not None and tables.guest_mode and not tables.ad
+
+    def _slab(
+        self,
+        key: tuple[int, ...],
+        *,
+        reuse: bool,
+        as_id: int,
+        level: int,
+        base: int = 0,
+        direct: bool = True,
+        tables: GuestTables | None = None,
+        ad_disabled: bool | None = None,
+    ) -> Slab:
+        slab = self._slabs.get(key)
+        if slab is None:
+            first = _TABLE_FRAMES + len(self._slabs) * _TABLES_PER_SLAB
+            off = not self.config.ad_bits if ad_disabled is None else ad_disabled
+            kind = "tdp" if key[0] == 0 else "sp"
+            where = f"{self.label}.{kind}{level}" + (f"@{base:#x}" if key[0] else "")
+
+            def make(i: int) -> MmuPage:
+                page = MmuPage(
+                    f"{where}.{i}", Pfn(first + i), level, nonpresent=self.format.nonpresent, as_id=as_id, base=base,
+                    direct=direct, ad_disabled=off, tables=tables,
+                )  # fmt: skip
+                self._pages[page.pfn] = page
+                return page
+
+            slab = self._slabs[key] = Slab(where, make, reuse=reuse)
+        return slab
+
+    def _make_desc(self, i: int) -> PteListDesc:
+        address = (i + 1) << 7  # 128 bytes each
+        desc = self._descs[address] = PteListDesc(f"{self.label}.desc{i}", address)
+        return desc
+
+    def slots(self, as_id: int) -> Cell:
+        """__kvm_memslots(): the cell whose value is the SlotSet of an address space."""
+        return self.memslots[as_id]
+
+
+class Vcpu(Object):
+    """struct kvm_vcpu. roots: the TDP MMU root it runs on, per address space, or None before kvm_mmu_load().
+
+    paging_structures: what its CPU remembers of the upper levels (`KvmConfig.paging_structure_cache`), by region.
+    """
+
+    __slots__ = ("_paging_structures", "id", "kvm", "roots")
+
+    def __init__(self, kvm: Kvm, ident: int) -> None:
+        super().__init__(f"{kvm.label}.vcpu{ident}")
+        self.kvm = kvm
+        self.id = ident
+        nothing: MmuPage | None = None
+        self.roots = [Cell(self, f"root{i}", nothing) for i in range(kvm.config.address_spaces)]
+        self._paging_structures: dict[tuple[int, int], Cell] = {}
+
+    def paging_structure(self, space: int, region: int) -> Cell:
+        """The remembered table for a region of an address space (`space`: as_id, or -1 - serial of guest tables)."""
+        key = space, region
+        cell = self._paging_structures.get(key)
+        if cell is None:
+            nothing: MmuPage | None = None
+            cell = self._paging_structures[key] = Cell(self, f"psc{space},{region:#x}", nothing)
+        return cell
+
+    def remembered(self) -> list[Cell]:
+        """All cells of the paging-structure cache: what a flush empties."""
+        return list(self._paging_structures.values())

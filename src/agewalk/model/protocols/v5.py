@@ -1,0 +1,80 @@
+"""v5 of the series: a fast-only operation beside the old ones, and look-around if that one succeeded."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from agewalk.core.cells import Cell
+from agewalk.core.effects import Load, Step
+from agewalk.core.units import PAGE_SIZE, Hva
+from agewalk.model.kvm.kvm import GfnRange, Kvm, KvmConfig
+from agewalk.model.mm import mmu_notifier
+from agewalk.model.mm import pte as p
+from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG
+from agewalk.model.protocols.base import AgingProtocol, Verdict, ptep_test_and_clear_young
+
+
+class V5(AgingProtocol):
+    """As posted on 2024-06-11: FAST_FAILED as soon as rmaps exist, which is for ever after the first nested guest.
+
+    should_walk_secondary_mmu() asks kvm_arch_young_notifier_likely_fast(), a fact of the host (TDP MMU and A bits). VMs
+    of one scenario may differ in it, so here it is a flag of each subscription.
+    """
+
+    name = "v5"
+    summary = "A fast-only operation that fails once a nested guest has run; then the slow one is called as well."
+    cite = "20240611002145.2078921-1-jthoughton@google.com"
+    fast_only = True
+    fast_op = True
+    has_fast_aging = True
+    words: ClassVar[dict[int, str]] = {FAST_YOUNG: "FAST_YOUNG", FAST_FAILED: "FAST_FAILED"}
+    features: ClassVar[dict[str, object]] = {"walk_notifies": True, "look_around_tests_target": True}
+    kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
+
+    def opts_in(self, config: KvmConfig) -> bool:
+        """kvm_arch_young_notifier_likely_fast() on x86."""
+        return config.tdp_mmu and config.ad_bits
+
+    def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
+        """__kvm_age_gfn(): rmaps under mmu_lock, then the TDP MMU; with fast_only, nothing at all if there are rmaps."""
+        young = False
+        if (yield from self.has_rmaps(kvm)):
+            if fast_only:
+                return FAST_FAILED
+            young = yield from self.age_shadow_mmu(kvm, rng, clear=clear, locked=True)
+        if kvm.tdp_mmu_enabled:
+            young |= yield from self.age_tdp_mmu(kvm, rng, clear=clear)
+        return int(young)
+
+    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+        """walk_pte_range(): an old entry is tested first, then whatever was young is cleared. A huge one is cleared at once."""
+        primary = p.pte_young((yield Load(entry)))
+        fast = yield from mmu_notifier.mm_has_fast_young_notifiers(mm)
+        end = Hva(hva + size)
+        if size == PAGE_SIZE and not primary:
+            if not fast:
+                return False
+            tested = yield from mmu_notifier.test_clear_young_fast_only(mm, hva, end, clear=False)
+            if not tested & FAST_YOUNG:
+                return False
+        secondary = 0
+        if fast:
+            secondary = yield from mmu_notifier.test_clear_young_fast_only(mm, hva, end, clear=True)
+        if primary:
+            yield from ptep_test_and_clear_young(entry)
+        return size == PAGE_SIZE or primary or bool(secondary & FAST_YOUNG)
+
+    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+        """should_look_around(): KVM is asked first, fast and, if that failed, slowly; only then the primary entry."""
+        end = Hva(hva + size)
+        answer = FAST_FAILED
+        if (yield from mmu_notifier.mm_has_fast_young_notifiers(mm)):
+            answer = yield from mmu_notifier.test_clear_young_fast_only(mm, hva, end, clear=True)
+        if answer & FAST_FAILED:
+            secondary = bool((yield from mmu_notifier.clear_young(mm, hva, end)))
+        else:
+            secondary = bool(answer & FAST_YOUNG)
+        primary = yield from ptep_test_and_clear_young(entry)
+        was_fast = not answer & FAST_FAILED
+        return Verdict(referenced=primary or secondary, look_around=primary or (secondary and was_fast))

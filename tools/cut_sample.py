@@ -103,7 +103,7 @@ def cut(trace: RecordedTrace, recipe: Recipe) -> MemoryTrace:
     meta = TraceMeta(
         memory_bytes=Bytes(len(regions) * REGION_PAGES * 4096),
         vcpus=trace.meta.vcpus,
-        workload=trace.meta.workload,
+        workload=f"cut from a recording (what was kept: phases, sample): {trace.meta.workload}",
         kernel=trace.meta.kernel,
         row_epoch_ns=Ns(slot),
         phases=tuple(phases),

@@ -28,8 +28,7 @@ def save_picture(facts: Facts, path: str | Path) -> None:
     Raises UsageError for another ending or a place that cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in KINDS:
-        raise UsageError(f"{path}: a picture ends in {', '.join(KINDS)}", hint="as in --picture trace.png")
+    check_place(path)
     import vl_convert
 
     spec = chart(facts).to_dict()
@@ -47,6 +46,14 @@ def save_picture(facts: Facts, path: str | Path) -> None:
     except OSError as e:
         part.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written: {e.strerror}", hint="choose another place") from None
+
+
+def check_place(path: Path) -> None:
+    """Raise UsageError if a picture cannot go to `path`: to be asked before the work, not after it."""
+    if path.suffix.lower() not in KINDS:
+        raise UsageError(f"{path}: a picture ends in {', '.join(KINDS)}", hint="as in --picture trace.png")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no directory {path.parent}", hint="make it first")
 
 
 def chart(facts: Facts) -> "alt.VConcatChart":

@@ -213,7 +213,7 @@ def test_numbering_auto_keeps_guest_frames_and_renumbers_addresses(tmp_path: Pat
     assert (far.numbering, got.gfn.tolist(), far.memory_bytes) == ("regions", [510, 513], 4 << 20)
     with pytest.raises(TraceError, match="no guest frame number"):
         run(tmp_path, "gfn\n0xfffffffffffff\n", "csv", numbering="keep")
-    with pytest.raises(TraceError, match="needs 512 pages of guest memory, more than the 1 asked for"):
+    with pytest.raises(TraceError, match="needs 4 pages of guest memory, more than the 1 asked for"):
         run(tmp_path, "gfn\n3\n", "csv", memory_bytes=4096)
 
 

@@ -63,6 +63,11 @@ class How:
     min_samples: int = 1
     csv: CsvLayout = field(default_factory=CsvLayout)
 
+    @property
+    def passes(self) -> int:
+        """How often the source is read, at most: numbering `auto` looks at it first."""
+        return 2 if (self.numbering or FORMATS[self.kind][2]) == "auto" else 1
+
     def check(self) -> None:
         """Raise UsageError for what makes no sense."""
         if self.kind not in FORMATS:
@@ -144,13 +149,12 @@ def convert(
     file = _Input(Path(source), how)
     if Path(source).resolve() == Path(target).resolve():
         raise UsageError(f"{target}: would overwrite the file that is read", hint="name another target")
-    passed = 0
+    passed = (how.passes - 1) * (Path(source).stat().st_size if Path(source).is_file() else 0)
     if numbering == "auto":
         span = Span()
         for batch in file.read(progress):
             span.feed(batch)
         numbering = span.choose()
-        passed = Path(source).stat().st_size
     renumber = Renumber(numbering, str(source))
     slots = Slots(slot)
     last = vcpus = 0
@@ -167,14 +171,13 @@ def convert(
         for batch in file.read(lambda consumed: progress(passed + consumed)):
             take(slots.feed(batch))
         take(slots.finish())
-        needed = renumber.memory_bytes
-        if how.memory_bytes is not None and how.memory_bytes < needed:
-            top = needed // PAGE_SIZE
+        if how.memory_bytes is not None and how.memory_bytes // PAGE_SIZE < renumber.pages:
+            asked = how.memory_bytes // PAGE_SIZE
             raise TraceError(
-                f"{source}: needs {top} pages of guest memory, more than the {how.memory_bytes // PAGE_SIZE} asked for",
+                f"{source}: needs {renumber.pages} pages of guest memory, more than the {asked} asked for",
                 hint="leave --memory out, or use '--numbering regions'",
             )
-        memory = how.memory_bytes or needed
+        memory = how.memory_bytes or renumber.memory_bytes
         table = renumber.table()
         regions = {"gfn_regions": json.dumps(table)} if table and len(table) <= MAX_LISTED_REGIONS else {}
         if any(key >> SPACE_SHIFT for key in table):

@@ -120,11 +120,15 @@ class Renumber:
         return gfns
 
     @property
+    def pages(self) -> int:
+        """Guest pages that hold all gfns so far."""
+        return {"keep": self._top + 1, "regions": len(self._known) << REGION_SHIFT}.get(self.how, len(self._known))
+
+    @property
     def memory_bytes(self) -> int:
-        """Guest memory that holds all gfns so far, in whole 2 MiB."""
-        pages = {"keep": self._top + 1, "regions": len(self._known) << REGION_SHIFT}.get(self.how, len(self._known))
+        """`pages` in bytes, rounded up to 2 MiB."""
         region = 1 << REGION_SHIFT
-        return -(-pages // region) * region * PAGE_SIZE
+        return -(-self.pages // region) * region * PAGE_SIZE
 
     def table(self) -> list[int]:
         """For regions: the page key that each region of guest memory stands for, in order."""

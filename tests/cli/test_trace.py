@@ -1,0 +1,112 @@
+"""`agewalk trace` from end to end: exit codes, one JSON document, messages with hints, nothing half-written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agewalk.cli.main import main
+from agewalk.trace import open_trace
+
+SAMPLE = Path(__file__).parents[2] / "src/agewalk/data/sqlite-vm.parquet"
+
+
+def run(*words: object) -> int:
+    try:
+        main(["trace", *(str(w) for w in words)])
+    except SystemExit as e:
+        return int(e.code or 0)
+    return 0
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> Any:
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1, "one document on one line"
+    assert not err, "no bar without a terminal"
+    return json.loads(out)
+
+
+def test_info(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run("info", SAMPLE, "--json") == 0
+    got = document(capsys)
+    assert set(got) == {
+        "schema", "trace", "rows", "first_ns", "last_ns", "duration_ns", "memory_bytes", "pages", "regions", "writes",
+        "vcpus", "contexts", "working_set", "phases", "metadata",
+    }  # fmt: skip
+    assert got["rows"] == open_trace(SAMPLE).rows
+    assert run("info", SAMPLE, "--picture", tmp_path / "p.svg") == 0
+    out = capsys.readouterr().out
+    assert "58,753" in out
+    assert "scan 0 s" in out
+    assert (tmp_path / "p.svg").stat().st_size > 1000
+
+
+def test_bad_input_is_exit_code_2_with_a_hint(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    foreign = tmp_path / "t.parquet"
+    foreign.write_text("hello")
+    assert run("info", foreign, "--json") == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert f"agewalk: {foreign}: not a Parquet file" in err
+    assert "hint: 'agewalk trace convert' reads" in err
+    assert run("info", SAMPLE, "--picture", tmp_path / "p.gif") == 2
+    assert run("info") == 2
+    assert run("nonsense") == 2
+
+
+def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source, target = tmp_path / "x.csv", tmp_path / "x.parquet"
+    source.write_text("t;p\n1;5\n2;6\n2;6\n")
+    words = ("convert", source, target, "--from", "csv", "--delimiter", ";", "--time-column", "t", "--gfn-column", "2")
+    assert run(*words, "--time-unit", "ms", "--slot", "1 ms", "--memory", "1 MiB", "--context", 2, "--json") == 0
+    got = document(capsys)
+    assert got == {
+        "schema": 1, "source": str(source), "target": str(target), "format": "csv", "accesses": 3, "rows": 2, "skipped": 0,
+        "numbering": "keep", "memory_bytes": 1 << 20, "duration_ns": 10**6,
+    }  # fmt: skip
+    (batch,) = open_trace(target).batches()
+    assert (batch.gfn.tolist(), batch.context.tolist()) == ([5, 6], [2, 2])
+    assert run(*words) == 0
+    assert "3 rows of 3 accesses" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--from", "pcap"), "unknown format 'pcap'"),
+        (("--from", "csv", "--slot", "3"), "has no unit"),
+        (("--from", "csv", "--memory", "1 Gb"), "unknown unit"),
+        (("--from", "csv", "--numbering", "magic"), "unknown numbering"),
+        (("--from", "perf"), "line 1: not a memory sample"),
+        ((), "Missing option"),
+    ],
+)
+def test_convert_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...], text: str) -> None:
+    source = tmp_path / "x.csv"
+    source.write_text("gfn\n5\n")
+    assert run("convert", source, tmp_path / "x.parquet", *words) == 2
+    assert text in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["x.csv"]
+
+
+def test_synth(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ("synth", "phases", "--rows", 5000, "--pages", 512, "--idle", "1 s", "--nested-share", 0.5, "--seed", 9)
+    for name in ("a", "b"):
+        assert run(*words, tmp_path / name, "--json") == 0
+        assert document(capsys)["traces"] == [
+            {"target": str(tmp_path / name), "rows": 5000, "memory_bytes": 512 * 4096}
+        ]
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert run("info", tmp_path / "a", "--json") == 0
+    assert document(capsys)["contexts"]["nested guest"] > 2000
+    assert run("synth", "two-vms", tmp_path / "m.parquet", "--rows", 1000) == 0
+    assert {"m-a.parquet", "m-b.parquet"} <= {p.name for p in tmp_path.iterdir()}
+    assert run("synth", "zipf", tmp_path / "c", "--write-share", 2) == 2
+    assert not (tmp_path / "c").exists()
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("info", "convert", "synth"):
+        assert run(verb, "--help") == 0
+        assert verb in capsys.readouterr().out

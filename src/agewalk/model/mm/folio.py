@@ -6,7 +6,7 @@ the others are ours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agewalk.core.cells import Cell, ListHead, Object
 from agewalk.core.units import Hva, Pages, Pfn
@@ -46,11 +46,12 @@ class Folio(Object):
     """A folio of 1 << order frames from `pfn` on.
 
     Cells: `flags` (PG_*, generation + 1, refs), `mappings` (tuple of (Mm, Hva) that map it: what the anon_vma's interval
-    tree would give), `swap_slot` (None, or the slot its swapcache copy belongs to), `refcount` (references beyond the
-    mappings; an isolated folio holds one), `lru` (the list it is linked on, or None: folio->lru, under lru_lock).
+    tree would give), `backing` (what it is a cached copy of: its swap slots while in the swap cache, its place in a page
+    cache, or nothing), `refcount` (references beyond the mappings: an isolated folio holds one, a cache, a
+    batch), `lru` (the list it is linked on, or None: folio->lru, under lru_lock).
     """
 
-    __slots__ = ("flags", "lru", "lruvec", "mappings", "order", "pfn", "refcount", "swap_slot", "type")
+    __slots__ = ("backing", "flags", "lru", "lruvec", "mappings", "order", "pfn", "refcount", "type")
 
     def __init__(self, pfn: Pfn, lruvec: Lruvec, *, order: int = 0, type_: int = ANON) -> None:
         super().__init__(f"folio{pfn}")
@@ -61,7 +62,8 @@ class Folio(Object):
         self.flags = Cell(self, "flags", PG_UPTODATE | (PG_SWAPBACKED if type_ == ANON else 0))
         mapped: tuple[tuple[Mm, Hva], ...] = ()
         self.mappings = Cell(self, "mappings", mapped)
-        self.swap_slot = Cell(self, "swap_slot", None)
+        nothing: tuple[Any, ...] = ()
+        self.backing = Cell(self, "backing", nothing)
         self.refcount = Cell(self, "refcount", 0)
         unlinked: ListHead | None = None
         self.lru = Cell(self, "lru", unlinked)

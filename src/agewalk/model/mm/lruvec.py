@@ -13,19 +13,23 @@ from agewalk.core.cells import Lock, Object
 from agewalk.core.effects import Step
 
 if TYPE_CHECKING:
-    from agewalk.model.mm.rmap import PageVmaMappedWalk
-
     from agewalk.model.mm.folio import Folio
+    from agewalk.model.mm.memory import Memory
+    from agewalk.model.mm.rmap import PageVmaMappedWalk
 
 
 class Lruvec(Object, ABC):
-    """LRU lists of one memcg on one node, under `lru_lock`."""
+    """LRU lists of one memcg on one node, under `lru_lock`.
 
-    __slots__ = ("lru_lock",)
+    memory: the host's, whose CPU batches `swap.folio_activate()` uses; set when that is built. None: no batches.
+    """
+
+    __slots__ = ("lru_lock", "memory")
 
     def __init__(self, label: str) -> None:
         super().__init__(label)
         self.lru_lock = Lock(self, "lru_lock")
+        self.memory: Memory | None = None
 
     @abstractmethod
     def add_folio(self, folio: Folio, *, tail: bool = False) -> Step[None]:

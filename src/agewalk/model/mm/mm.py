@@ -6,16 +6,24 @@ Page tables have two levels here, the two that MGLRU reads bits from: PMD entrie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agewalk.core.cells import Cell, Lock, Object, Srcu
 from agewalk.core.units import PAGE_SHIFT, PAGE_SIZE, PMD_SHIFT, PTRS_PER_PTE, Hva, Pfn
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mmu_notifier import NotifierSubscriptions
 
+if TYPE_CHECKING:
+    from agewalk.model.mm.filemap import AddressSpace
+
 
 @dataclass(frozen=True)
 class Vma:
-    """A mapping of [start, end), bytes, page aligned. `special` = VM_SPECIAL (no look-around), `inaccessible` = PROT_NONE."""
+    """A mapping of [start, end), bytes, page aligned. `special` = VM_SPECIAL (no look-around), `inaccessible` = PROT_NONE.
+
+    file: what is mapped, shared, if not `anon`; `file_page` is the page of it that `start` shows. huge: take 2 MiB pages where
+    they fit (THP "always").
+    """
 
     start: Hva
     end: Hva
@@ -24,6 +32,9 @@ class Vma:
     special: bool = False
     inaccessible: bool = False
     sequential: bool = False  # VM_SEQ_READ or VM_RAND_READ: no recency to be learned
+    file: AddressSpace | None = None
+    file_page: int = 0
+    huge: bool = False
 
 
 class PteTable(Object):

@@ -1,0 +1,61 @@
+"""How kernels differ in mm/ outside vmscan.c, one named feature per difference. Code branches on these, never on versions.
+
+"Read" means read in that release's source; a commit is named where it is known for certain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class MmFeatures:
+    """What a kernel's mm/ does. Each field says since when, and where that can be read."""
+
+    folio_batch_size: int
+    """Folios that a CPU collects before it takes lru_lock: 15 in 6.1 (PAGEVEC_SIZE, pagevec.h), 31 in 6.12 and 7.3
+    (99fbb6bfc16f, 6.9)."""
+
+    swapin_maps_writable: bool
+    """do_swap_page() maps an exclusive anonymous page writable even for a read (read in 6.12; 6.1 does so for writes alone).
+    KVM sees it: the guest's read of a swapped page gets a writable mapping."""
+
+    swapin_through_cache: bool
+    """A page coming back from a synchronous swap device goes through the swap cache, which is dropped at once and leaves the
+    page dirty (read in 7.3: swapin_sync(), should_try_to_free_swap(), folio_free_swap()). Up to 6.18 it bypasses the cache."""
+
+    gup_marks_folio: bool
+    """FOLL_TOUCH calls folio_mark_accessed() itself. Up to 6.12 (read) through mark_page_accessed(); 6.18's recordings count
+    one of the latter where 6.12's count two."""
+
+    fault_under_vma_lock: bool
+    """A fault of a user access takes the VMA's own lock, not mmap_lock (0bff0aaea03e, 6.4)."""
+
+    mlock_batches: bool
+    """mlock goes through per-CPU batches of its own (2fbb0c10d1e8, 5.18): PG_mlocked is set at once, the list changes when
+    they are drained."""
+
+
+MM_6_1: Final = MmFeatures(
+    folio_batch_size=15,
+    swapin_maps_writable=False,
+    swapin_through_cache=False,
+    gup_marks_folio=False,
+    fault_under_vma_lock=False,
+    mlock_batches=True,
+)
+MM_6_9: Final = replace(MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True)
+MM_6_12: Final = MM_6_9
+MM_6_18: Final = replace(MM_6_12, gup_marks_folio=True)
+MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True)
+
+KERNELS: Final = {
+    "6.1": MM_6_1,
+    "6.9": MM_6_9,
+    "6.12": MM_6_12,
+    "6.13": MM_6_12,
+    "6.15": MM_6_12,
+    "6.18": MM_6_18,
+    "7.3": MM_7_3,
+}

@@ -1,0 +1,61 @@
+"""mm/filemap.c as far as mapped files need it: a page cache whose pages come back from disk and remember that they were here."""
+
+from __future__ import annotations
+
+from agewalk.core.cells import Cell, Object
+from agewalk.core.effects import FetchAdd, FetchOr, Load, Step, Store, Work
+from agewalk.model.mm.folio import FILE, PG_DIRTY, Folio
+from agewalk.model.mm.memory import Memory, alloc_folio
+from agewalk.model.mm.swap import folio_add_lru
+
+
+class AddressSpace(Object):
+    """struct address_space: per page of the file its folio, or the shadow of one that was reclaimed (an integer), or None."""
+
+    __slots__ = ("_pages",)
+
+    def __init__(self, label: str) -> None:
+        super().__init__(label)
+        self._pages: dict[int, Cell] = {}
+
+    def page(self, index: int) -> Cell:
+        """i_pages[index]."""
+        cell = self._pages.get(index)
+        if cell is None:
+            nothing: Folio | int | None = None
+            cell = self._pages[index] = Cell(self, index, nothing)
+        return cell
+
+    def cached(self) -> list[int]:
+        """Pages that are in memory now; for people."""
+        return [index for index, cell in self._pages.items() if isinstance(cell.value, Folio)]
+
+
+def filemap_fault(memory: Memory, mapping: AddressSpace, index: int, *, in_fault: bool) -> Step[Folio]:
+    """filemap_fault(): the page, read from disk if it is not cached (filemap_add_folio() tells the LRU if it was here before)."""
+    cell = mapping.page(index)
+    found: Folio | int | None = yield Load(cell)
+    if isinstance(found, Folio):
+        return found
+    folio = yield from alloc_folio(memory, FILE)
+    found = yield Load(cell)
+    if isinstance(found, int):
+        yield from folio.lruvec.refault(folio, found, in_fault=in_fault)
+    yield Store(folio.backing, (cell,))  # the reference of the allocation becomes the page cache's
+    yield Store(cell, folio)
+    yield from folio_add_lru(memory, folio, in_fault=in_fault)
+    yield Work("disk_read")
+    return folio
+
+
+def folio_mark_dirty(folio: Folio) -> Step[None]:
+    """folio_mark_dirty()."""
+    yield FetchOr(folio.flags, PG_DIRTY)
+
+
+def delete_from_page_cache(folio: Folio) -> Step[None]:
+    """filemap_remove_folio() at truncation: no shadow stays. The caller frees the folio."""
+    for cell in (yield Load(folio.backing)):
+        yield Store(cell, None)
+    yield Store(folio.backing, ())
+    yield FetchAdd(folio.refcount, -1)

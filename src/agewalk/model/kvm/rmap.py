@@ -82,6 +82,8 @@ def kvm_rmap_lock_readonly(head: Cell) -> Step[int]:
     value = yield from __kvm_rmap_lock(head)
     if not value:
         yield PreemptEnable()
+        return 0
+    yield Count("rmap_locks")
     return value
 
 

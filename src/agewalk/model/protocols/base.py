@@ -62,8 +62,6 @@ class AgingProtocol:
     fast_only: ClassVar[bool] = False  # does its notifier API let a caller ask for fast answers only?
     fast_op: ClassVar[bool] = False  # v5: by an operation of its own instead of the argument `fast_only`
     has_fast_aging: ClassVar[bool] = False  # does KVM's subscription opt in to being asked with fast_only?
-    words: ClassVar[dict[int, str]] = {}  # its own names for bits of an answer
-    unsaid: ClassVar[dict[int, str]] = {}  # and for bits that are not set in it
     features: ClassVar[dict[str, Any]] = {}  # MGLRU features that come with it, over the profile it runs on
     kvm_changes: ClassVar[dict[str, Any]] = {"rmap_bit_lock": True}  # KVM features likewise
 
@@ -87,6 +85,10 @@ class AgingProtocol:
     def kvm_features(self, kernel: KvmFeatures) -> KvmFeatures:
         """The KVM that this protocol needs, made from a kernel's."""
         return replace(kernel, **self.kvm_changes)
+
+    def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
+        """The protocol's own words in a subscriber's answer, beyond "young"."""
+        return ()
 
     def opts_in(self, config: KvmConfig) -> bool:
         """Does the subscription of a VM with these MMUs opt in to fast aging?"""

@@ -28,9 +28,12 @@ class Christopherson(AgingProtocol):
     options: ClassVar[dict[str, tuple[str, ...]]] = {"variant": ("literal", "repaired")}
     fast_only = True
     has_fast_aging = True
-    words: ClassVar[dict[int, str]] = {WAS_FAST: "WAS_FAST"}
     features: ClassVar[dict[str, object]] = {"walk_notifies": True, "look_around_tests_target": True}
     kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
+
+    def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
+        """MMU_NOTIFY_WAS_FAST."""
+        return ("WAS_FAST",) if answer & WAS_FAST else ()
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
         """The shadow MMU under mmu_lock unless fast_only, then the TDP MMU, which alone says WAS_FAST."""

@@ -32,10 +32,12 @@ class Houghton(AgingProtocol):
     options: ClassVar[dict[str, tuple[str, ...]]] = {"must_check": ("sptes", "rmaps")}
     fast_only = True
     has_fast_aging = True
-    words: ClassVar[dict[int, str]] = {SLOW: "SLOW"}
-    unsaid: ClassVar[dict[int, str]] = {SLOW: "FAST"}
     features: ClassVar[dict[str, object]] = {"walk_notifies": True, "look_around_tests_target": True}
     kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
+
+    def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
+        """Which of his two returns it was."""
+        return ("SLOW",) if answer & SLOW else ("FAST",)
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
         """Steps 1 to 6."""

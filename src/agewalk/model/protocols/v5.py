@@ -28,9 +28,13 @@ class V5(AgingProtocol):
     fast_only = True
     fast_op = True
     has_fast_aging = True
-    words: ClassVar[dict[int, str]] = {FAST_YOUNG: "FAST_YOUNG", FAST_FAILED: "FAST_FAILED"}
     features: ClassVar[dict[str, object]] = {"walk_notifies": True, "look_around_tests_target": True}
     kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
+
+    def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
+        """MMU_NOTIFIER_FAST_YOUNG, MMU_NOTIFIER_FAST_FAILED: words of the fast-only operation alone."""
+        said = (("FAST_YOUNG", FAST_YOUNG), ("FAST_FAILED", FAST_FAILED))
+        return tuple(word for word, bit in said if fast_only and answer & bit)
 
     def opts_in(self, config: KvmConfig) -> bool:
         """kvm_arch_young_notifier_likely_fast() on x86."""

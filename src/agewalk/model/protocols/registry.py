@@ -1,0 +1,102 @@
+"""Protocols by name, and a user's own from a file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Final
+
+from agewalk.core.errors import InputError, UsageError
+from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.christopherson import Christopherson
+from agewalk.model.protocols.houghton import Houghton
+from agewalk.model.protocols.linux_6_9 import Linux69
+from agewalk.model.protocols.linux_6_13 import Linux613
+from agewalk.model.protocols.linux_6_15 import Linux615
+from agewalk.model.protocols.linux_6_18 import Linux618
+from agewalk.model.protocols.linux_7_3 import Linux73
+from agewalk.model.protocols.v5 import V5
+from agewalk.model.protocols.v7 import V7
+
+PROTOCOLS: Final[dict[str, type[AgingProtocol]]] = {
+    cls.name: cls for cls in (Linux69, Linux613, Linux615, Linux618, Linux73, V5, V7, Houghton, Christopherson)
+}
+
+
+def get_protocol(spec: str) -> AgingProtocol:
+    """The protocol that `spec` names: `v7`, `houghton:must_check=rmaps`, `my/file.py:MyClass`, with options likewise.
+
+    Raises UsageError for an unknown name or option, InputError for a file that cannot be used.
+    """
+    head, _, rest = spec.partition(".py:")
+    if rest:
+        name, _, options = rest.partition(":")
+        cls = load_class(Path(head + ".py"), name)
+    elif spec.endswith(".py"):
+        raise UsageError(
+            f"{spec!r} names a file but no class in it", hint=f"write {spec}:ClassName (docs/your-own-protocol.md)"
+        )
+    else:
+        name, _, options = spec.partition(":")
+        cls = _by_name(name)
+    return cls(**_options(spec, options))
+
+
+def _by_name(name: str) -> type[AgingProtocol]:
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.5)
+    known = ", ".join(PROTOCOLS)
+    raise UsageError(
+        f"there is no protocol {name!r}",
+        hint=(f"did you mean {near[0]!r}? " if near else "") + f"known: {known}; your own: path/to/file.py:ClassName",
+    )
+
+
+def _options(spec: str, text: str) -> dict[str, str]:
+    options = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not value:
+            raise UsageError(f"{spec!r}: {part!r} is not an option", hint="write option=value, several with commas")
+        options[key.strip()] = value.strip()
+    return options
+
+
+def load_class(path: Path, name: str) -> type[AgingProtocol]:
+    """Class `name` of a Python file, which is run. Raises InputError that says what is wrong with file or class."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", hint="give a path to a Python file, then a colon and the class in it")
+    module_name = f"agewalk_user_{path.stem}_{abs(hash(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(
+            f"{path} does not run: {type(error).__name__}: {error}",
+            hint=f"try `python {path}`; docs/your-own-protocol.md shows a file that works",
+        ) from error
+    cls = getattr(module, name, None)
+    mine = [n for n, v in vars(module).items() if _is_protocol(v) and v.__module__ == module_name]
+    if cls is None:
+        found = f"it has {', '.join(mine)}" if mine else "it has no subclass of AgingProtocol"
+        raise InputError(f"{path} has no class {name!r}", hint=found)
+    if not _is_protocol(cls):
+        raise InputError(
+            f"{path}:{name} is not a protocol",
+            hint="make it a subclass of agewalk.model.protocols.base.AgingProtocol",
+        )
+    protocol: type[AgingProtocol] = cls
+    if not protocol.name:
+        protocol.name = name
+    return protocol
+
+
+def _is_protocol(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, AgingProtocol) and value is not AgingProtocol

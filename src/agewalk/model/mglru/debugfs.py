@@ -25,6 +25,7 @@ from agewalk.model.mglru.pid import protected_slot
 from agewalk.model.mglru.state import LEAF_OLD, NONLEAF_TOTAL, NR_MM_STATS, LruGen, load_min_seq
 
 _NS_PER_MS: Final = 1_000_000
+JIFFY: Final = Ns(4_000_000)  # CONFIG_HZ=250
 _ULONG: Final = 1 << 64
 
 
@@ -64,7 +65,7 @@ def header(features: MglruFeatures, memcg: int, path: str, node: int = 0) -> str
     return (name if not node else "") + f" node {node:5d}\n"
 
 
-def show(lruvec: LruGen, *, memcg: int, path: str, now: Ns, full: bool, jiffy: Ns = Ns(4_000_000)) -> Step[str]:
+def show(lruvec: LruGen, *, memcg: int, path: str, now: Ns, full: bool, jiffy: Ns = JIFFY) -> Step[str]:
     """lru_gen_seq_show(): one memcg's text. Ages are whole jiffies (CONFIG_HZ = 250 in Debian), in milliseconds."""
     features = lruvec.features
     max_seq: int = yield Load(lruvec.max_seq)

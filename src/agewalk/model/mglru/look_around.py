@@ -105,7 +105,6 @@ def _promote_collected(lruvec: LruGen, walk: MmWalk | None, folios: list[Folio],
     under the LRU lock, or by the walk's batch if there is a walk."""
     if walk is None and len(folios) < PAGEVEC_SIZE:
         for folio in folios:
-            yield Count("folio_activate")
             yield from lruvec.activate(folio)
         return
     if walk is None:

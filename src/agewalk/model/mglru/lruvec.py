@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agewalk.core.effects import Acquire, Count, FetchAnd, FetchOr, Load, Release, Step
 from agewalk.model.mglru import lists, look_around, promote, workingset
 from agewalk.model.mglru.state import LruGen
+from agewalk.model.mm import swap
 from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET, Folio
 
 if TYPE_CHECKING:
@@ -61,13 +62,14 @@ class MglruLruvec(LruGen):
         )
 
     def activate(self, folio: Folio) -> Step[None]:
-        """folio_activate() without per-CPU batches (mm/swap.c, !CONFIG_SMP): into the active generations at once."""
+        """folio_activate(): by the CPU's batch, or at once where there is none (!CONFIG_SMP)."""
+        if self.memory is not None:
+            yield from swap.folio_activate(self.memory, folio)
+            return
+        yield Count("folio_activate")
         if not (yield FetchAnd(folio.flags, ~PG_LRU)) & PG_LRU:
             return
         yield Acquire(self.lru_lock)
-        if not (yield Load(folio.flags)) & (PG_ACTIVE | PG_UNEVICTABLE):
-            yield from self.del_folio(folio)
-            yield FetchOr(folio.flags, PG_ACTIVE)
-            yield from self.add_folio(folio)
+        yield from swap.lru_activate(self, folio)
         yield Release(self.lru_lock)
         yield FetchOr(folio.flags, PG_LRU)

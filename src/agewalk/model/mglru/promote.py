@@ -148,5 +148,4 @@ def walk_update_folio(
         elif old_gen != new_gen:
             yield from set_mask_bits(folio.flags, LRU_REFS_FLAGS | PG_WORKINGSET, 0)  # folio_clear_lru_refs()
     if old_gen not in {-1, new_gen}:
-        yield Count("folio_activate")
         yield from lruvec.activate(folio)

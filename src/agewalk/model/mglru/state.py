@@ -20,6 +20,7 @@ from agewalk.model.mm.lruvec import Lruvec
 
 if TYPE_CHECKING:
     from agewalk.model.mm.folio import Folio
+    from agewalk.model.mm.memory import Memory
     from agewalk.model.mm.mm import Mm
     from agewalk.model.protocols.base import AgingProtocol
 
@@ -36,6 +37,7 @@ class LruGen(Lruvec, ABC):
     """State of a lruvec under MGLRU; `agewalk.model.mglru.lruvec.MglruLruvec` adds the operations.
 
     mem_map: the folio of each frame (struct page); only gains and loses entries as frames are used.
+    memory: whose CPU batches folio_activate() uses; None: no batches.
     protocol, features: fixed when the host was built.
     fifo: the memcg's mm_list, a tuple of mms, oldest first; under mm_list_lock, as `mm_seq`, `head` and `tail` are.
     head: the mm that the current iteration stands on, FIFO when at the start, None before the first; tail: the first mm
@@ -55,6 +57,7 @@ class LruGen(Lruvec, ABC):
         "head",
         "max_seq",
         "mem_map",
+        "memory",
         "min_seq",
         "mm_list_lock",
         "mm_numbers",
@@ -76,6 +79,7 @@ class LruGen(Lruvec, ABC):
         self.features = features
         self.protocol = protocol
         self.mem_map = mem_map
+        self.memory: Memory | None = None
         self.clock = Cell(self, "clock", Ns(0))
         # struct lru_gen_folio
         self.max_seq = Cell(self, "max_seq", MIN_NR_GENS + 1)

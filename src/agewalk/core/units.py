@@ -35,7 +35,7 @@ def _parse(text: str, units: dict[str, int], what: str) -> int:
         )
     number, unit = match.groups()
     if unit not in units:
-        near = next((u for u in units if u.lower() == unit.lower() or u.lower().rstrip("b") == unit.lower()), None)
+        near = next((u for u in units if unit and unit.lower() in {u.lower(), u.lower().rstrip("b")}), None)
         said = f"has no unit: a {what} needs one of {names}" if not unit else f"has an unknown unit {unit!r}"
         raise InputError(f"{text!r} {said}", hint=f"did you mean '{number} {near}'?" if near else f"use one of {names}")
     whole, _, fraction = number.partition(".")

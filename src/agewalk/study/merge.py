@@ -1,0 +1,125 @@
+"""Several traces as one stream in time: what the host's address spaces do, one after the other.
+
+Rows of equal time keep the order of their traces (VMs first, as in the scenario), and within a trace the file's order,
+however the files are cut into batches. Memory: a few batches of each trace, not the traces.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agewalk.core.units import Ns
+from agewalk.trace import Batch, Trace
+
+ROWS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """Consecutive accesses of all address spaces: row i says that `space[i]` touched its page `page[i]` at `time_ns[i]`."""
+
+    time_ns: NDArray[np.int64]
+    space: NDArray[np.uint16]
+    page: NDArray[np.int64]  # gfn for a VM: page number inside the space
+    write: NDArray[np.bool_]
+    context: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def __getitem__(self, rows: slice) -> "Accesses":
+        """The rows of a slice, as views."""
+        return Accesses(self.time_ns[rows], self.space[rows], self.page[rows], self.write[rows], self.context[rows])
+
+
+class _Source:
+    """One trace with the rows that were read and not yet given out."""
+
+    def __init__(self, trace: Trace, space: int, start: Ns, rows: int) -> None:
+        self._batches = trace.batches(rows)
+        self._space = space
+        self._start = start
+        self._held: Batch | None = None
+        self.done = False
+        self.more()
+
+    def more(self) -> None:
+        """Read one more batch behind what is held."""
+        batch = next(self._batches, None)
+        if batch is None:
+            self.done = True
+        else:
+            self._held = batch if self._held is None else Batch.concatenate([self._held, batch])
+
+    @property
+    def empty(self) -> bool:
+        return self._held is None
+
+    @property
+    def last(self) -> int:
+        """Time on the host's clock of the last row held."""
+        assert self._held is not None
+        return int(self._held.time_ns[-1]) + self._start
+
+    def before(self, end: int | None) -> Accesses | None:
+        """Take the rows before `end` (all if None)."""
+        held = self._held
+        if held is None:
+            return None
+        if end is None:
+            cut = len(held)
+        else:
+            cut = int(np.searchsorted(held.time_ns, np.uint64(max(0, end - self._start))))
+        if not cut:
+            return None
+        self._held = held[cut:] if cut < len(held) else None
+        rows = held[:cut]
+        return Accesses(
+            rows.time_ns.astype(np.int64) + self._start,
+            np.full(cut, self._space, np.uint16),
+            rows.gfn.astype(np.int64),
+            rows.write,
+            rows.context,
+        )
+
+
+def merged(traces: Sequence[Trace], starts: Sequence[Ns], *, rows: int = ROWS) -> Iterator[Accesses]:
+    """All rows of all traces in ascending time; `starts[i]` is added to trace i's times. Raises TraceError."""
+    sources = [_Source(t, i, s, rows) for i, (t, s) in enumerate(zip(traces, starts, strict=True))]
+    while True:
+        for source in sources:
+            if source.empty and not source.done:
+                source.more()
+        open_ones = [source for source in sources if not source.done]
+        horizon = min((source.last for source in open_ones), default=None)
+        parts = [part for source in sources if (part := source.before(horizon)) is not None]
+        if parts:
+            yield _in_order(parts)
+        elif horizon is None:
+            return
+        else:  # everything held before the horizon is out: the slot at the horizon may go on in the next batch
+            next(source for source in open_ones if source.last == horizon).more()
+
+
+def _in_order(parts: list[Accesses]) -> Accesses:
+    if len(parts) == 1:
+        return parts[0]
+    time = np.concatenate([p.time_ns for p in parts])
+    order = np.argsort(time, kind="stable")
+    return Accesses(
+        time[order],
+        np.concatenate([p.space for p in parts])[order],
+        np.concatenate([p.page for p in parts])[order],
+        np.concatenate([p.write for p in parts])[order],
+        np.concatenate([p.context for p in parts])[order],
+    )
+
+
+def footprint(trace: Trace) -> int:
+    """How many distinct pages a trace touches; reads it once, one byte a page of the guest."""
+    seen = np.zeros(trace.meta.pages, np.bool_)
+    for batch in trace.batches():
+        seen[batch.gfn] = True
+    return int(np.count_nonzero(seen))

@@ -1,0 +1,292 @@
+"""Scenario files: a host, its VMs and processes with their traces, and what to compare on it (docs/compare.md).
+
+`load(path)` reads a TOML scenario, or a trace alone, for which a default scenario is made. Every mistake is a
+`ScenarioError` that names the key and says what to write instead; a trace that is bad says so itself (`TraceError`).
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from agewalk.core.errors import InputError, ScenarioError
+from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, pages_of, parse_size, parse_time
+
+PROTOCOLS: Final = ("linux-6.9", "v5", "houghton", "christopherson", "v7", "linux-6.18")
+BASELINES: Final = ("two-list", "lru", "opt")
+SHARE: Final = (7, 10)  # of the pages that a trace touches: the memory of a scenario made for it
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a size with a unit: write it as text, such as '{_digits(value)} MiB'")
+    size = parse_size(value)
+    if size < PAGE_SIZE:
+        raise ValueError(f"{value!r} holds no page of {PAGE_SIZE} bytes")
+    return size
+
+
+def _time(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a time with a unit: write it as text, such as '{_digits(value)} ms'")
+    return parse_time(value)
+
+
+def _period(value: object) -> int:
+    time = _time(value)
+    if time < 1_000_000:
+        raise ValueError(f"{value!r} is shorter than 1 ms: no host ages that often")
+    return time
+
+
+def _digits(value: object) -> str:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else "512"
+
+
+Size = Annotated[Bytes, BeforeValidator(_size)]
+Time = Annotated[Ns, BeforeValidator(_time)]
+Period = Annotated[Ns, BeforeValidator(_period)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Option = str | int | bool
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Swap(_Section):
+    """[host.swap]: what one page costs, in nanoseconds."""
+
+    read: Time = Ns(80_000)
+    write: Time = Ns(60_000)
+
+
+class HostSection(_Section):
+    """[host]: memory for guest and process pages (bytes), the profile, the seed of whatever is drawn."""
+
+    memory: Size
+    kernel: str = "6.18"
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 7
+    swap: Swap = Swap()
+
+
+class Aging(_Section):
+    """[aging]: proactive aging every so many nanoseconds; None leaves it to memory pressure."""
+
+    every: Period | None = None
+
+
+class VmSection(_Section):
+    """[[vm]]: a trace replayed through KVM's tables and the process's."""
+
+    name: Name
+    trace: Name
+    mmu: Literal["tdp", "legacy", "shadow"] = "tdp"
+    ad_bits: bool = True
+    start: Time = Ns(0)
+
+
+class ProcessSection(_Section):
+    """[[process]]: a trace replayed through the primary MMU alone."""
+
+    name: Name
+    trace: Name
+    start: Time = Ns(0)
+
+
+class Choice(_Section):
+    """One entry of `protocols`: a name (or file.py:Class) and its options."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """What stands beside the name."""
+        return dict(self.model_extra or {})
+
+    @property
+    def label(self) -> str:
+        """As results name it: `houghton(must_check=rmaps)`."""
+        said = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.name}({said})" if said else self.name
+
+
+def _choice(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class CompareSection(_Section):
+    """[compare]: the policies side by side, and memory sizes for a curve."""
+
+    protocols: list[Annotated[Choice, BeforeValidator(_choice)]] = [Choice(name=name) for name in PROTOCOLS]
+    baselines: list[Name] = ["two-list"]
+    memory: Annotated[list[Size], Field(min_length=1)] | None = None
+
+
+class Scenario(_Section):
+    """A scenario file, checked; `load` makes one. Traces are paths that can be opened from here."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    host: HostSection
+    aging: Aging = Aging()
+    vm: list[VmSection] = []
+    process: list[ProcessSection] = []
+    compare: CompareSection = CompareSection()
+
+    @property
+    def members(self) -> list[VmSection | ProcessSection]:
+        """VMs, then processes: the address spaces in their order."""
+        return [*self.vm, *self.process]
+
+    @property
+    def memories(self) -> list[Bytes]:
+        """The memory sizes to run with, ascending, in bytes."""
+        return sorted(set(self.compare.memory or [self.host.memory]))
+
+    @property
+    def memory_pages(self) -> Pages:
+        """The host's memory in 4 KiB pages."""
+        return pages_of(self.host.memory)
+
+
+def load(path: Path) -> Scenario:
+    """The scenario in a TOML file, or the default one for a Parquet trace. Raises ScenarioError, TraceError."""
+    if path.is_dir():
+        raise ScenarioError(f"{path}: is a directory", hint="name a scenario (.toml) or a trace (.parquet)")
+    try:
+        head = path.open("rb").read(4)
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: no such file", hint="name a scenario (.toml) or a trace (.parquet)") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror}", hint="may this user read it?") from None
+    if head == b"PAR1" or path.suffix == ".parquet":
+        return of_trace(path)
+    return parse(path)
+
+
+def parse(path: Path) -> Scenario:
+    """The scenario in a TOML file, its trace paths made relative to where we are. Raises ScenarioError."""
+    try:
+        raw = tomllib.loads(path.read_bytes().decode())
+    except UnicodeDecodeError:
+        raise ScenarioError(
+            f"{path}: is not a text file", hint="a scenario is TOML; 'agewalk trace convert' reads other tools' traces"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path}: not TOML: {error}", hint='text values need quotes: memory = "640 MiB"') from None
+    if "schema" not in raw:
+        raise ScenarioError(f"{path}: 'schema' is missing", hint="begin the file with: schema = 1")
+    scenario = check(str(path), raw)
+    return _placed(scenario, path.parent)
+
+
+def check(name: str, raw: dict[str, Any]) -> Scenario:
+    """A scenario from TOML's tables. Raises ScenarioError that begins with `name` and names the key."""
+    try:
+        scenario = Scenario.model_validate(raw)
+    except ValidationError as error:
+        raise _explained(name, error) from None
+    if not scenario.members:
+        raise ScenarioError(
+            f"{name}: there is no [[vm]] and no [[process]]", hint='add one: [[vm]] name = "a", trace = "..."'
+        )
+    seen: set[str] = set()
+    for member in scenario.members:
+        if member.name in seen:
+            raise ScenarioError(
+                f"{name}: two VMs or processes are named {member.name!r}", hint="results go by name: rename one"
+            )
+        seen.add(member.name)
+    labels = [choice.label for choice in scenario.compare.protocols] + scenario.compare.baselines
+    if not labels:
+        raise ScenarioError(f"{name}: compare.protocols and compare.baselines are both empty", hint="name at least one")
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice:
+        raise ScenarioError(f"{name}: compare names {twice!r} twice", hint="once is enough: runs are deterministic")
+    return scenario
+
+
+def of_trace(path: Path) -> Scenario:
+    """One VM that replays `path` on a host with room for 70 % of the pages that it touches, aged every 2 s."""
+    from agewalk.study.merge import footprint
+    from agewalk.trace import open_trace
+
+    pages = footprint(open_trace(path))
+    memory = max(16, pages * SHARE[0] // SHARE[1])
+    return Scenario(
+        schema_=1,
+        host=HostSection(memory=f"{memory * PAGE_SIZE} B"),  # type: ignore[arg-type]
+        aging=Aging(every="2 s"),  # type: ignore[arg-type]
+        vm=[VmSection(name=path.stem, trace=str(path))],
+    )
+
+
+def _placed(scenario: Scenario, folder: Path) -> Scenario:
+    def placed(member: Any) -> Any:
+        return member.model_copy(update={"trace": str(folder / member.trace)})
+
+    def protocol(choice: Choice) -> Choice:
+        if re.fullmatch(r".+\.py:\w+", choice.name):
+            return choice.model_copy(update={"name": str(folder / choice.name)})
+        return choice
+
+    return scenario.model_copy(
+        update={
+            "vm": [placed(vm) for vm in scenario.vm],
+            "process": [placed(process) for process in scenario.process],
+            "compare": scenario.compare.model_copy(
+                update={"protocols": [protocol(choice) for choice in scenario.compare.protocols]}
+            ),
+        }
+    )
+
+
+_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "": Scenario,
+    "host": HostSection,
+    "host.swap": Swap,
+    "aging": Aging,
+    "vm": VmSection,
+    "process": ProcessSection,
+    "compare": CompareSection,
+}
+
+
+def _explained(name: str, error: ValidationError) -> ScenarioError:
+    """The first problem of pydantic's list, in the words of the file."""
+    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a typo explains a missing key
+    parts = [str(part) for part in problem["loc"]]
+    key = ""
+    for part in parts:
+        key += f"[{part}]" if part.isdigit() else f".{part}" if key else part
+    section = re.sub(r"\[\d+\]", "", key.rpartition(".")[0])
+    kind = problem["type"]
+    value = problem.get("input")
+    known = _SECTIONS.get(section)
+    if kind == "extra_forbidden":
+        names = [field.alias or label for label, field in known.model_fields.items()] if known else []
+        near = difflib.get_close_matches(parts[-1], names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(names)}"
+        return ScenarioError(f"{name}: unknown key '{key}'", hint=hint)
+    if kind == "missing":
+        return ScenarioError(
+            f"{name}: '{key}' is missing", hint=f"[{section or parts[0]}] needs it; see docs/compare.md"
+        )
+    if kind == "literal_error":
+        if key == "schema":
+            return ScenarioError(f"{name}: schema is {value!r}; this agewalk reads schema 1", hint="write schema = 1")
+        return ScenarioError(f"{name}: {key} = {value!r} is unknown", hint=f"one of {problem['ctx']['expected']}")
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return ScenarioError(f"{name}: {key}: {cause}", hint=cause.hint)
+    if cause is not None:
+        return ScenarioError(f"{name}: {key}: {cause}", hint="docs/compare.md lists the keys with their units")
+    said = problem["msg"][:1].lower() + problem["msg"][1:]
+    return ScenarioError(f"{name}: {key} = {value!r}: {said}", hint="docs/compare.md lists the keys and their types")

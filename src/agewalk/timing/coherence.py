@@ -52,9 +52,11 @@ class Coherence:
                 busy = start + prices.shared_read
         group = line.group
         if latency:
-            if cpu.last_memory is line.memory and group.__class__ is int and group == cpu.last_group + 1:  # type: ignore[operator]
-                latency = int(latency * prices.sequential)
-            cpu.last_memory, cpu.last_group = line.memory, group
+            if group.__class__ is int:
+                streams = cpu.streams
+                if streams.get(line.memory) == group - 1:  # type: ignore[operator]
+                    latency = int(latency * prices.sequential)
+                streams[line.memory] = group  # type: ignore[assignment]
             cpu.fills += 1
         line.stamp = cpu.fills
         there = start + latency

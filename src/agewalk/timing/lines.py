@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
+from zlib import crc32
 
 from agewalk.core.cells import Cell, ListHead, Lock
 
@@ -34,14 +35,20 @@ LAYOUT: Final[dict[str, dict[str, str]]] = {
         "indirect_shadow_pages": "arch",
         "shadow_root_allocated": "arch",
         "tdp_mmu_roots": "roots",
+        "tdp_mmu_pages_lock": "tdp_mmu_pages_lock",
     },
     # a page table's split lock is in its struct page / ptdesc, not in the table
     "PteTable": {"ptl": "ptdesc"},
-    # struct lruvec: lru_lock has padding around it only with CONFIG_MEMCG off; lrugen counters are on other lines
-    "Lruvec": {"lru_lock": "lru_lock"},
+    # struct lruvec (include/linux/mmzone.h, 6.12): lists, then lru_lock, then lrugen, whose sizes fill lines of their own
+    "Lruvec": {"lru_lock": "lru_lock", "max_seq": "lrugen", "min_seq": "lrugen", "nr_pages": "nr_pages"},
 }
+# Owners whose cells are per-CPU variables (struct cpu_fbatches), and what those start as: each CPU has its own value.
+PER_CPU: Final[dict[str, object]] = {"FolioBatches": ()}
+# Counters that the kernel keeps per CPU and folds now and then (vm_stat of a zone, and its free pages behind the per-CPU
+# page lists): one value here, but a line of its own on each CPU.
+PER_CPU_COUNTERS: Final = frozenset({("Memory", "free"), ("Memory", "swap_used")})
 # Named fields that are words of an array all the same: `pmd0x1f`.
-_INDEXED: Final = re.compile(r"^([a-z_]+?)(0x[0-9a-f]+|\d+)$")
+_INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 
 
 class Line:
@@ -84,13 +91,14 @@ def group_of(memory: Any, field: str | int) -> int | str:
     """Which line of its owner a field is on."""
     if isinstance(field, int):
         return field // WORDS_PER_LINE
-    named = _layout_of(memory).get(field)
+    named = _layout_of(memory).get(field.partition("[")[0])
     if named is not None:
         return named
     match = _INDEXED.match(field)
     if match:
-        number = match.group(2)
-        return int(number, 16 if number.startswith("0x") else 10) // WORDS_PER_LINE
+        array, plain, bracketed = match.groups()
+        number = plain or bracketed
+        return crc32(array.encode()) + int(number, 16 if number.startswith("0x") else 10) // WORDS_PER_LINE
     return ""
 
 

@@ -37,7 +37,7 @@ from agewalk.core.effects import (
 from agewalk.core.errors import ModelError
 from agewalk.timing.coherence import Coherence
 from agewalk.timing.costs import CostTable, load_costs
-from agewalk.timing.lines import LineMap
+from agewalk.timing.lines import PER_CPU, PER_CPU_COUNTERS, Line, LineMap
 from agewalk.timing.locks import TimedLock
 from agewalk.timing.prices import Prices
 from agewalk.timing.rare import RareEffects
@@ -96,6 +96,7 @@ class Machine(Coherence, RareEffects):
         self._cached = cached if cached is not None else FOREVER
         self._random = random.Random(seed)
         self._heap: list[tuple[int, int, Thread]] = []
+        self._per_cpu: dict[tuple[Cell, int], tuple[Cell, Line]] = {}
         self._spinning: dict[Cell, list[Thread]] = {}
         super().__init__()
 
@@ -144,7 +145,7 @@ class Machine(Coherence, RareEffects):
         heap = self._heap
         prices = self.prices
         hit, hit_atomic, store = prices.hit, prices.hit + prices.atomic, prices.store
-        of_cell, new_line = self.lines.of_cell, self.lines.cell
+        of_cell = self.lines.of_cell
         fetch = self._fetch
         cached = self._cached
         counters = self.counters
@@ -182,7 +183,7 @@ class Machine(Coherence, RareEffects):
                     cell: Cell = effect.cell  # type: ignore[attr-defined]
                     line = of_cell.get(cell)
                     if line is None:
-                        line = new_line(cell)
+                        cell, line = self._first_met(cell, cpu)
                     if t > horizon and line.shared:
                         self._later(th, t, send, value, effect)
                         break
@@ -258,7 +259,7 @@ class Machine(Coherence, RareEffects):
                 if t > far:
                     self._later(th, t, send, value, None)
                     break
-                if t >= slice_end and not th.atomic and not th.rcu:
+                if t >= slice_end and kind in (_WORK, _NOTHING) and not th.atomic and not th.rcu:
                     th.send, th.value = send, value
                     self._preempt(th, t)
                     break
@@ -291,6 +292,20 @@ class Machine(Coherence, RareEffects):
             raise ModelError(
                 f"dead-lock or lost wake-up at {self.now} ps: {waits}", hint="nobody is left who could wake them"
             )
+
+    def _first_met(self, cell: Cell, cpu: int) -> tuple[Cell, Line]:
+        """The cell itself, and its line, or the copy of a per-CPU variable that this CPU has (CPU 0 has the original)."""
+        found = self._per_cpu.get((cell, cpu))
+        if found is None:
+            kind = type(cell.owner).__name__
+            if kind in PER_CPU:
+                mine = cell if cpu == 0 else Cell(cell.owner, f"{cell.field}@{cpu}", PER_CPU[kind])
+            elif (kind, cell.field) in PER_CPU_COUNTERS:
+                mine = cell
+            else:
+                return cell, self.lines.cell(cell)
+            found = self._per_cpu[cell, cpu] = mine, Line(cell.owner, f"{cell.field}@{cpu}")
+        return found
 
     # --- locks ------------------------------------------------------------------------------------------------------
 

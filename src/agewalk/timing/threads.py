@@ -29,7 +29,7 @@ class McsNode(Object):
 class CpuState:
     """One CPU: who runs, who waits to run, until when the slice lasts."""
 
-    __slots__ = ("bit", "current", "fills", "index", "last_group", "last_memory", "queue", "slice_end", "socket")
+    __slots__ = ("bit", "current", "fills", "index", "queue", "slice_end", "socket", "streams")
 
     def __init__(self, index: int, socket: int) -> None:
         self.index = index
@@ -39,8 +39,7 @@ class CpuState:
         self.queue: deque[Thread] = deque()
         self.slice_end = FOREVER
         self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
-        self.last_memory: object = None  # for the stream prefetcher
-        self.last_group: int | str = ""
+        self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
 
 
 class Thread:

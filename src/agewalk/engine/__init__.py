@@ -1,0 +1,63 @@
+"""The compiled rewrite of the model, for traces of billions of accesses and hosts of terabytes.
+
+It shares no code with `agewalk.model` and gives equal answers, event by event (tests/engine/conformance.py). It takes plain
+numbers and dataclasses of its own:
+
+    from agewalk.engine import Batch, Engine, Host, Space, compile_once
+
+    compile_once(print)                          # says so, once per change of sources; seconds later, loads in a moment
+    host = Host(
+        spaces=[Space("sqlite", pages=262_144)], # one a VM or process: kvm, tdp, ad_bits, huge, hva
+        memory_pages=180_000,
+        features={"walk_notifies": True, ...},   # names of MglruFeatures and KvmFeatures: dataclasses.asdict() of both
+        age_every_ns=2_000_000_000,              # '+' on a clock; 0 = under pressure only
+    )
+    engine = Engine(host, answers)               # answers: the protocol's truth table, see `agewalk.engine.answers`
+    for batch in batches:                        # any cut; times ascend over all of them
+        engine.feed(batch)
+    result = engine.result()                     # counters by name, per space, costs, quality
+    engine.samples                               # one `quality.Sample` per aging pass
+
+Batch(time_ns int64[n], space uint16[n], page uint32[n], write bool[n], context uint8[n]): `page` counts 4 KiB pages from
+the start of its space (a gfn of a VM with one slot), `context` is 0 guest, 1 nested guest, 2 host process.
+
+Events between batches: `engine.age(force_scan)`, `engine.reclaim(pages)`, `engine.evict(seq, pages)`,
+`engine.nested(space, alive)`. Interrupting between two feeds loses nothing: `result()` may be asked at any time.
+
+Policies that see every access, and the bounds: `agewalk.engine.baselines` (lru, fifo, clock, random, opt, LRU's whole miss
+curve, SHARDS). The classic two lists: Host(policy="two-list"). What a page costs and where its bits live: docs/engine.md.
+Importing this package loads neither numba nor NumPy; the first use of a name does.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agewalk.engine.answers import Answer as Answer
+    from agewalk.engine.answers import Key as Key
+    from agewalk.engine.config import Host as Host
+    from agewalk.engine.config import Space as Space
+    from agewalk.engine.host import Batch as Batch
+    from agewalk.engine.host import Engine as Engine
+    from agewalk.engine.host import Result as Result
+    from agewalk.engine.host import compile_once as compile_once
+
+_HOMES = {
+    "Answer": "answers",
+    "Key": "answers",
+    "Host": "config",
+    "Space": "config",
+    "Batch": "host",
+    "Engine": "host",
+    "Result": "host",
+    "compile_once": "host",
+}
+
+__all__ = ["Answer", "Batch", "Engine", "Host", "Key", "Result", "Space", "compile_once"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
 """What a host of the engine is made of: plain numbers, no types of the model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 #: What a touch goes through, as `context` in a trace.
 GUEST, NESTED, HOST = 0, 1, 2
@@ -12,7 +12,8 @@ class Space:
     """One address space with one VMA: a VM's memory or an ordinary process.
 
     pages: its size in 4 KiB pages. hva: its first byte, page aligned. kvm: a VM maps it (its mm has a subscriber).
-    tdp: the VM uses the TDP MMU, else the shadow MMU alone. ad_bits: its SPTEs have accessed bits of their own.
+    tdp: the VM uses the TDP MMU; else the legacy MMU, or, with shadow, KVM shadows
+    the guest's own tables. ad_bits: its SPTEs have accessed bits of their own.
     huge: backed by 2 MiB pages.
     """
 
@@ -20,6 +21,7 @@ class Space:
     pages: int
     kvm: bool = True
     tdp: bool = True
+    shadow: bool = False
     ad_bits: bool = True
     huge: bool = False
     hva: int = 1 << 30
@@ -30,7 +32,9 @@ class Host:
     """A host. memory_pages: room for guest and process pages; tick_ns: resolution of the truth about last uses.
 
     age_every_ns: proactive aging ('+' with force_scan) on a clock, 0 for none. swappiness: 0 .. 201.
-    hot_after_ns: an eviction of a page that was used less than this before is a hot one.
+    cold_after_ns: a page idle for this long is truly cold.
+    hot_after_ns: an eviction of a page that was used less than this before is a hot one. folio_batch_size: new folios that a
+    CPU keeps off the lists until it has so many (15 or 31; at most 31).
     """
 
     spaces: Sequence[Space]
@@ -39,7 +43,6 @@ class Host:
     swappiness: int = 60
     age_every_ns: int = 0
     hot_after_ns: int = 2_000_000_000
+    cold_after_ns: int = 10_000_000_000
     tick_ns: int = 20_000_000
-    swap_read_ns: int = 80_000
-    swap_write_ns: int = 60_000
-    extra: Mapping[str, int] = field(default_factory=dict)
+    folio_batch_size: int = 31

@@ -40,3 +40,7 @@ NAMES: Final = (
     SCANNED,
     SPTE_FAULTS,
 ) = range(len(NAMES))
+
+# columns of `by_space`
+BY_FAULTS, BY_REFAULTS, BY_EVICTIONS, BY_HOT = range(4)
+N_BY_SPACE: Final = 4

@@ -5,14 +5,12 @@ from typing import Final
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.gens import (
-    activate,
     add_folio,
     del_folio,
     folio_seq,
     gen_of,
     inc_gen,
     inc_refs,
-    seen_young,
     set_refs,
     try_to_inc_min_seq,
     type_of,
@@ -29,13 +27,12 @@ from agewalk.engine.layout import (
     ASK_TARGET,
     BATCH,
     D_PRIMARY,
-    D_SHADOW,
-    D_TDP,
     DIRTY,
     EVICTED,
     EVICTED_IN,
     FEATURES,
     GEN_MASK,
+    GUEST_BITS,
     HAS_WALK,
     HELD,
     HOT_AFTER,
@@ -44,6 +41,8 @@ from agewalk.engine.layout import (
     LIST_KEPT,
     LOOK_AROUND,
     M_SPACE,
+    M_YOUNG,
+    MAPPED,
     MAX_BATCH,
     MAX_SEQ,
     META,
@@ -56,18 +55,21 @@ from agewalk.engine.layout import (
     PREV,
     PROTECTED_IN,
     PTES,
+    RECLAIM,
     RECLAIMED,
     REFERENCED,
     REFS_FLAGS,
     REFS_FLAGS_OLD,
     REFS_MASK,
-    RESIDENT,
+    RW_PRIMARY,
     S_AD,
     S_FIRST,
     S_MODE,
     S_NOTIFIERS,
     S_PAGES,
     S_RSS,
+    SPTE_BITS,
+    SWAPCACHE,
     SWAPPINESS,
     USED,
     USED_NOW,
@@ -75,6 +77,7 @@ from agewalk.engine.layout import (
     YOUNG,
 )
 from agewalk.engine.lists import list_add, list_add_tail, list_del, list_empty, list_tail
+from agewalk.engine.queues import is_queued, queue_activate, seen_young
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_refs, lru_tier, tier_idx, type_to_scan
 from agewalk.engine.walk import bloom_add, clear_bits, suitable_to_scan
@@ -110,13 +113,13 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
     for near in range(first, end):
         meta = i64(page[near, META])
         bits = i64(touch[near])
-        if not meta & RESIDENT or not (everyone or bits & A_PRIMARY) or (listed and not meta & GEN_MASK):
+        if not meta & MAPPED or not (everyone or bits & A_PRIMARY) or (listed and not meta & GEN_MASK):
             continue
         row = mode * 8 + (bits & A_ANY)
         asked[row] += 1
         answer = i64(ask[row])
         if answer & bits & A_ANY:
-            clear_bits(touch, near, answer & A_ANY, ad)
+            clear_bits(touch, page, near, answer & A_ANY, ad, features)
         if not answer & YOUNG:
             continue
         young += 1
@@ -134,12 +137,12 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
         if word[HAS_WALK] or later >= PAGEVEC_SIZE:
             update_gen(word, page, i64(word[LATER + i]))
         else:
-            activate(word, page, i64(word[LATER + i]))
+            queue_activate(word, page, i64(word[LATER + i]))
 
 
 @njit
 def referenced(s: State, folio: Int) -> Int:
-    """folio_referenced(): references found, and cleared as the protocol clears them. Its look-around comes along."""
+    """folio_referenced(): was it used since somebody last looked? Clears what the protocol clears, and looks around."""
     space = i64(s.pmd[folio // PTES, M_SPACE])
     found = i64(0)
     tests_target = s.word[FEATURES] & f.LOOK_AROUND_TESTS_TARGET
@@ -152,47 +155,61 @@ def referenced(s: State, folio: Int) -> Int:
     s.asked[ASK_TARGET, row] += 1
     answer = i64(s.ask[ASK_TARGET, row])
     if answer & bits & A_ANY:
-        clear_bits(s.touch, folio, answer & A_ANY, s.space[space, S_AD])
+        clear_bits(s.touch, s.page, folio, answer & A_ANY, s.space[space, S_AD], s.word[FEATURES])
     if tests_target:
         s.counts[c.LOOK_AROUNDS] += 1
         if answer & LOOK_AROUND:
             look_around(s, folio, space, i64(1))
-    return found + i64(1 if answer & YOUNG else 0)
+    return i64(1) if answer & YOUNG else found
 
 
 @njit
-def take(s: State, folio: Int) -> None:
-    """The end of a page: unmapped everywhere, written if it is dirty, a shadow entry left in its place."""
+def unmap(s: State, folio: Int) -> None:
+    """try_to_unmap(): KVM's tables first, then the entry; its dirty bit goes to the folio. The last use is written down."""
     word, page = s.word, s.page
-    if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:  # kvm_set_pfn_accessed() for each accessed SPTE
-        for a_bit in (A_SHADOW, A_TDP):
-            if s.touch[folio] & a_bit and s.space[i64(s.pmd[folio // PTES, M_SPACE]), S_NOTIFIERS]:
+    space = i64(s.pmd[folio // PTES, M_SPACE])
+    bits = i64(s.touch[folio])
+    if s.space[space, S_NOTIFIERS]:
+        if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:  # kvm_set_pfn_accessed() for each accessed SPTE
+            if bits & A_SHADOW:
                 inc_refs(word, page, folio)
+            if bits & A_TDP:
+                inc_refs(word, page, folio)
+    elif bits & A_TDP:
+        s.pmd[folio // PTES, M_YOUNG] = 1
+    meta = i64(page[folio, META])
+    if meta & D_PRIMARY:
+        meta |= DIRTY
+    page[folio, META] = meta & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
+    if bits & USED_NOW:
+        page[folio, USED] = word[NOW]
+    s.touch[folio] = 0
+    s.space[space, S_RSS] -= 1
+
+
+@njit
+def remove_mapping(s: State, folio: Int) -> bool:
+    """__remove_mapping(): out of the swap cache and free, a shadow entry in its place. Not while a batch still holds it."""
+    word, page = s.word, s.page
+    if is_queued(word, folio):
+        return False
     meta = i64(page[folio, META])
     kind = type_of(meta)
     refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
-    tier = lru_tier(word, refs, workingset)
-    word[EVICTED_IN + kind * 4 + tier] += 1
-    token = word[MIN_SEQ + kind] << 2 | max(refs - 1, 0)
-    if word[FEATURES] & f.WORKINGSET_PROTECTION:
-        shadow = token << 1 | workingset
-    else:
-        shadow = token << 1 | i64(1 if refs else 0)
-    space = i64(s.pmd[folio // PTES, M_SPACE])
-    s.space[space, S_RSS] -= 1
-    used = i64(word[NOW] if s.touch[folio] & USED_NOW else page[folio, USED])
-    page[folio, USED] = used
-    s.counts[c.EVICTIONS] += 1
-    if word[NOW] - used < word[HOT_AFTER]:
-        s.counts[c.HOT_EVICTIONS] += 1
-    if meta & (DIRTY | D_TDP | D_SHADOW | D_PRIMARY):
-        s.counts[c.SWAP_WRITES] += 1
-    s.touch[folio] = 0
-    page[folio, META] = EVICTED | (meta & 0)
-    page[folio, NEXT] = shadow & 0x7FFFFFFF
+    word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += 1
+    known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
+    page[folio, META] = EVICTED | (meta & GUEST_BITS)
+    page[folio, NEXT] = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
     page[folio, PREV] = word[NOW]
+    space = i64(s.pmd[folio // PTES, M_SPACE])
+    s.counts[c.EVICTIONS] += 1
+    s.by_space[space, c.BY_EVICTIONS] += 1
+    if word[NOW] - page[folio, USED] < word[HOT_AFTER]:
+        s.counts[c.HOT_EVICTIONS] += 1
+        s.by_space[space, c.BY_HOT] += 1
     word[HELD] -= 1
     word[RECLAIMED] += 1
+    return True
 
 
 @njit
@@ -248,48 +265,74 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
 
 
 @njit
-def keep_or_take(s: State, folio: Int) -> None:
-    """shrink_folio_list() for one isolated folio: ask whether it was used; if not, take it, else LIST_KEPT."""
+def shrink_folio(s: State, folio: Int) -> bool:
+    """shrink_folio_list() for one isolated folio: was it freed? Asks whether it was used, and if not, writes it to swap."""
     word, page = s.word, s.page
     meta = i64(page[folio, META])
-    kept = word[N_PAGES] + LIST_KEPT
     s.counts[c.SCANNED] += 1
-    if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & REFERENCED:
-        list_add(page, kept, folio)  # a look-around found it young while it was isolated
-        return
-    references = referenced(s, folio)
-    if not references:
-        take(s, folio)
-        return
-    if word[FEATURES] & f.WORKINGSET_PROTECTION:
-        again = set_refs(word, page, folio)
-    else:
-        meta = i64(page[folio, META])
-        again = bool(meta & REFERENCED) or references > 1
-        page[folio, META] = meta | REFERENCED
-    if again:
-        page[folio, META] = page[folio, META] | ACTIVE
-    list_add(page, kept, folio)
+    if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & MAPPED and meta & REFERENCED:
+        return False  # a look-around found it young while it was isolated
+    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    used = bool(meta & MAPPED) and bool(referenced(s, folio))
+    meta = i64(page[folio, META])
+    if not protects:
+        page[folio, META] = meta & ~REFERENCED
+    if used:
+        if protects:
+            again = set_refs(word, page, folio)
+        else:
+            again = bool(meta & REFERENCED)
+            page[folio, META] = meta | REFERENCED
+        if again:
+            page[folio, META] = page[folio, META] | ACTIVE
+        return False
+    if not page[folio, META] & SWAPCACHE:
+        page[folio, META] = page[folio, META] | SWAPCACHE | DIRTY
+    if page[folio, META] & MAPPED:
+        unmap(s, folio)
+    if page[folio, META] & DIRTY:
+        page[folio, META] = page[folio, META] & ~(DIRTY | RECLAIM)
+        s.counts[c.SWAP_WRITES] += 1
+    return remove_mapping(s, folio)
 
 
 @njit
-def put_back(s: State) -> None:
-    """The end of evict_folios(): folios that stay do not go back into the oldest generation."""
+def mark_rejected(s: State, retried: Int) -> None:
+    """The middle of evict_folios(): those that stay are kept out of the oldest generation; clean unmapped ones get one more
+    try, on LIST_ISOLATED."""
     word, page = s.word, s.page
     kept = word[N_PAGES] + LIST_KEPT
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     folio = list_tail(page, kept)
     while folio != kept:
         meta = i64(page[folio, META])
-        if not protects:
+        following = i64(page[folio, PREV])
+        if not retried and not meta & (MAPPED | ACTIVE | DIRTY) and (protects or not meta & REFERENCED):
+            list_del(page, folio)
+            list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)
+        elif not protects:
             page[folio, META] = (meta & ~REFS_FLAGS_OLD) | ACTIVE
         elif folio_seq(word, meta, i64(0)) == word[MIN_SEQ + type_of(meta)]:
             page[folio, META] = (meta & ~REFS_FLAGS) | ACTIVE
-        folio = i64(page[folio, PREV])
-    while not list_empty(page, kept):
-        folio = list_tail(page, kept)
-        list_del(page, folio)
-        add_folio(word, page, folio)
+        folio = following
+
+
+@njit
+def shrink_isolated(s: State) -> None:
+    """shrink_folio_list() and move_folios_to_lru() for all of LIST_ISOLATED."""
+    word, page = s.word, s.page
+    isolated, kept = word[N_PAGES] + LIST_ISOLATED, word[N_PAGES] + LIST_KEPT
+    for retried in range(2):
+        while not list_empty(page, isolated):
+            folio = list_tail(page, isolated)
+            list_del(page, folio)
+            if not shrink_folio(s, folio):
+                list_add(page, kept, folio)
+        mark_rejected(s, i64(retried))
+        while not list_empty(page, kept):
+            folio = list_tail(page, kept)
+            list_del(page, folio)
+            add_folio(word, page, folio)
 
 
 @njit
@@ -344,10 +387,5 @@ def evict_folios(s: State, nr_to_scan: Int) -> Int:
             scanned += 1
         if word[MAX_SEQ] - oldest_seq(word) + 1 == MIN_GENS:
             scanned = i64(0)
-    isolated = word[N_PAGES] + LIST_ISOLATED
-    while not list_empty(page, isolated):
-        folio = list_tail(page, isolated)
-        list_del(page, folio)
-        keep_or_take(s, folio)
-    put_back(s)
+    shrink_isolated(s)
     return scanned

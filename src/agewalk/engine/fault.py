@@ -1,45 +1,25 @@
-"""What happens when an access finds no usable entry, or must set a dirty bit: the slow path of a touch."""
+"""The primary MMU's slow path: page faults, swap and the shared zero page (mm/memory.c, mm/gup.c)."""
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
-from agewalk.engine.gens import add_folio, inc_refs
+from agewalk.engine import layout as at
+from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit
-from agewalk.engine.layout import (
-    A_PRIMARY,
-    ACTIVE,
-    D_PRIMARY,
-    D_SHADOW,
-    D_TDP,
-    EVICTED,
-    FEATURES,
-    HELD,
-    LIMIT,
-    M_SPACE,
-    M_STATE,
-    MAX_SEQ,
-    META,
-    MIN_SEQ,
-    N_GENS,
-    NEXT,
-    P_ANY,
-    P_PRIMARY,
-    P_SHADOW,
-    P_TDP,
-    PTES,
-    REFAULTED_IN,
-    REFERENCED,
-    REFS_MASK,
-    REFS_SHIFT,
-    RESIDENT,
-    S_NOTIFIERS,
-    S_RSS,
-    USED_NOW,
-    WORKINGSET,
-    WRITTEN,
-)
+from agewalk.engine.layout import META
+from agewalk.engine.queues import lru_add_drain, queue_add
 from agewalk.engine.reclaim import memcg_reclaim
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_tier
+
+
+@njit
+def bit_length(n: Int) -> Int:
+    """int.bit_length()."""
+    bits = i64(0)
+    while n > 0:
+        n >>= 1
+        bits += 1
+    return bits
 
 
 @njit
@@ -47,95 +27,160 @@ def refault(word: Array, meta: Int, shadow: Int) -> Int:
     """lru_gen_refault(): flags of a page that comes back by a fault and finds its shadow."""
     token, workingset = shadow >> 1, shadow & 1
     seq = token >> 2
-    if word[FEATURES] & f.REFAULT_WINDOW:
-        recent = abs(word[MAX_SEQ] - seq) < N_GENS
+    if word[at.FEATURES] & f.REFAULT_WINDOW:
+        recent = abs(word[at.MAX_SEQ] - seq) < at.N_GENS
     else:
-        recent = seq == word[MIN_SEQ]
+        recent = seq == word[at.MIN_SEQ]
     if not recent:
         return meta
-    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    protects = word[at.FEATURES] & f.WORKINGSET_PROTECTION
     refs = (token & 3) + (1 if protects else workingset)
-    word[REFAULTED_IN + lru_tier(word, refs, workingset)] += 1
+    word[at.REFAULTED_IN + lru_tier(word, refs, workingset)] += 1
     if not protects:
-        return meta | REFS_MASK | WORKINGSET
+        return meta | at.REFS_MASK | at.WORKINGSET
     if workingset:
-        return meta | WORKINGSET
-    return (meta & ~REFS_MASK) | (refs - 1) << REFS_SHIFT
+        return meta | at.WORKINGSET
+    return (meta & ~at.REFS_MASK) | (refs - 1) << at.REFS_SHIFT
 
 
 @njit
-def fault_in(s: State, folio: Int, space: Int) -> None:
-    """do_anonymous_page() or do_swap_page(): charge (reclaiming if memory is full), put on the lists, map."""
-    word, page = s.word, s.page
-    tries = 0
-    while word[HELD] >= word[LIMIT] and tries < 16:
-        memcg_reclaim(s, i64(1), i64(0))
-        tries += 1
-    old = i64(page[folio, META])
-    meta = i64(RESIDENT | (old & EVICTED))
-    s.counts[c.FAULTS] += 1
-    if old & EVICTED:
-        s.counts[c.REFAULTS] += 1
-        meta = refault(word, meta, i64(page[folio, NEXT]))
-    if not word[FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & WORKINGSET:
-        meta |= ACTIVE
-        page[folio, META] = meta
-    else:
-        page[folio, META] = meta
-        if not meta & REFERENCED:
-            inc_refs(word, page, folio)
-    add_folio(word, page, folio)
-    word[HELD] += 1
-    s.space[space, S_RSS] += 1
-    s.pmd[folio // PTES, M_STATE] = 1
-    s.touch[folio] = A_PRIMARY | P_PRIMARY
+def alloc_page(s: State) -> None:
+    """alloc_folio(): a frame, after reclaim if free ones are down at the watermark."""
+    word = s.word
+    retries = 0
+    while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM]:
+        freed = memcg_reclaim(s, i64(1), i64(0))
+        retries = 0 if freed else retries + 1
+        if retries > 16:
+            break
+    word[at.HELD] += 1
 
 
 @njit
-def slow(s: State, folio: Int, kind: Int) -> None:
-    """An access of `kind` (the bits it needs and sets, as in `touch`) that `touch[folio]` does not satisfy."""
+def add_in_fault(word: Array, page: Array, folio: Int) -> None:
+    """folio_add_lru() of a page that a fault brings in."""
+    meta = i64(page[folio, META])
+    if not word[at.FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & at.WORKINGSET:
+        page[folio, META] = meta | at.ACTIVE
+    elif not meta & at.REFERENCED:
+        inc_refs(word, page, folio)
+    queue_add(word, page, folio)
+
+
+@njit
+def map_page(s: State, folio: Int, space: Int, bits: Int) -> None:
+    """Set the PTE: young, and with `bits` of META."""
+    s.page[folio, META] = s.page[folio, META] | at.MAPPED | bits
+    s.touch[folio] = at.A_PRIMARY | (s.touch[folio] & at.USED_NOW)
+    s.space[space, at.S_RSS] += 1
+
+
+@njit
+def new_anon(s: State, folio: Int, space: Int) -> None:
+    """do_anonymous_page() for a write: a zeroed page, mapped writable and dirty."""
+    alloc_page(s)
     page = s.page
-    space = i64(s.pmd[folio // PTES, M_SPACE])
-    if not page[folio, META] & RESIDENT:
-        fault_in(s, folio, space)
-        if s.space[space, S_NOTIFIERS]:
-            inc_refs(s.word, page, folio)
-            inc_refs(s.word, page, folio)
-    bits = i64(s.touch[folio])
-    needs = kind & P_ANY
-    if not bits & needs:
-        s.counts[c.SPTE_FAULTS] += 1
-    bits |= (kind & 0x7F) | USED_NOW
-    if kind & WRITTEN:
-        dirty = D_TDP if kind & P_TDP else D_SHADOW if kind & P_SHADOW else D_PRIMARY
-        meta = i64(page[folio, META]) | dirty
-        page[folio, META] = meta
-        all_dirty = not ((bits & P_TDP and not meta & D_TDP) or (bits & P_SHADOW and not meta & D_SHADOW))
-        if all_dirty:
-            bits |= WRITTEN
+    page[folio, META] = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
+    s.counts[c.FAULTS] += 1
+    s.by_space[space, c.BY_FAULTS] += 1
+    add_in_fault(s.word, page, folio)
+    map_page(s, folio, space, at.RW_PRIMARY | at.D_PRIMARY)
+
+
+@njit
+def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
+    """do_swap_page(): back from swap, or from the swap cache if reclaim was stopped half way."""
+    word, page = s.word, s.page
+    cached = page[folio, META] & at.RESIDENT
+    if not cached:
+        alloc_page(s)
+        shadow = i64(page[folio, at.NEXT])
+        away = word[at.NOW] - page[folio, at.PREV]
+        s.counts[c.FAULTS] += 1
+        s.counts[c.REFAULTS] += 1
+        s.by_space[space, c.BY_FAULTS] += 1
+        s.by_space[space, c.BY_REFAULTS] += 1
+        s.intervals[bit_length(away)] += 1
+        meta = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
+        if word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE:
+            meta |= at.SWAPCACHE
+        page[folio, META] = refault(word, i64(meta), shadow)
+        add_in_fault(word, page, folio)
+    else:
+        s.counts[c.FAULTS] += 1
+        s.by_space[space, c.BY_FAULTS] += 1
+        if write:
+            lru_add_drain(word, page)
+    bits = at.D_PRIMARY if write else 0
+    if write or word[at.FEATURES] & f.SWAPIN_MAPS_WRITABLE:
+        bits |= at.RW_PRIMARY
+    map_page(s, folio, space, i64(bits))
+    if page[folio, META] & at.SWAPCACHE and (write or word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE):
+        page[folio, META] = (page[folio, META] & ~at.SWAPCACHE) | at.DIRTY  # folio_free_swap()
+
+
+@njit
+def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
+    """handle_mm_fault(): one attempt to make the page accessible."""
+    pmd = folio // at.PTES
+    if s.pmd[pmd, at.M_STATE] == 0:
+        s.pmd[pmd, at.M_STATE] = 1
+        s.pmd[pmd, at.M_YOUNG] = 1  # a new table's entry starts young
+    meta = i64(s.page[folio, META])
+    if meta & at.ZERO:
+        if write:  # do_wp_page(): the zero page is copied; secondary MMUs lose it first
+            alloc_page(s)
+            s.page[folio, META] = (s.page[folio, META] & at.GUEST_BITS) | at.RESIDENT
+            s.touch[folio] &= at.USED_NOW
+            s.counts[c.FAULTS] += 1
+            s.by_space[space, c.BY_FAULTS] += 1
+            add_in_fault(s.word, s.page, folio)
+            map_page(s, folio, space, i64(at.RW_PRIMARY | at.D_PRIMARY))
+    elif meta & at.MAPPED:
+        if write:  # wp_page_reuse()
+            s.page[folio, META] = meta | at.RW_PRIMARY | at.D_PRIMARY
+        s.touch[folio] |= at.A_PRIMARY
+    elif meta & (at.RESIDENT | at.EVICTED):
+        swap_in(s, folio, space, write)
+    elif write:
+        new_anon(s, folio, space)
+    else:
+        s.page[folio, META] = meta | at.ZERO
+        s.touch[folio] |= at.A_PRIMARY
+
+
+@njit
+def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
+    """A thread of the process itself touches the page."""
+    meta = i64(s.page[folio, META])
+    while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
+        handle_mm_fault(s, folio, space, write)
+        meta = i64(s.page[folio, META])
+    s.pmd[folio // at.PTES, at.M_YOUNG] = 1
+    if write:
+        meta |= at.D_PRIMARY
+        s.page[folio, META] = meta
+    bits = s.touch[folio] | at.A_PRIMARY
+    if not s.space[space, at.S_NOTIFIERS]:  # of a VM's process, such accesses always come this way
+        bits |= at.P_PRIMARY
+        if meta & at.RW_PRIMARY and meta & at.D_PRIMARY:
+            bits |= at.WRITTEN
     s.touch[folio] = bits
 
 
 @njit
-def hits(touch: Array, pages: Array, kinds: Array) -> Int:
-    """Run accesses as long as they find what they need; returns how many did. The hot loop."""
-    for i in range(pages.shape[0]):
-        kind = kinds[i]
-        missing = kind & ~touch[pages[i]]
-        if missing:
-            if missing & 0xF0:
-                return i64(i)
-            touch[pages[i]] |= kind
-    return i64(pages.shape[0])
-
-
-@njit
-def run_rows(s: State, pages: Array, kinds: Array) -> None:
-    """All accesses of one tick, in order."""
-    i, n = i64(0), i64(pages.shape[0])
-    while i < n:
-        i += hits(s.touch, pages[i:], kinds[i:])
-        if i < n:
-            slow(s, i64(pages[i]), i64(kinds[i]))
-            i += 1
-    s.counts[c.ACCESSES] += n
+def get_user_page(s: State, folio: Int, space: Int, write: Int) -> bool:
+    """hva_to_pfn(): the page behind an address, faulted in if need be. May it be written?"""
+    page = s.page
+    meta = i64(page[folio, META])
+    if meta & at.MAPPED and meta & at.RW_PRIMARY:
+        return True
+    while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
+        handle_mm_fault(s, folio, space, write)
+        meta = i64(page[folio, META])
+    if meta & at.ZERO:
+        return False
+    if write and not meta & (at.D_PRIMARY | at.DIRTY):
+        page[folio, META] = meta | at.DIRTY
+    inc_refs(s.word, page, folio)  # FOLL_TOUCH
+    return bool(page[folio, META] & at.RW_PRIMARY)

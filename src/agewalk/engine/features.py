@@ -40,7 +40,8 @@ DIRECT_PREFETCH_MARKS: Final = 1 << 27
 INDIRECT_PREFETCH_MARKS_DIRTY: Final = 1 << 28
 AGE_TRACKING_MARKS_DIRTY: Final = 1 << 29
 FAST_PF_SETS_ACCESSED: Final = 1 << 30
-SOFTWARE_ACCESSED: Final = 1 << 31
+SWAPIN_MAPS_WRITABLE: Final = 1 << 31
+SWAPIN_THROUGH_CACHE: Final = 1 << 32
 
 _FLAGS: Final = {
     "walk_notifies": WALK_NOTIFIES,
@@ -71,7 +72,8 @@ _FLAGS: Final = {
     "indirect_prefetch_marks_dirty": INDIRECT_PREFETCH_MARKS_DIRTY,
     "age_tracking_marks_dirty": AGE_TRACKING_MARKS_DIRTY,
     "fast_pf_sets_accessed": FAST_PF_SETS_ACCESSED,
-    "software_accessed": SOFTWARE_ACCESSED,
+    "swapin_maps_writable": SWAPIN_MAPS_WRITABLE,
+    "swapin_through_cache": SWAPIN_THROUGH_CACHE,
 }
 _WORDS: Final = {
     "fault_adds": {"active": 0, "workingset_or_accessed": FAULT_ADDS_WORKINGSET},
@@ -86,6 +88,11 @@ _NOT_REACHED: Final = {
     "six_mm_stats",
     "blank_empty_stats",
     "anon_only_swappiness",
+    "folio_batch_size",  # Host.folio_batch_size
+    "gup_marks_folio",  # the same mark under another name
+    "fault_under_vma_lock",
+    "mlock_batches",
+    "software_accessed",
     "rmap_bit_lock",  # locks and races: one thing at a time here
     "rmap_age_by_cmpxchg",
     "retry_marks_accessed",

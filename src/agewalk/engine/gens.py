@@ -219,17 +219,6 @@ def walk_is_due(word: Array) -> bool:
 
 
 @njit
-def activate(word: Array, page: Array, folio: Int) -> None:
-    """folio_activate(): take it off its list, add it as PG_active. Isolated folios are left alone."""
-    meta = i64(page[folio, META])
-    if gen_of(meta) < 0 or meta & ACTIVE:
-        return
-    del_folio(word, page, folio)
-    page[folio, META] = page[folio, META] | ACTIVE
-    add_folio(word, page, folio)
-
-
-@njit
 def inc_refs(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_inc_refs(): folio_mark_accessed() under MGLRU. The last bit to fill is PG_workingset from 6.14 on, refs before."""
     meta = i64(page[folio, META])
@@ -256,25 +245,3 @@ def set_refs(word: Array, page: Array, folio: Int) -> bool:
     else:
         page[folio, META] = (meta & ~REFS_FLAGS) | WORKINGSET
     return True
-
-
-@njit
-def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
-    """walk_update_folio(): an accessed bit of the folio was found and cleared, by a task with an mm_walk or without."""
-    if has_walk:
-        update_gen(word, page, folio)
-        return
-    new_gen = word[MAX_SEQ] % N_GENS
-    if word[FEATURES] & f.WORKINGSET_PROTECTION:
-        if not set_refs(word, page, folio):
-            return
-    else:
-        meta = i64(page[folio, META])
-        gen = gen_of(meta)
-        if gen < 0:
-            page[folio, META] = meta | REFERENCED
-        elif gen != new_gen:
-            page[folio, META] = meta & ~REFS_FLAGS_OLD
-    gen = gen_of(i64(page[folio, META]))
-    if gen not in (-1, new_gen):
-        activate(word, page, folio)

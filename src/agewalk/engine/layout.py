@@ -41,11 +41,20 @@ REFS_MASK: Final = 3 << REFS_SHIFT
 GEN_SHIFT: Final = 9
 GEN_MASK: Final = 7 << GEN_SHIFT  # generation index + 1; 0 while on no list
 FILE: Final = 1 << 12
-RESIDENT: Final = 1 << 13
+RESIDENT: Final = 1 << 13  # a folio holds its contents
 EVICTED: Final = 1 << 14  # was resident before: NEXT is its shadow entry
-D_TDP: Final = 1 << 15
-D_SHADOW: Final = 1 << 16
-D_PRIMARY: Final = 1 << 17
+W_TDP: Final = 1 << 15  # the TDP MMU's SPTE may be written (dirty comes with writable)
+W_SHADOW: Final = 1 << 16
+D_PRIMARY: Final = 1 << 17  # dirty bit of the PTE
+RW_PRIMARY: Final = 1 << 18  # the PTE may be written
+MAPPED: Final = 1 << 19  # the PTE is present and maps a folio
+ZERO: Final = 1 << 20  # the PTE is present and maps the shared zero page
+TRACKED_TDP: Final = 1 << 21  # an SPTE without A/D bits that lost its permissions: it is there, hardware cannot use it
+TRACKED_SHADOW: Final = 1 << 22
+G_ACCESSED: Final = 1 << 23  # in the guest's own tables, where the shadow MMU shadows them
+G_DIRTY: Final = 1 << 24
+SPTE_BITS: Final = W_TDP | W_SHADOW | TRACKED_TDP | TRACKED_SHADOW
+GUEST_BITS: Final = G_ACCESSED | G_DIRTY
 REFS_FLAGS_OLD: Final = REFS_MASK | REFERENCED | WORKINGSET  # what a promotion cleared up to 6.13
 REFS_FLAGS: Final = REFS_MASK | REFERENCED  # LRU_REFS_FLAGS since 6.14
 
@@ -71,7 +80,7 @@ FEATURES: Final = 4
 SWAPPINESS: Final = 5
 N_PAGES: Final = 6  # first sentinel
 HELD: Final = 7  # pages resident
-LIMIT: Final = 8  # pages of memory
+FRAMES: Final = 8  # pages of memory
 NOW: Final = 9  # tick
 N_SPACES: Final = 10
 FILTERS: Final = 11  # bit i: Bloom filter i exists
@@ -86,7 +95,12 @@ EVICTED_IN: Final = 40  # of the min_seq of now (NR_HIST_GENS == 1)
 REFAULTED_IN: Final = 48
 PROTECTED_IN: Final = 56
 LATER: Final = 64  # + i: neighbours that a look-around up to 6.3 promotes at its end
-N_WORDS: Final = 128
+Q_ADD: Final = 128  # folios that wait for their list: how many, then which
+Q_ACTIVATE: Final = 160  # folios that wait for their activation
+ADD_BATCH: Final = 192  # how many may wait
+ACTIVATE_BATCH: Final = 193
+MINIMUM: Final = 194  # free pages that are kept back (watermark)
+N_WORDS: Final = 208
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number
@@ -98,6 +112,8 @@ S_NEW: Final = 5  # added after the last walk: scanned by force
 S_AD: Final = 6  # KVM's entries have accessed bits of their own
 S_RSS: Final = 7  # pages resident
 S_PMD: Final = 8  # hva >> 21 of its first PMD
+S_TDP: Final = 9  # the TDP MMU serves the guest; otherwise the shadow MMU
+S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0 = guest tables are shadowed
 S_COLUMNS: Final = 16
 
 # --- pmd[]: 512 pages each

@@ -17,6 +17,7 @@ from agewalk.engine.layout import (
     RECLAIMED,
     SWAPPINESS,
 )
+from agewalk.engine.queues import lru_add_drain
 from agewalk.engine.state import State
 from agewalk.engine.walk import try_to_inc_max_seq
 
@@ -121,6 +122,7 @@ def memcg_reclaim(s: State, goal: Int, proactive: Int) -> Int:
         for step in range(DEF_PRIORITY + 1):
             word[PRIORITY] = DEF_PRIORITY - step
             word[HAS_WALK] = 1 if proactive and word[FEATURES] & f.PROACTIVE_WALK else 0
+            lru_add_drain(word, s.page)
             shrink_lruvec(s, goal)
             word[HAS_WALK] = 0
             if word[RECLAIMED] >= goal:
@@ -136,6 +138,8 @@ def memory_reclaim(s: State, wanted: Int) -> Int:
     done, retries = i64(0), MAX_RECLAIM_RETRIES
     while done < wanted:
         left = wanted - done
+        if not retries:
+            lru_add_drain(s.word, s.page)
         freed = memcg_reclaim(s, left // 4 if s.word[FEATURES] & f.RECLAIM_QUARTERS else left, i64(1))
         done += freed
         if not freed:

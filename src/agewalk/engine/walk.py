@@ -11,6 +11,7 @@ from agewalk.engine.layout import (
     A_TDP,
     ASK_WALK,
     BATCH,
+    DIRTY,
     FEATURES,
     FILTERS,
     GEN_MASK,
@@ -18,13 +19,13 @@ from agewalk.engine.layout import (
     M_KEY1,
     M_STATE,
     M_YOUNG,
+    MAPPED,
     MAX_SEQ,
     META,
     N_SPACES,
     P_SHADOW,
     P_TDP,
     PTES,
-    RESIDENT,
     S_AD,
     S_FIRST,
     S_MODE,
@@ -34,7 +35,12 @@ from agewalk.engine.layout import (
     S_PMD,
     S_RSS,
     S_USED,
+    TRACKED_SHADOW,
+    TRACKED_TDP,
+    W_SHADOW,
+    W_TDP,
     WALK_SEQ,
+    WRITTEN,
     YOUNG,
 )
 from agewalk.engine.state import State
@@ -65,14 +71,25 @@ def suitable_to_scan(total: Int, young: Int) -> bool:
 
 
 @njit
-def clear_bits(touch: Array, folio: Int, cleared: Int, ad: Int) -> None:
+def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, features: Int) -> None:
     """Clear accessed bits. An SPTE without A/D bits of its own loses its permissions instead (mark_spte_for_access_track())."""
     bits = i64(touch[folio])
-    if not ad:
+    if not ad and bits & cleared & (A_TDP | A_SHADOW):
+        meta = i64(page[folio, META])
         if cleared & bits & A_TDP:
             bits &= ~P_TDP
+            dirty = meta & W_TDP
+            meta |= TRACKED_TDP
+        else:
+            dirty = i64(0)
         if cleared & bits & A_SHADOW:
             bits &= ~P_SHADOW
+            dirty |= meta & W_SHADOW
+            meta |= TRACKED_SHADOW
+        if dirty and features & f.AGE_TRACKING_MARKS_DIRTY:
+            meta |= DIRTY
+        page[folio, META] = meta
+        bits &= ~WRITTEN  # W comes back with the first write
     touch[folio] = bits & ~cleared
 
 
@@ -88,7 +105,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
     young = old = i64(0)
     for folio in range(first, end):
         meta = i64(page[folio, META])
-        if not meta & RESIDENT:
+        if not meta & MAPPED:
             continue
         bits = i64(touch[folio])
         if not (everyone or bits & A_PRIMARY):
@@ -100,7 +117,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
         asked[row] += 1
         answer = i64(ask[row])
         if answer & bits & A_ANY:
-            clear_bits(touch, folio, answer & A_ANY, ad)
+            clear_bits(touch, page, folio, answer & A_ANY, ad, word[FEATURES])
         if answer & YOUNG:
             young += 1
             update_gen(word, page, folio)
@@ -113,15 +130,13 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
 @njit
 def pmd_test_and_clear_young(s: State, pmd: Int, process: Int) -> bool:
     """The accessed bit of a PMD entry. Of an ordinary process it is bit A_TDP of any page below, which no SPTE uses there."""
-    if not process:
-        young = bool(s.pmd[pmd, M_YOUNG] != 0)
-        s.pmd[pmd, M_YOUNG] = 0
-        return young
-    young = False
-    for folio in range(pmd * PTES, pmd * PTES + PTES):
-        if s.touch[folio] & A_TDP:
-            young = True
-            s.touch[folio] &= 255 - A_TDP
+    young = bool(s.pmd[pmd, M_YOUNG] != 0)
+    s.pmd[pmd, M_YOUNG] = 0
+    if process:
+        for folio in range(pmd * PTES, pmd * PTES + PTES):
+            if s.touch[folio] & A_TDP:
+                young = True
+                s.touch[folio] &= 255 - A_TDP
     return young
 
 

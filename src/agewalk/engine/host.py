@@ -1,0 +1,266 @@
+"""The engine's front door: build a host, feed it accesses, ask for results."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from agewalk.core.errors import UsageError
+from agewalk.engine import counters as c
+from agewalk.engine import features as f
+from agewalk.engine import jit
+from agewalk.engine import layout as at
+from agewalk.engine.answers import ASKS, Answer, Key, encode, mode_of
+from agewalk.engine.config import Host, Space
+from agewalk.engine.quality import Sample, assess_state, total
+from agewalk.engine.reclaim import memory_reclaim, run_aging, run_eviction
+from agewalk.engine.state import State
+from agewalk.engine.touch import encode_rows, nested_change, note_used, run_rows
+
+GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
+DIRECT_MAP: Final = 0xFFFF_8880_0000_0000
+MM_STRIDE: Final = 1 << 30
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Accesses in the order of time; all columns of one length.
+
+    time_ns: int64 or uint64. space: index into Host.spaces. page: 4 KiB pages from the start of that space.
+    context: 0 guest, 1 nested guest, 2 host process.
+    """
+
+    time_ns: npt.NDArray[Any]
+    space: npt.NDArray[np.uint16]
+    page: npt.NDArray[np.uint32]
+    write: npt.NDArray[np.bool_]
+    context: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SpaceResult:
+    """What happened to one space."""
+
+    name: str
+    resident_pages: int
+    faults: int
+    refaults: int
+    evictions: int
+    hot_evictions: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """Totals of a run so far. `counts` by name (`agewalk.engine.counters.NAMES`); `costs` what the protocol's answers
+    cost, by the names of its truth table; `quality` sums over all aging passes, None if none was assessed."""
+
+    accesses: int
+    faults: int
+    refaults: int
+    evictions: int
+    hot_evictions: int
+    max_seq: int
+    min_seq: tuple[int, int]
+    counts: dict[str, int]
+    costs: dict[str, int]
+    spaces: list[SpaceResult]
+    refault_intervals: list[int]
+    quality: Sample | None = field(default=None)
+
+
+def bloom_keys(mm_number: int, first_pmd: int, pmds: int) -> npt.NDArray[np.int32]:
+    """The two bits of each PMD entry in a Bloom filter: hash_ptr() of where the entry would lie, PMD pages of one mm side by
+    side and those of different mms far apart."""
+    address = np.uint64(DIRECT_MAP + mm_number * MM_STRIDE) + np.arange(
+        first_pmd, first_pmd + pmds, dtype=np.uint64
+    ) * np.uint64(8)
+    with np.errstate(over="ignore"):
+        hashed = (address * np.uint64(GOLDEN_RATIO_64)) >> np.uint64(34)
+    return np.stack([hashed & np.uint64(32767), hashed >> np.uint64(15)], axis=1).astype(np.int32)
+
+
+def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
+    """Lay out an empty host. Raises UsageError if it has no space or no memory."""
+    if not host.spaces or host.memory_pages < 1:
+        raise UsageError(
+            "a host needs a space and a page of memory", hint="Host(spaces=[Space(...)], memory_pages=...)"
+        )
+    firsts, total = [], 0
+    for space in host.spaces:
+        lead = (space.hva >> 12) % at.PTES
+        firsts.append(total + lead)
+        total += -(-(lead + space.pages) // at.PTES) * at.PTES
+    page = np.zeros((total + at.N_LISTS, 4), np.int32)
+    sentinels = np.arange(total, total + at.N_LISTS)
+    page[sentinels, at.NEXT] = page[sentinels, at.PREV] = sentinels
+    word = np.zeros(at.N_WORDS, np.int64)
+    word[at.MAX_SEQ] = at.MIN_GENS + 1
+    word[at.WALK_SEQ] = at.MIN_GENS
+    word[at.FEATURES] = f.encode(host.features)
+    word[at.SWAPPINESS] = host.swappiness
+    word[at.N_PAGES] = total
+    word[at.FRAMES] = host.memory_pages
+    word[at.MINIMUM] = min(host.memory_pages // 256, 4096)
+    word[at.N_SPACES] = len(host.spaces)
+    word[at.HOT_AFTER] = -(-host.hot_after_ns // host.tick_ns)
+    word[at.ADD_BATCH] = host.folio_batch_size
+    word[at.ACTIVATE_BATCH] = host.folio_batch_size
+    rows = np.zeros((len(host.spaces), at.S_COLUMNS), np.int64)
+    pmd = np.zeros((total // at.PTES, at.M_COLUMNS), np.int32)
+    for number, (space, first) in enumerate(zip(host.spaces, firsts, strict=True)):
+        start, end = first // at.PTES, -(-(first + space.pages) // at.PTES)
+        rows[number, at.S_FIRST] = first
+        rows[number, at.S_PAGES] = space.pages
+        rows[number, at.S_NOTIFIERS] = space.kvm
+        rows[number, at.S_USED] = 1
+        rows[number, at.S_NEW] = number == 0
+        rows[number, at.S_AD] = space.ad_bits
+        rows[number, at.S_TDP] = space.tdp
+        rows[number, at.S_DIRECT] = not space.tdp and not space.shadow
+        rows[number, at.S_PMD] = space.hva >> 21
+        rows[number, at.S_MODE] = start_mode(space)
+        pmd[start:end, at.M_SPACE] = number
+        pmd[start:end, at.M_KEY0 : at.M_KEY1 + 1] = bloom_keys(number, space.hva >> 21, end - start)
+    asked = np.zeros(answers.shape, np.int64)
+    return State(
+        touch=np.zeros(total, np.uint8),
+        page=page,
+        word=word,
+        space=rows,
+        pmd=pmd,
+        ask=answers,
+        asked=asked,
+        bloom=np.zeros((2, 1 << 15), np.uint8),
+        counts=np.zeros(len(c.NAMES), np.int64),
+        by_space=np.zeros((len(host.spaces), c.N_BY_SPACE), np.int64),
+        intervals=np.zeros(64, np.int64),
+    )
+
+
+def start_mode(space: Space) -> int:
+    """Which MMUs a space starts with."""
+    if not space.kvm:
+        return mode_of(tdp=False, rmaps=False, shadow_pages=False, kvm=False, ad=True)
+    return mode_of(tdp=space.tdp, rmaps=not space.tdp, shadow_pages=False, kvm=True, ad=space.ad_bits)
+
+
+class Engine:
+    """A host that is being simulated. `protocol` is the truth table (`agewalk.engine.answers`)."""
+
+    def __init__(self, host: Host, protocol: Mapping[Key, Answer], *, assess: bool = True) -> None:
+        self.host = host
+        ask, self._cost_names, self._costs = encode(protocol)
+        self.state = build(host, ask)
+        self.samples: list[Sample] = []
+        self._assess = assess
+        self._now_ns = 0
+        self._next_age = host.age_every_ns or None
+
+    def feed(self, batch: Batch) -> None:
+        """Take the next accesses. Agings that fall due before an access come before it."""
+        n = len(batch.page)
+        if not n:
+            return
+        times = batch.time_ns.astype(np.int64, copy=False)
+        if int(times[0]) < self._now_ns:
+            raise UsageError("accesses run back in time", hint="feed batches in order, and sort each by time_ns")
+        pages, kinds = np.empty(n, np.uint32), np.empty(n, np.uint8)
+        bad = encode_rows(self.state.space, batch.space, batch.page, batch.write, batch.context, pages, kinds)
+        if bad >= 0:
+            raise UsageError(
+                f"row {bad}: page {batch.page[bad]} of space {batch.space[bad]} does not exist",
+                hint="space must index Host.spaces, page must be below its size",
+            )
+        tick_ns = self.host.tick_ns
+        done = 0
+        while done < n:
+            now = int(times[done])
+            self.advance(now)
+            until = (now // tick_ns + 1) * tick_ns
+            if self._next_age is not None:
+                until = min(until, self._next_age)
+            end = done + int(np.searchsorted(times[done:], until))
+            run_rows(self.state, pages[done:end], kinds[done:end])
+            note_used(self.state, pages[done:end])
+            self._now_ns = int(times[end - 1])
+            done = end
+
+    def advance(self, time_ns: int) -> None:
+        """Let time pass, with the proactive agings that fall due up to and including `time_ns`."""
+        while self._next_age is not None and self._next_age <= time_ns:
+            self._set_now(self._next_age)
+            self.age()
+            self._next_age += self.host.age_every_ns
+        self._set_now(time_ns)
+
+    def _set_now(self, time_ns: int) -> None:
+        self._now_ns = time_ns
+        self.state.word[at.NOW] = time_ns // self.host.tick_ns
+
+    def age(self, *, force_scan: bool = True) -> bool:
+        """The '+' command: walk all page tables, open a new generation. False if the kernel refuses (ERANGE)."""
+        done = bool(run_aging(self.state, int(force_scan)))
+        if self._assess:
+            self.samples.append(assess_state(self.state, self._now_ns, self.host))
+        return done
+
+    def reclaim(self, pages: int) -> int:
+        """memory.reclaim of that many pages; returns how many went."""
+        return int(memory_reclaim(self.state, pages))
+
+    def evict(self, seq: int, pages: int) -> int:
+        """The '-' command: evict generations up to `seq`; returns pages taken, -1 if refused (EINVAL)."""
+        return int(run_eviction(self.state, seq, pages))
+
+    def nested(self, space: int, *, alive: bool) -> None:
+        """The nested guest of a VM starts (alive) or ends: its shadow pages are zapped, the rmaps stay."""
+        nested_change(self.state, space, int(alive))
+
+    def costs(self) -> dict[str, int]:
+        """What the protocol's answers have cost so far, by name."""
+        sums = np.einsum("qr,qrn->n", self.state.asked, self._costs)
+        return {name: int(n) for name, n in zip(self._cost_names, sums, strict=True)}
+
+    def result(self) -> Result:
+        """Totals so far."""
+        s = self.state
+        counts = {name: int(n) for name, n in zip(c.NAMES, s.counts, strict=True)}
+        counts |= {f"{ask}_questions": int(n) for ask, n in zip(ASKS, s.asked.sum(axis=1), strict=True)}
+        spaces = [
+            SpaceResult(space.name, int(s.space[i, at.S_RSS]), *(int(n) for n in s.by_space[i, :4]))
+            for i, space in enumerate(self.host.spaces)
+        ]
+        return Result(
+            accesses=counts["accesses"],
+            faults=counts["faults"],
+            refaults=counts["refaults"],
+            evictions=counts["evictions"],
+            hot_evictions=counts["hot_evictions"],
+            max_seq=int(s.word[at.MAX_SEQ]),
+            min_seq=(int(s.word[at.MIN_SEQ]), int(s.word[at.MIN_SEQ + 1])),
+            counts=counts,
+            costs=self.costs(),
+            spaces=spaces,
+            refault_intervals=[int(n) for n in s.intervals],
+            quality=total(self.samples),
+        )
+
+
+def compile_once(say: Callable[[str], None] | None = None) -> None:
+    """Compile everything, once per change of the engine's sources; `say` is told when that takes a while."""
+    if jit.is_warm():
+        return
+    if say is not None:
+        say("compiling the engine for this machine, once: about 25 seconds")
+    host = Host([Space("vm", 2048), Space("process", 600, kvm=False)], 1024, {}, age_every_ns=10)
+    engine = Engine(host, {})
+    rows = np.arange(2048)
+    engine.feed(Batch(rows, np.zeros(2048, np.uint16), rows.astype(np.uint32), rows % 2 == 0, np.zeros(2048, np.uint8)))
+    engine.reclaim(10)
+    engine.evict(0, 1)
+    engine.nested(0, alive=True)
+    engine.nested(0, alive=False)
+    engine.result()
+    jit.mark_warm()

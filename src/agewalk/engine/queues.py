@@ -1,0 +1,103 @@
+"""Per-CPU batches (mm/swap.c): folios wait there on their way to a list, one CPU's worth.
+
+A new folio is on no list, and has no generation, until its batch is drained; an activated one stays where it is until then.
+"""
+
+from agewalk.engine import features as f
+from agewalk.engine.gens import add_folio, del_folio, gen_of, set_refs, update_gen
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import (
+    ACTIVATE_BATCH,
+    ACTIVE,
+    ADD_BATCH,
+    FEATURES,
+    GEN_MASK,
+    MAX_SEQ,
+    META,
+    N_GENS,
+    Q_ACTIVATE,
+    Q_ADD,
+    REFERENCED,
+    REFS_FLAGS_OLD,
+)
+
+
+@njit
+def drain_add(word: Array, page: Array) -> None:
+    """folio_batch_move_lru(lru_add)."""
+    for i in range(word[Q_ADD]):
+        add_folio(word, page, i64(word[Q_ADD + 1 + i]))
+    word[Q_ADD] = 0
+
+
+@njit
+def drain_activate(word: Array, page: Array) -> None:
+    """folio_batch_move_lru(lru_activate): off its list, and back as active; isolated ones are left alone."""
+    for i in range(word[Q_ACTIVATE]):
+        folio = i64(word[Q_ACTIVATE + 1 + i])
+        meta = i64(page[folio, META])
+        if meta & GEN_MASK and not meta & ACTIVE:
+            del_folio(word, page, folio)
+            page[folio, META] |= ACTIVE
+            add_folio(word, page, folio)
+    word[Q_ACTIVATE] = 0
+
+
+@njit
+def lru_add_drain(word: Array, page: Array) -> None:
+    """lru_add_drain()."""
+    drain_add(word, page)
+    drain_activate(word, page)
+
+
+@njit
+def queue_add(word: Array, page: Array, folio: Int) -> None:
+    """folio_add_lru() past the flags."""
+    word[Q_ADD + 1 + word[Q_ADD]] = folio
+    word[Q_ADD] += 1
+    if word[Q_ADD] >= word[ADD_BATCH]:
+        drain_add(word, page)
+
+
+@njit
+def queue_activate(word: Array, page: Array, folio: Int) -> None:
+    """folio_activate()."""
+    meta = i64(page[folio, META])
+    if meta & ACTIVE or not meta & GEN_MASK:
+        return
+    word[Q_ACTIVATE + 1 + word[Q_ACTIVATE]] = folio
+    word[Q_ACTIVATE] += 1
+    if word[Q_ACTIVATE] >= word[ACTIVATE_BATCH]:
+        drain_activate(word, page)
+
+
+@njit
+def is_queued(word: Array, folio: Int) -> bool:
+    """Does a batch hold a reference to it?"""
+    for at in (Q_ADD, Q_ACTIVATE):
+        for i in range(word[at]):
+            if word[at + 1 + i] == folio:
+                return True
+    return False
+
+
+@njit
+def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
+    """walk_update_folio(): an accessed bit of the folio was found and cleared, by a task with an mm_walk or without."""
+    if has_walk:
+        update_gen(word, page, folio)
+        return
+    new_gen = word[MAX_SEQ] % N_GENS
+    if word[FEATURES] & f.WORKINGSET_PROTECTION:
+        if not set_refs(word, page, folio):
+            return
+    else:
+        meta = i64(page[folio, META])
+        gen = gen_of(meta)
+        if gen < 0:
+            page[folio, META] = meta | REFERENCED
+        elif gen != new_gen:
+            page[folio, META] = meta & ~REFS_FLAGS_OLD
+    gen = gen_of(i64(page[folio, META]))
+    if gen not in (-1, new_gen):
+        queue_activate(word, page, folio)

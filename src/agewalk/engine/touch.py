@@ -1,0 +1,208 @@
+"""What an access does: the hot loop, and KVM's page faults behind it (arch/x86/kvm/mmu/mmu.c, virt/kvm/kvm_main.c)."""
+
+from agewalk.engine import counters as c
+from agewalk.engine import features as f
+from agewalk.engine import layout as at
+from agewalk.engine.fault import get_user_page, host_access
+from agewalk.engine.gens import inc_refs
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import META
+from agewalk.engine.state import State
+
+PTE_PREFETCH_NUM = 8
+
+
+@njit
+def set_written(touch: Array, page: Array, folio: Int) -> None:
+    """WRITTEN: every SPTE that hardware can use here may be written."""
+    bits, meta = i64(touch[folio]), i64(page[folio, META])
+    tdp = not bits & at.P_TDP or meta & at.W_TDP
+    shadow = not bits & at.P_SHADOW or meta & at.W_SHADOW
+    touch[folio] = bits | at.WRITTEN if tdp and shadow else bits & ~at.WRITTEN
+
+
+@njit
+def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
+    """kvm_mmu_finish_page_fault(): what the fault says about the page."""
+    meta = i64(page[folio, META])
+    if not meta & at.MAPPED:
+        return  # the shared zero page
+    if writable and word[at.FEATURES] & f.FAULT_MARKS_DIRTY:
+        page[folio, META] = meta | at.DIRTY
+    inc_refs(word, page, folio)
+
+
+@njit
+def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
+    """direct_pte_prefetch() and FNAME(pte_prefetch): the neighbours among eight, mapped old, as far as the primary MMU maps
+    them writable (and, in guest tables, the guest itself has used them)."""
+    word, page, touch = s.word, s.page, s.touch
+    first = folio - (folio % at.PTES) % PTE_PREFETCH_NUM
+    low, high = s.space[space, at.S_FIRST], s.space[space, at.S_FIRST] + s.space[space, at.S_PAGES]
+    fresh = True  # at the start of a run of absent entries
+    skip = False  # a run ends at the first page that is not to be had
+    for near in range(first, first + PTE_PREFETCH_NUM):
+        meta = i64(page[near, META]) if low <= near < high else i64(0)
+        present = near == folio or touch[near] & at.P_SHADOW or meta & at.TRACKED_SHADOW
+        if present:
+            fresh, skip = True, False
+            continue
+        if skip:
+            continue
+        if not direct and not meta & at.G_ACCESSED:
+            return
+        if not (meta & at.MAPPED and meta & at.RW_PRIMARY):
+            if fresh or not direct:
+                return
+            skip = True
+            continue
+        fresh = False
+        if direct or meta & at.G_DIRTY:
+            meta |= at.W_SHADOW
+        else:
+            meta &= ~at.W_SHADOW
+        if s.space[space, at.S_AD]:
+            touch[near] |= at.P_SHADOW
+        else:
+            meta |= at.TRACKED_SHADOW
+        if word[at.FEATURES] & (f.DIRECT_PREFETCH_MARKS if direct else f.INDIRECT_PREFETCH_MARKS_DIRTY):
+            meta |= at.DIRTY
+        page[near, META] = meta
+        set_written(touch, page, i64(near))
+        if not direct or word[at.FEATURES] & f.DIRECT_PREFETCH_MARKS:
+            inc_refs(word, page, i64(near))
+
+
+@njit
+def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
+    """The guest touches a page through the TDP MMU and exits: fast_page_fault(), else kvm_tdp_mmu_map()."""
+    touch, page = s.touch, s.page
+    s.counts[c.SPTE_FAULTS] += 1
+    meta = i64(page[folio, META])
+    restored = meta & at.TRACKED_TDP or (not s.space[space, at.S_AD] and touch[folio] & at.P_TDP)
+    if not (restored and (not write or meta & at.W_TDP)):
+        writable = get_user_page(s, folio, space, write)
+        meta = i64(page[folio, META])
+        page[folio, META] = meta | at.W_TDP if writable else meta & ~at.W_TDP
+        finish_fault(s.word, page, folio, writable)
+    page[folio, META] = page[folio, META] & ~at.TRACKED_TDP
+    touch[folio] |= at.P_TDP | at.A_TDP
+    set_written(touch, page, folio)
+
+
+@njit
+def shadow_access(s: State, folio: Int, space: Int, write: Int) -> None:
+    """A guest touches a page through the shadow MMU and exits: direct_page_fault() without guest tables (legacy), else
+    FNAME(page_fault), which walks the guest's own tables and leaves A and D there."""
+    touch, page = s.touch, s.page
+    direct = s.space[space, at.S_DIRECT]
+    s.counts[c.SPTE_FAULTS] += 1
+    meta = i64(page[folio, META])
+    restored = meta & at.TRACKED_SHADOW or (not s.space[space, at.S_AD] and touch[folio] & at.P_SHADOW)
+    if not (direct and restored and (not write or meta & at.W_SHADOW)):
+        if not direct:
+            page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
+        writable = get_user_page(s, folio, space, write)
+        meta = i64(page[folio, META])
+        may_write = writable and (direct or meta & at.G_DIRTY)
+        page[folio, META] = meta | at.W_SHADOW if may_write else meta & ~at.W_SHADOW
+        if direct or s.space[space, at.S_AD] or True:
+            page[folio, META] = page[folio, META] & ~at.TRACKED_SHADOW
+            touch[folio] |= at.P_SHADOW | at.A_SHADOW
+        if not direct or s.space[space, at.S_AD]:
+            prefetch(s, folio, space, direct)
+        finish_fault(s.word, page, folio, writable)
+    page[folio, META] = page[folio, META] & ~at.TRACKED_SHADOW
+    touch[folio] |= at.P_SHADOW | at.A_SHADOW
+    set_written(touch, page, folio)
+
+
+@njit
+def slow(s: State, folio: Int, kind: Int) -> None:
+    """An access of `kind` (the bits it needs and sets, as in `touch`) that `touch[folio]` does not satisfy."""
+    space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
+    write = kind & at.WRITTEN
+    if kind & at.P_PRIMARY:
+        host_access(s, folio, space, write)
+    elif kind & at.P_TDP:
+        tdp_access(s, folio, space, write)
+    else:
+        if not s.space[space, at.S_DIRECT]:
+            s.space[space, at.S_MODE] |= 6  # shadow roots, hence rmaps; indirect shadow pages
+        shadow_access(s, folio, space, write)
+    s.touch[folio] |= at.USED_NOW
+
+
+@njit
+def hits(touch: Array, pages: Array, kinds: Array, start: Int) -> Int:
+    """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop."""
+    for i in range(start, pages.shape[0]):
+        kind = kinds[i]
+        missing = kind & ~touch[pages[i]]
+        if missing:
+            if missing & 0xF0:
+                return i64(i)
+            touch[pages[i]] |= kind
+    return i64(pages.shape[0])
+
+
+@njit
+def run_rows(s: State, pages: Array, kinds: Array) -> None:
+    """All accesses of one tick, in order."""
+    n = i64(pages.shape[0])
+    i = hits(s.touch, pages, kinds, i64(0))
+    while i < n:
+        slow(s, i64(pages[i]), i64(kinds[i]))
+        i = hits(s.touch, pages, kinds, i + 1)
+    s.counts[c.ACCESSES] += n
+
+
+@njit
+def encode_rows(
+    space: Array, spaces: Array, numbers: Array, writes: Array, contexts: Array, pages: Array, kinds: Array
+) -> Int:
+    """Turn rows of a trace into page numbers of the host and bits of `touch`. Returns the first bad row, or -1."""
+    n_spaces = i64(space.shape[0])
+    for i in range(numbers.shape[0]):
+        which = i64(spaces[i])
+        number = i64(numbers[i])
+        if which >= n_spaces or number >= space[which, at.S_PAGES]:
+            return i64(i)
+        pages[i] = space[which, at.S_FIRST] + number
+        if not space[which, at.S_NOTIFIERS]:
+            kind = at.P_PRIMARY | at.A_PRIMARY | at.A_TDP
+        elif contexts[i] == 2:
+            kind = at.P_PRIMARY | at.A_PRIMARY
+        elif contexts[i] == 1 or not space[which, at.S_TDP]:
+            kind = at.P_SHADOW | at.A_SHADOW
+        else:
+            kind = at.P_TDP | at.A_TDP
+        kinds[i] = kind | at.USED_NOW | (at.WRITTEN if writes[i] else 0)
+    return i64(-1)
+
+
+@njit
+def note_used(s: State, pages: Array) -> None:
+    """The end of a tick, or of a batch: last uses are written down, and address spaces that ran are marked."""
+    now = s.word[at.NOW]
+    last = i64(-1)
+    for i in range(pages.shape[0]):
+        folio = i64(pages[i])
+        s.page[folio, at.USED] = now
+        s.touch[folio] &= 255 - at.USED_NOW
+        if folio >> 9 != last:
+            last = folio >> 9
+            s.space[i64(s.pmd[last, at.M_SPACE]), at.S_USED] = 1
+
+
+@njit
+def nested_change(s: State, space: Int, alive: Int) -> None:
+    """The nested guest starts or ends. At its end every shadow SPTE goes, and its accessed bit with it."""
+    if alive:
+        s.space[space, at.S_MODE] |= 6
+        return
+    s.space[space, at.S_MODE] &= ~4
+    first = s.space[space, at.S_FIRST]
+    for folio in range(first, first + s.space[space, at.S_PAGES]):
+        s.touch[folio] &= 255 - (at.P_SHADOW | at.A_SHADOW)
+        s.page[folio, META] = s.page[folio, META] & ~(at.W_SHADOW | at.TRACKED_SHADOW)

@@ -1,0 +1,242 @@
+"""A host that takes events, one after the other (the direct reading).
+
+Everything an event changes is changed by the kernel functions of `agewalk.model`; the machine only calls them, keeps the
+clock, and lets kswapd run between events when memory is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from agewalk.core.cells import Srcu
+from agewalk.core.counters import Counters
+from agewalk.core.direct import Direct
+from agewalk.core.effects import Step
+from agewalk.core.errors import UsageError
+from agewalk.core.units import PAGE_SIZE, Bytes, Gfn, Hva, Ns, Pages, Pfn
+from agewalk.model.kvm.hardware import guest_access
+from agewalk.model.kvm.kvm import GuestTables
+from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_guest_start, nested_guest_stop, new_kvm
+from agewalk.model.kvm.memslots import Memslot
+from agewalk.model.machine.ops import HostOps
+from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine, backing_config
+from agewalk.model.machine.pressure import balance_pgdat, direct_reclaim
+from agewalk.model.machine.view import PageView, page_view
+from agewalk.model.mglru.commands import run_aging, run_eviction
+from agewalk.model.mglru.lruvec import MglruLruvec
+from agewalk.model.mglru.memcg_reclaim import memory_reclaim
+from agewalk.model.mglru.mm_list import lru_gen_add_mm, lru_gen_del_mm
+from agewalk.model.mm import swap, unmap
+from agewalk.model.mm.access import access
+from agewalk.model.mm.folio import Folio
+from agewalk.model.mm.gup import HostPages
+from agewalk.model.mm.memory import Memory
+from agewalk.model.mm.mm import Mm, Vma
+from agewalk.model.profiles import Profile
+from agewalk.model.protocols.base import AgingProtocol
+
+PLENTY: Final = Pages(1 << 40)
+
+
+class Machine:
+    """A host with `memory` pages and one kernel.
+
+    profile: the kernel. protocol: between its MGLRU and its KVM. swap: pages of swap (zram; it costs no memory here).
+    swappiness: vm.swappiness. schedules: does each event begin with a context switch to the process that it is about
+    (lru_gen_use_mm())? Without one, aging that is not forced skips the process.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        protocol: AgingProtocol,
+        *,
+        memory: Pages,
+        swap: Pages = PLENTY,
+        swappiness: int = 60,
+        schedules: bool = True,
+    ) -> None:
+        from dataclasses import replace
+
+        self.profile = profile
+        self.protocol = protocol
+        self.swappiness = swappiness
+        self.schedules = schedules
+        self.cpu = Direct()
+        mem_map: dict[Pfn, Folio] = {}
+        features = replace(profile.mglru, **protocol.features)
+        self.lruvec = MglruLruvec("lruvec", features=features, protocol=protocol, mem_map=mem_map)
+        self.memory = Memory(profile.mm, self.lruvec, mem_map, frames=memory, swap_slots=swap)
+        self.memory.direct_reclaim = self._direct_reclaim
+        self.host_pages = HostPages(self.memory)
+        self.ops = HostOps(self.memory)
+        self.srcu = Srcu("mmu_notifier.srcu")
+        self.processes: list[Process] = []
+        self.vms: list[VirtualMachine] = []
+        self.now = Ns(0)
+
+    # --- who is there -----------------------------------------------------------------------------------------------
+
+    def add_process(self, name: str, pages: Pages, *, huge: bool = False, locked: bool = False) -> Process:
+        """A process with `pages` of private anonymous memory, none of it touched yet. huge: THP "always"."""
+        start = BASE
+        vma = Vma(start, Hva(start + pages * PAGE_SIZE), huge=huge, locked=locked)
+        process = Process(name, Mm(name, (vma,), self.srcu), start, pages)
+        self.processes.append(process)
+        self.cpu.run(lru_gen_add_mm(self.lruvec, process.mm))
+        return process
+
+    def end_process(self, process: Process) -> None:
+        """Its VMs go with it, then its memory."""
+        for vm in list(process.vms):
+            self.close_vm(vm)
+        self.cpu.run(unmap.exit_mmap(self.memory, process.mm))
+        self.cpu.run(lru_gen_del_mm(self.lruvec, process.mm))
+        process.alive = False
+        self.processes.remove(process)
+
+    def start_vm(
+        self, process: Process, name: str = "", *, mmu: str = "tdp", ad_bits: bool = True, base_gfn: Gfn = BASE_GFN
+    ) -> VirtualMachine:
+        """A VM whose memory is that of `process`. mmu: tdp, legacy or shadow. Several may share one process."""
+        label = name or f"kvm{len(self.vms)}"
+        slot = Memslot(f"{label}.slot0", base_gfn, process.pages, process.start)
+        kvm = new_kvm(
+            label, process.mm, self.host_pages, self.protocol, self.profile.kvm, slots=(slot,),
+            config=backing_config(mmu, ad_bits=ad_bits),
+        )  # fmt: skip
+        self.cpu.run(kvm_create_vm(kvm))
+        vm = VirtualMachine(label, kvm, process, base_gfn)
+        process.vms.append(vm)
+        self.vms.append(vm)
+        return vm
+
+    def close_vm(self, vm: VirtualMachine) -> None:
+        """The VM is destroyed; its memory stays mapped in its process."""
+        self._schedule(vm.process)
+        self.cpu.run(kvm_destroy_vm(vm.kvm))
+        vm.running = False
+        vm.process.vms.remove(vm)
+        self.vms.remove(vm)
+
+    def start_nested(self, vm: VirtualMachine) -> None:
+        """A guest hypervisor in `vm` starts a guest of its own."""
+        if vm.nested is not None:
+            raise UsageError(f"{vm.name} runs a nested guest already", hint="one at a time")
+        vm.nested = GuestTables(f"{vm.name}.ept12", 1, guest_mode=True)
+        self.cpu.run(nested_guest_start(vm.vcpu, vm.nested))
+
+    def end_nested(self, vm: VirtualMachine) -> None:
+        """That guest is gone."""
+        if vm.nested is None:
+            raise UsageError(f"{vm.name} runs no nested guest", hint="start_nested() first")
+        self.cpu.run(nested_guest_stop(vm.kvm, vm.nested))
+        vm.nested = None
+
+    # --- accesses ---------------------------------------------------------------------------------------------------
+
+    def touch_host(self, process: Process, page: int, *, write: bool) -> None:
+        """A thread of the process loads from or stores to page `page` of its region."""
+        if self.schedules:
+            process.mm.used_since_walk.value = True
+        self.cpu.run(access(self.memory, process.mm, process.hva(page), write=write))
+        self._after()
+
+    def touch_guest(self, vm: VirtualMachine, page: int, *, write: bool) -> None:
+        """The guest touches its page `page` (counted from the start of its memory)."""
+        if self.schedules:
+            vm.process.mm.used_since_walk.value = True
+        self.cpu.run(guest_access(vm.vcpu, vm.base_gfn + page, write=write))
+        self._after()
+
+    def touch_nested(self, vm: VirtualMachine, page: int, *, write: bool) -> None:
+        """The nested guest of `vm` touches a page."""
+        if vm.nested is None:
+            self.start_nested(vm)
+        if self.schedules:
+            vm.process.mm.used_since_walk.value = True
+        self.cpu.run(guest_access(vm.vcpu, vm.base_gfn + page, write=write, nested=vm.nested))
+        self._after()
+
+    def unmap(self, process: Process, first: int, pages: int) -> None:
+        """The process unmaps `pages` pages from page `first` on."""
+        self._schedule(process)
+        self.cpu.run(unmap.munmap(self.memory, process.mm, process.hva(first), process.hva(first + pages)))
+
+    # --- aging and reclaim ------------------------------------------------------------------------------------------
+
+    def age(self, *, force_scan: bool = True, swappiness: int | None = None) -> int:
+        """`+` of /sys/kernel/debug/lru_gen: a new generation. 0 or a negative errno."""
+        seq: int = self.lruvec.max_seq.value
+        value = 1 if swappiness is None else swappiness
+        return self.cpu.run(run_aging(self.lruvec, seq, value, force_scan=force_scan))
+
+    def reclaim(self, size: Bytes, *, exactly: Pages | None = None) -> int:
+        """`size` bytes to memory.reclaim: 0 or -EAGAIN. exactly: take this many pages, whatever the loop would settle for."""
+        ret, _ = self.cpu.run(memory_reclaim(self.lruvec, self.ops, size, swappiness=self.swappiness, exactly=exactly))
+        return ret
+
+    def evict(self, seq: int, nr_to_reclaim: int, swappiness: int) -> int:
+        """`-` of lru_gen: evict generations up to `seq`. 0 or a negative errno."""
+        ret, _ = self.cpu.run(
+            run_eviction(self.lruvec, self.ops, seq, swappiness, nr_to_reclaim, default_swappiness=self.swappiness)
+        )
+        return ret
+
+    def drain(self) -> None:
+        """lru_add_drain_all()."""
+        self.cpu.run(swap.lru_add_drain(self.memory))
+
+    def advance(self, to: Ns) -> None:
+        """Time passes, until `to`."""
+        self.now = to
+        self.lruvec.clock.value = to
+
+    def _schedule(self, process: Process) -> None:
+        if self.schedules:
+            process.mm.used_since_walk.value = True
+
+    def schedule_all(self) -> None:
+        """Every process runs for a moment: lru_gen_use_mm()."""
+        for process in self.processes:
+            process.mm.used_since_walk.value = True
+
+    def _direct_reclaim(self, pages: int) -> Step[int]:
+        return (yield from direct_reclaim(self.lruvec, self.ops, pages, self.swappiness))
+
+    def _after(self) -> None:
+        """kswapd, woken when free frames fell below the low watermark."""
+        memory = self.memory
+        if memory.free.value < memory.low:
+            self.cpu.run(balance_pgdat(self.lruvec, self.ops, memory, self.swappiness))
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Counters:
+        """What has been counted so far, by the kernel's names."""
+        return self.cpu.counters
+
+    @property
+    def max_seq(self) -> int:
+        """The youngest generation."""
+        return int(self.lruvec.max_seq.value)
+
+    @property
+    def min_seq(self) -> tuple[int, int]:
+        """The oldest generation of anonymous and of file pages."""
+        anon, file = self.lruvec.min_seq
+        return int(anon.value), int(file.value)
+
+    def view(self, process: Process) -> Iterator[PageView]:
+        """Every page of a process, in order."""
+        max_seq = self.max_seq
+        return (page_view(self.memory, process, page, max_seq) for page in range(process.pages))
+
+    def taken(self) -> list[tuple[Process, int]]:
+        """What reclaim has taken since the last call, in order, as (process, page)."""
+        by_mm = {process.mm: process for process in self.processes}
+        out = [(by_mm[mm], by_mm[mm].page(hva)) for mm, hva in self.ops.unmapped if mm in by_mm]
+        self.ops.unmapped.clear()
+        return out

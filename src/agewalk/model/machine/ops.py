@@ -1,0 +1,81 @@
+"""What MGLRU's reclaim asks of the rest of mm (`ReclaimOps`), answered by a host's memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agewalk.core.effects import Load, Step
+from agewalk.core.units import Hva
+from agewalk.model.mm import rmap, swap, swapfile
+from agewalk.model.mm.folio import Folio
+from agewalk.model.mm.memory import Memory
+from agewalk.model.mm.mm import Mm
+
+
+class HostOps:
+    """ReclaimOps of one host. No memcg limits: memory.min and memory.low are 0.
+
+    unmapped: the mappings that reclaim took away, in order: what the machine reports and forgets after each event.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.unmapped: list[tuple[Mm, Hva]] = []
+
+    def folio_referenced(self, folio: Folio, mm_walk: Any) -> Step[tuple[int, bool]]:
+        """folio_referenced()."""
+        return (yield from rmap.folio_referenced(folio, mm_walk))
+
+    def add_to_swap(self, folio: Folio) -> Step[bool]:
+        """add_to_swap()."""
+        return (yield from swapfile.add_to_swap(self.memory, folio))
+
+    def try_to_unmap(self, folio: Folio) -> Step[bool]:
+        """try_to_unmap(); it notes what was mapped."""
+        mappings = yield Load(folio.mappings)
+        done = yield from rmap.try_to_unmap(self.memory, folio)
+        if done:
+            self.unmapped.extend(mappings)
+        return done
+
+    def pageout(self, folio: Folio) -> Step[bool]:
+        """pageout(); TLBs are flushed before anything is written (try_to_unmap_flush_dirty())."""
+        yield from rmap.try_to_unmap_flush(self.memory)
+        return (yield from swapfile.pageout(folio))
+
+    def remove_mapping(self, folio: Folio) -> Step[bool]:
+        """__remove_mapping(), and the free that follows."""
+        yield from rmap.try_to_unmap_flush(self.memory)
+        return (yield from swapfile.remove_mapping(self.memory, folio))
+
+    def free_swap_pages(self) -> Step[int]:
+        """get_nr_swap_pages()."""
+        return (yield from swapfile.get_nr_swap_pages(self.memory))
+
+    def lru_add_drain(self) -> Step[None]:
+        """lru_add_drain()."""
+        yield from swap.lru_add_drain(self.memory)
+
+    def lru_add_drain_all(self) -> Step[None]:
+        """lru_add_drain_all(): there is one CPU's batches to drain."""
+        yield from swap.lru_add_drain(self.memory)
+
+    def below_min(self) -> Step[bool]:
+        """mem_cgroup_below_min()."""
+        return False
+        yield
+
+    def below_low(self) -> Step[bool]:
+        """mem_cgroup_below_low()."""
+        return False
+        yield
+
+    def watermark_ok(self) -> Step[bool]:
+        """zone_watermark_ok() with the high watermark."""
+        free: int = yield Load(self.memory.free)
+        return free >= self.memory.high
+
+    def protection(self) -> Step[tuple[int, int, int]]:
+        """mem_cgroup_protection(): none."""
+        return 0, 0, self.memory.frames
+        yield

@@ -1,0 +1,59 @@
+"""What runs on a host: processes, and virtual machines whose memory is that of a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages
+from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, GuestTables, Kvm, KvmConfig, Vcpu
+from agewalk.model.mm.mm import Mm
+
+BACKINGS: Final = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}
+BASE: Final = Hva(1 << 30)  # where a process's memory starts: 1 GiB aligned, away from address 0
+BASE_GFN: Final = Gfn(512)  # where a VM's memory starts, as in the recordings
+
+
+@dataclass(eq=False)
+class Process:
+    """A process with one region of memory: `pages` of it from `start` on, page i at start + i * 4096."""
+
+    name: str
+    mm: Mm
+    start: Hva
+    pages: Pages
+    vms: list[VirtualMachine] = field(default_factory=list)
+    alive: bool = True
+
+    def hva(self, page: int) -> Hva:
+        """Address of page `page`."""
+        return Hva(self.start + (page << PAGE_SHIFT))
+
+    def page(self, hva: int) -> int:
+        """The page at an address."""
+        return (hva - self.start) >> PAGE_SHIFT
+
+
+@dataclass(eq=False)
+class VirtualMachine:
+    """A VM: gfn `base_gfn` + i is page i of its process. nested: the nested guest's page tables while there is one."""
+
+    name: str
+    kvm: Kvm
+    process: Process
+    base_gfn: Gfn
+    nested: GuestTables | None = None
+    running: bool = True
+
+    @property
+    def vcpu(self) -> Vcpu:
+        """The first vCPU."""
+        return self.kvm.vcpus[0]
+
+
+def backing_config(mmu: str, *, ad_bits: bool) -> KvmConfig:
+    """KvmConfig of a VM by the words of a scenario file: tdp, legacy or shadow; without A/D bits it is Intel's EPT."""
+    from dataclasses import replace
+
+    config = replace(BACKINGS[mmu], paging_structure_cache=True)
+    return config if ad_bits else replace(config, ad_bits=False, ept=True)

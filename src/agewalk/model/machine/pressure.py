@@ -1,0 +1,35 @@
+"""Reclaim because memory is short: by the task that allocates, and by kswapd (mm/vmscan.c)."""
+
+from __future__ import annotations
+
+from agewalk.core.effects import Again, Count, Load, Step
+from agewalk.model.machine.ops import HostOps
+from agewalk.model.mglru.gens import DEF_PRIORITY, SWAP_CLUSTER_MAX
+from agewalk.model.mglru.memcg_reclaim import do_try_to_free_pages, shrink_lruvec
+from agewalk.model.mglru.scan_control import ScanControl
+from agewalk.model.mglru.state import LruGen
+from agewalk.model.mm.memory import Memory
+
+
+def direct_reclaim(lruvec: LruGen, ops: HostOps, pages: int, swappiness: int) -> Step[int]:
+    """try_to_free_pages(): the allocating task reclaims for itself. Pages reclaimed."""
+    yield Count("try_to_free_pages")
+    sc = ScanControl(ops, swappiness=swappiness, nr_to_reclaim=max(pages, SWAP_CLUSTER_MAX), target_memcg=False)
+    return (yield from do_try_to_free_pages(lruvec, sc))
+
+
+def balance_pgdat(lruvec: LruGen, ops: HostOps, memory: Memory, swappiness: int) -> Step[None]:
+    """balance_pgdat(): kswapd, until free frames are above the high watermark or it cannot get further."""
+    yield Count("balance_pgdat")
+    sc = ScanControl(ops, swappiness=swappiness, target_memcg=False, kswapd=True)
+    while sc.priority > 0 and (yield Load(memory.free)) < memory.high:
+        sc.nr_to_reclaim = max(memory.high, SWAP_CLUSTER_MAX)
+        sc.nr_scanned = 0
+        before = sc.nr_reclaimed
+        yield from shrink_lruvec(lruvec, sc)
+        raise_priority = sc.nr_scanned < sc.nr_to_reclaim  # kswapd_shrink_node()
+        if raise_priority or sc.nr_reclaimed == before:
+            sc.priority -= 1
+        if sc.priority < 1 and sc.nr_reclaimed and (yield Load(memory.free)) < memory.high:
+            sc.priority, sc.nr_reclaimed = DEF_PRIORITY, 0  # the next wake-up comes at once
+        yield Again("balance_pgdat", sc.priority, sc.nr_reclaimed)

@@ -158,9 +158,10 @@ def promotes_to_the_oldest(lruvec: LruGen, walk_: Any, folio: Folio, gen: int, *
     yield Load(folio.flags)
 
 
-def loses_rejected(lruvec: LruGen, folios: list[Folio]) -> Step[None]:
+def loses_rejected(lruvec: LruGen, folios: list[Folio]) -> Step[int]:
     """move_folios_to_lru() that drops what it was given."""
     yield from ()
+    return 0
 
 
 FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
@@ -169,7 +170,7 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "min_seq": (aging, "inc_min_seq", moves_min_seq_alone),
     "max_seq": (aging, "inc_max_seq", never_increments),
     "promotion": (walk, "walk_update_folio", promotes_to_the_oldest),
-    "putback": (evict, "_move_folios_to_lru", loses_rejected),
+    "putback": (evict, "move_folios_to_lru", loses_rejected),
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agewalk.core.effects import Acquire, Count, FetchAdd, FetchOr, Load, Release, Step
+from agewalk.core.effects import Acquire, Count, FetchOr, Load, Release, Step
 from agewalk.model.mglru import lists
 from agewalk.model.mglru.aging import try_to_inc_min_seq
 from agewalk.model.mglru.flags import set_mask_bits
 from agewalk.model.mglru.gens import MIN_NR_GENS, oldest_seq
 from agewalk.model.mglru.isolate import folio_evictable, isolate_folios, scan_budget
-from agewalk.model.mglru.reclaim import shrink_folio_list
+from agewalk.model.mglru.reclaim import FolioReferences, folio_check_references, move_folios_to_lru, shrink_folio_list
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.state import LruGen, load_min_seq
 from agewalk.model.mglru.walk import reset_batch_size
@@ -17,10 +17,8 @@ from agewalk.model.mm.folio import (
     PG_ACTIVE,
     PG_DIRTY,
     PG_LOCKED,
-    PG_LRU,
     PG_RECLAIM,
     PG_REFERENCED,
-    PG_UNEVICTABLE,
     PG_WORKINGSET,
     PG_WRITEBACK,
     Folio,
@@ -47,12 +45,18 @@ def evict_folios(lruvec: LruGen, sc: ScanControl, swappiness: int, nr_to_scan: i
     yield Release(lruvec.lru_lock)
     folios = got.folios
     retried = False
+
+    def check(folio: Folio, sc: ScanControl) -> Step[FolioReferences]:
+        return folio_check_references(lruvec, folio, sc)
+
     while folios:
-        reclaimed, folios = yield from shrink_folio_list(lruvec, folios, sc)
+        reclaimed, folios = yield from shrink_folio_list(
+            folios, sc, check, keeps_promoted=features.keeps_referenced_mapped
+        )
         sc.nr_reclaimed += reclaimed
         folios, clean = yield from _sort_rejected(lruvec, folios, got.type, retried=retried)
         yield Acquire(lruvec.lru_lock)
-        yield from _move_folios_to_lru(lruvec, folios)
+        yield from move_folios_to_lru(lruvec, folios)
         if sc.mm_walk is not None and sc.mm_walk.batched:
             yield from reset_batch_size(lruvec, sc.mm_walk)
         yield Release(lruvec.lru_lock)
@@ -93,17 +97,3 @@ def _sort_rejected(
         else:
             clean.insert(0, folio)
     return back, clean
-
-
-def _move_folios_to_lru(lruvec: LruGen, folios: list[Folio]) -> Step[None]:
-    """move_folios_to_lru(), under lru_lock, from the head of `folios` (which the kernel takes from the tail of its list:
-    lru_to_folio())."""
-    for folio in reversed(folios):
-        flags: int = yield Load(folio.flags)
-        if not folio_evictable(flags):
-            yield FetchOr(folio.flags, PG_UNEVICTABLE)  # folio_putback_lru()
-            yield from set_mask_bits(folio.flags, PG_ACTIVE, PG_LRU)
-        else:
-            yield FetchOr(folio.flags, PG_LRU)
-            yield from lruvec.add_folio(folio)
-        yield FetchAdd(folio.refcount, -1)

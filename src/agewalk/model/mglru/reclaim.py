@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 
-from agewalk.core.effects import Count, FetchAnd, FetchOr, Load, Step
+from agewalk.core.effects import Count, FetchAdd, FetchAnd, FetchOr, Load, Step
+from agewalk.model.mglru.flags import set_mask_bits
 from agewalk.model.mglru.isolate import folio_evictable
 from agewalk.model.mglru.promote import lru_gen_set_refs
 from agewalk.model.mglru.scan_control import ScanControl
@@ -14,14 +16,17 @@ from agewalk.model.mm.folio import (
     PG_ACTIVE,
     PG_DIRTY,
     PG_LOCKED,
+    PG_LRU,
     PG_MLOCKED,
     PG_RECLAIM,
     PG_REFERENCED,
     PG_SWAPBACKED,
     PG_SWAPCACHE,
+    PG_UNEVICTABLE,
     PG_WRITEBACK,
     Folio,
 )
+from agewalk.model.mm.lruvec import Lruvec
 
 
 class FolioReferences(Enum):
@@ -47,14 +52,40 @@ def folio_check_references(lruvec: LruGen, folio: Folio, sc: ScanControl) -> Ste
     if rework:
         activate = yield from lru_gen_set_refs(lruvec, folio)
         return FolioReferences.ACTIVATE if activate else FolioReferences.KEEP
+    return (yield from _second_chance(folio, references, referenced_folio=referenced_folio))
+
+
+def _second_chance(folio: Folio, references: int, *, referenced_folio: bool) -> Step[FolioReferences]:
+    """A page table reference marks the folio; another one, or one through a second mapping, activates it."""
     yield FetchOr(folio.flags, PG_REFERENCED)
     return FolioReferences.ACTIVATE if referenced_folio or references > 1 else FolioReferences.KEEP
 
 
+def folio_check_references_two_lists(folio: Folio, sc: ScanControl) -> Step[FolioReferences]:
+    """folio_check_references() without MGLRU."""
+    yield Count("folio_referenced")
+    references, locked = yield from sc.ops.folio_referenced(folio, None)
+    referenced_folio = bool((yield FetchAnd(folio.flags, ~PG_REFERENCED)) & PG_REFERENCED)
+    if locked:
+        return FolioReferences.ACTIVATE
+    if references == -1:
+        return FolioReferences.KEEP
+    if not references:
+        return FolioReferences.RECLAIM
+    return (yield from _second_chance(folio, references, referenced_folio=referenced_folio))
+
+
+CheckReferences = Callable[[Folio, ScanControl], Step[FolioReferences]]
+
+
 def shrink_folio_list(
-    lruvec: LruGen, folios: list[Folio], sc: ScanControl, *, ignore_references: bool = False
+    folios: list[Folio], sc: ScanControl, check: CheckReferences, *, keeps_promoted: bool = False
 ) -> Step[tuple[int, list[Folio]]]:
-    """shrink_folio_list(): from the tail of `folios` to its head. Answers (pages freed, folios that stay, in list order)."""
+    """shrink_folio_list(): from the tail of `folios` to its head. Answers (pages freed, folios that stay, in list order).
+
+    check: folio_check_references(), which differs between MGLRU and the two lists. keeps_promoted: a mapped folio with
+    PG_referenced was promoted while it was isolated (MGLRU up to 6.13).
+    """
     yield Count("shrink_folio_list")
     reclaimed = 0
     stay: list[Folio] = []
@@ -63,7 +94,7 @@ def shrink_folio_list(
             stay.insert(0, folio)
             continue
         sc.nr_scanned += folio.pages
-        freed = yield from _shrink_folio(lruvec, folio, sc, ignore_references=ignore_references)
+        freed = yield from _shrink_folio(folio, sc, check, keeps_promoted=keeps_promoted)
         if freed:
             reclaimed += folio.pages
             continue
@@ -79,7 +110,7 @@ def _activate(folio: Folio) -> Step[bool]:
     return False
 
 
-def _shrink_folio(lruvec: LruGen, folio: Folio, sc: ScanControl, *, ignore_references: bool) -> Step[bool]:
+def _shrink_folio(folio: Folio, sc: ScanControl, check: CheckReferences, *, keeps_promoted: bool) -> Step[bool]:
     """One locked folio: was it freed?"""
     flags: int = yield Load(folio.flags)
     mapped = bool((yield Load(folio.mappings)))
@@ -87,19 +118,16 @@ def _shrink_folio(lruvec: LruGen, folio: Folio, sc: ScanControl, *, ignore_refer
         return (yield from _activate(folio))
     if not sc.may_unmap and mapped:
         return False
-    if (
-        lruvec.features.keeps_referenced_mapped and not ignore_references and mapped and flags & PG_REFERENCED
-    ):  # folio_update_gen() marked it while isolated
+    if keeps_promoted and mapped and flags & PG_REFERENCED:  # folio_update_gen() marked it while isolated
         return False
     if flags & PG_WRITEBACK:  # a second look at it comes when it is clean
         yield FetchOr(folio.flags, PG_RECLAIM)
         return (yield from _activate(folio))
-    if not ignore_references:
-        verdict = yield from folio_check_references(lruvec, folio, sc)
-        if verdict is FolioReferences.ACTIVATE:
-            return (yield from _activate(folio))
-        if verdict is FolioReferences.KEEP:
-            return False
+    verdict = yield from check(folio, sc)
+    if verdict is FolioReferences.ACTIVATE:
+        return (yield from _activate(folio))
+    if verdict is FolioReferences.KEEP:
+        return False
     flags = yield Load(folio.flags)
     if folio.type == ANON and flags & PG_SWAPBACKED and not flags & PG_SWAPCACHE:
         if not sc.gfp_io:
@@ -118,3 +146,19 @@ def _shrink_folio(lruvec: LruGen, folio: Folio, sc: ScanControl, *, ignore_refer
         if not sc.gfp_io or not sc.may_writepage or not (yield from sc.ops.pageout(folio)):
             return False
     return (yield from sc.ops.remove_mapping(folio))
+
+
+def move_folios_to_lru(lruvec: Lruvec, folios: list[Folio]) -> Step[int]:
+    """move_folios_to_lru(), under lru_lock, from the tail of `folios` on. Answers the pages that went back as active."""
+    active = 0
+    for folio in reversed(folios):
+        flags: int = yield Load(folio.flags)
+        if not folio_evictable(flags):
+            yield FetchOr(folio.flags, PG_UNEVICTABLE)  # folio_putback_lru()
+            yield from set_mask_bits(folio.flags, PG_ACTIVE, PG_LRU)
+        else:
+            yield FetchOr(folio.flags, PG_LRU)
+            active += folio.pages if flags & PG_ACTIVE else 0
+            yield from lruvec.add_folio(folio)
+        yield FetchAdd(folio.refcount, -1)
+    return active

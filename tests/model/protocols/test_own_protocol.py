@@ -1,0 +1,31 @@
+"""The class that docs/your-own-protocol.md shows is run as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agewalk.model.protocols.difference import question_differences
+from agewalk.model.protocols.enumerate import protocol_table
+from agewalk.model.protocols.registry import get_protocol
+
+PAGE = Path(__file__).parents[3] / "docs" / "your-own-protocol.md"
+
+
+def test_the_documented_protocol(tmp_path: Path) -> None:
+    text = PAGE.read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    shown = re.search(r"```text\n(.*?)```", text, re.DOTALL)
+    assert code
+    assert shown
+    lines = [line for line in code.group(1).splitlines() if line.strip()]
+    assert len(lines) <= 15
+    (tmp_path / "tdp_only.py").write_text(code.group(1))
+    mine = protocol_table(get_protocol(f"{tmp_path}/tdp_only.py:TdpOnly"))
+    merged = protocol_table(get_protocol("linux-6.18"))
+    for row in mine.age:
+        assert row.young is (row.fast if row.tdp else row.slow)
+        assert not row.locked
+    said = [d.meaning for d in question_differences(mine, merged)]
+    for sentence in shown.group(1).strip().splitlines():
+        assert sentence in said

@@ -11,7 +11,7 @@ ROUND = {
     "line.shared_read": 10, "line.sequential": 0.25, "atomic.local": 5, "lock.uncontended": 2, "lock.wakeup": 1000,
     "rcu.read": 1, "rcu.srcu_read": 4, "rcu.grace_period": 1, "call.indirect": 1, "call.retpoline": 10, "call.function": 1,
     "tlb.send": 100, "tlb.remote": 300, "tlb.latency": 500, "tlb.local": 50, "tlb.kick": 700, "sched.slice": 1,
-    "sched.switch": 1000, "noise.work": 0, "work.vm_exit": 400, "work.vm_entry": 400, "topology.cores_per_socket": 4,
+    "sched.switch": 1000, "noise.work": 0, "work.vm_exit": 400, "work.vm_entry": 400, "topology.numa_imbalance": 4,
 }  # fmt: skip
 
 

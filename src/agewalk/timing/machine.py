@@ -62,6 +62,14 @@ _KINDS: Final[dict[type[Effect], int]] = {
 }  # fmt: skip
 
 
+def spread(cpus: int, costs: CostTable) -> list[int]:
+    """The socket of each busy CPU: few stay on one node, more are spread evenly, as the scheduler places them at fork
+    (adjust_numa_imbalance(), kernel/sched/fair.c; imb_numa_nr, kernel/sched/topology.c, 6.12)."""
+    sockets = int(costs.number("topology.sockets"))
+    together = int(costs.number("topology.numa_imbalance"))
+    return [0] * cpus if cpus <= together else [n * sockets // cpus for n in range(cpus)]
+
+
 class Machine(Coherence, RareEffects):
     """CPUs, lines, locks and a clock.
 
@@ -81,8 +89,7 @@ class Machine(Coherence, RareEffects):
     ) -> None:
         self.costs = costs if costs is not None else load_costs()
         self.prices = Prices(self.costs)
-        per_socket = int(self.costs.number("topology.cores_per_socket"))
-        self.cpus = [CpuState(i, i // per_socket) for i in range(cpus)]
+        self.cpus = [CpuState(i, socket) for i, socket in enumerate(spread(cpus, self.costs))]
         self._remote = [sum(c.bit for c in self.cpus if c.socket != mine.socket) for mine in self.cpus]
         self.lines = LineMap()
         self.locks: dict[Lock, TimedLock] = {}
@@ -353,6 +360,8 @@ class Machine(Coherence, RareEffects):
         found, done = self._word(th, first, t)
         if lock.got(found, mode):
             self.grant(th, lock, mode, done)
+            if effect.lock.sleeps:  # rwsem_set_reader_owned(), rwsem_set_owner(): a store beside the count, on its line
+                self._write(th, self.lines.cell(first.cell), done)  # type: ignore[attr-defined]
             return done + self.prices.lock
         lock.contended += 1
         th.waits_for, th.since = lock, t

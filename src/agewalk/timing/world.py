@@ -1,7 +1,9 @@
 """A host for the timed reading: one VM, its process, MGLRU; built from the model's own parts, run by the model's generators.
 
 Each vCPU has a region of its own, 1 GiB apart from the next as in the published tests, so that page tables are shared
-between vCPUs exactly where they are there; only how much of the region is used is scaled down.
+between vCPUs exactly where they are there. Scaling down takes pages from each table first (`PER_TABLE` are left of 512) and
+tables only then: an ager holds a page table's lock while it reads the table, so how much of the memory lies behind one
+lock decides how often a fault meets it. A VMA for the pages that are used, in each table.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import Any, Final
 from agewalk.core.cells import Cell, Lock, Object, Srcu
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Acquire, FetchAdd, Load, Release, Step, Work
-from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages, Pfn
+from agewalk.core.errors import UsageError
+from agewalk.core.units import PAGE_SHIFT, PTRS_PER_PTE, Gfn, Hva, Pages, Pfn
 from agewalk.model.kvm import features as kvm_features
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig, Vcpu
@@ -32,6 +35,7 @@ from agewalk.timing.steps import Begin, End
 
 REGION: Final = 1 << 18  # pages of 1 GiB
 BASE: Final = 0x7F00_0000_0000
+PER_TABLE: Final = 16
 PCP_BATCH: Final = 63  # zone_batchsize(), mm/page_alloc.c, 6.12: pages that one trip to the zone's lock brings
 
 
@@ -46,11 +50,16 @@ class World:
     pages_per_vcpu: int
     zone: Lock
     running: Cell  # vCPUs that have not finished
+    other: list[Cell]  # shared lines of a fault that the model does not name (cost fault.other_lines)
     nested: list[GuestTables] = field(default_factory=list)
 
     def gfn(self, vcpu: int, page: int) -> Gfn:
-        """Page number `page` of a vCPU's region."""
-        return Gfn(vcpu * REGION + page)
+        """Page number `page` of those that a vCPU uses."""
+        return Gfn(vcpu * REGION + page // PER_TABLE * PTRS_PER_PTE + page % PER_TABLE)
+
+    def hva(self, vcpu: int, page: int) -> Hva:
+        """Where that page is in the process."""
+        return Hva(BASE + (self.gfn(vcpu, page) << PAGE_SHIFT))
 
 
 def build(
@@ -60,15 +69,22 @@ def build(
     vcpus: int,
     pages_per_vcpu: int,
     config: KvmConfig = TDP,
+    other_lines: int = 0,
 ) -> World:
-    """Assemble a host with plenty of memory; nothing is mapped yet."""
+    """Assemble a host with plenty of memory; nothing is mapped yet. other_lines: cost `fault.other_lines`."""
     mem_map: dict[Pfn, Folio] = {}
     lruvec = MglruLruvec("lruvec", features=MGLRU[kernel], protocol=protocol, mem_map=mem_map)
     frames = 4 * vcpus * pages_per_vcpu + (1 << 16)
     memory = Memory(mm_features.KERNELS[kernel], lruvec, mem_map, frames=frames)
-    pages = vcpus * REGION
-    mm = Mm("mm", (Vma(Hva(BASE), Hva(BASE + (pages << PAGE_SHIFT))),), Srcu("mmu_notifier.srcu"))
-    slot = Memslot("slot0", Gfn(0), Pages(pages), Hva(BASE))
+    if pages_per_vcpu % PER_TABLE or not 0 < pages_per_vcpu <= REGION // PTRS_PER_PTE * PER_TABLE:
+        raise UsageError(
+            f"{pages_per_vcpu} pages a vCPU cannot be laid out",
+            hint=f"take a multiple of {PER_TABLE}, at most {REGION // PTRS_PER_PTE * PER_TABLE}",
+        )
+    used = (first + n * PTRS_PER_PTE for first in range(0, vcpus * REGION, REGION) for n in range(pages_per_vcpu // PER_TABLE))
+    vmas = tuple(Vma(Hva(BASE + (a << PAGE_SHIFT)), Hva(BASE + (a + PER_TABLE << PAGE_SHIFT))) for a in used)
+    mm = Mm("mm", vmas, Srcu("mmu_notifier.srcu"))
+    slot = Memslot("slot0", Gfn(0), Pages(vcpus * REGION), Hva(BASE))
     kvm = new_kvm(
         "kvm", mm, HostPages(memory), protocol, kvm_features.KERNELS[kernel], config=config, slots=(slot,), vcpus=vcpus
     )
@@ -76,7 +92,10 @@ def build(
     direct.run(kvm_create_vm(kvm))
     direct.run(lru_gen_add_mm(lruvec, mm))
     node = Object("node0")
-    return World(kvm, mm, memory, lruvec, pages_per_vcpu, Lock(node, "zone_lock"), Cell(Object("test"), "running", vcpus))
+    zone = Lock(node, "zone_lock")
+    running = Cell(Object("test"), "running", vcpus)
+    other = [Cell(Object(f"counter{n}"), "value", 0) for n in range(other_lines)]
+    return World(kvm, mm, memory, lruvec, pages_per_vcpu, zone, running, other)
 
 
 # --- what threads do --------------------------------------------------------------------------------------------------
@@ -89,9 +108,16 @@ def populate(world: World, vcpu: Vcpu, *, write: bool = True) -> Step[None]:
             yield from refill_page_list(world)
         yield Begin("fault")
         yield from guest_access(vcpu, world.gfn(vcpu.id, page), write=write)
-        yield Work("rest_of_fault")
+        yield from rest_of_fault(world)
         yield End()
     yield FetchAdd(world.running, -1)
+
+
+def rest_of_fault(world: World) -> Step[None]:
+    """What a fault does beyond the model: local work, and atomics on counters that all CPUs share."""
+    for counter in world.other:
+        yield FetchAdd(counter, 1)
+    yield Work("rest_of_fault")
 
 
 def refill_page_list(world: World) -> Step[None]:

@@ -5,6 +5,7 @@ Page tables have two levels here, the two that MGLRU reads bits from: PMD entrie
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,5 +115,10 @@ def page_of(hva: Hva) -> Hva:
 
 
 def find_vma(vmas: tuple[Vma, ...], hva: Hva) -> Vma | None:
-    """The VMA that holds `hva`, or None."""
-    return next((v for v in vmas if v.start <= hva < v.end), None)
+    """The VMA that holds `hva`, or None. `vmas` are ascending and disjoint."""
+    at = bisect_right(vmas, hva, key=_end)
+    return vmas[at] if at < len(vmas) and vmas[at].start <= hva else None
+
+
+def _end(vma: Vma) -> int:
+    return vma.end

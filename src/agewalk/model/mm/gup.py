@@ -10,7 +10,7 @@ from agewalk.core.units import PAGE_SHIFT, PMD_SHIFT, Hva, Pfn
 from agewalk.model.kvm.host_memory import Gup
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.fault import handle_mm_fault
-from agewalk.model.mm.folio import PG_DIRTY
+from agewalk.model.mm.folio import PG_DIRTY, PG_REFERENCED
 from agewalk.model.mm.memory import Memory
 from agewalk.model.mm.mm import Mm, find_vma, pte_index
 from agewalk.model.mm.swap import folio_mark_accessed
@@ -40,11 +40,14 @@ class HostPages:
         return writable or found
 
     def get_user_page_fast_only(self, mm: Mm, hva: Hva) -> Step[Gup | None]:
-        """get_user_page_fast_only(FOLL_WRITE): lockless; only an entry that may be written will do, and nothing is marked."""
+        """get_user_page_fast_only(FOLL_WRITE): lockless; only an entry that may be written will do. PG_referenced is set, but not
+        as an access is marked (gup_fast_pte_range() and its like: folio_set_referenced(), 6.1 to 7.3)."""
         entry, level = yield from _entry(mm, hva)
         if not entry & p.PRESENT or not entry & p.RW or entry & p.SPECIAL:
             return None
-        return Gup(_frame(entry, level, hva), writable=True, level=level)
+        pfn = _frame(entry, level, hva)
+        yield FetchOr(self.memory.folio(pfn).flags, PG_REFERENCED)
+        return Gup(pfn, writable=True, level=level)
 
     def _get_user_pages_unlocked(self, mm: Mm, hva: Hva, write: bool) -> Step[Gup | None]:
         """__get_user_pages() of one page with FOLL_TOUCH, mmap_lock held: fault until follow_page_pte() finds it."""

@@ -111,7 +111,7 @@ class Automata:
         self.names = system.names()
         starts: list[Callable[[], Step[Any]]] = [t.start for t in system.threads]
         self.world = World(starts, [o for p in system.properties for o in p.over])
-        self._continuation = Continuation(self.world.key_of) if by_frames else None
+        self._continuation = Continuation(self.world.key_of, self.world.is_built) if by_frames else None
         self._by_key: dict[Any, int] = {}
         self.nodes: list[Node] = []
         self.fresh: list[int] = []  # nodes made since somebody last looked
@@ -253,7 +253,7 @@ class Automata:
         place = variable(inner)
         if place is not None:
             self.world.adopt(place, run.local)
-        key: Any = self._continuation.of(run.generator) if self._continuation else None
+        key: Any = self._continuation.of(run.generator, effect) if self._continuation else None
         if key is None:
             key = ("again", extra) if extra is not None else ("via", via)
             key = (*key, type(inner).__name__, None if place is None else self.world.key_of(place))
@@ -340,7 +340,7 @@ def _innermost(generator: Any) -> tuple[str, int]:
         inner = at.gi_yieldfrom
         if inner is None:
             inner = at.gi_frame.f_locals.get("inner")
-            inner = inner if isinstance(inner, Generator) and inner.gi_frame is not None else None
+            inner = inner if getattr(inner, "gi_frame", None) is not None else None
         if not at.gi_code.co_filename.endswith(("check/ghost.py", "check/weak.py")):
             name, line = at.__name__, at.gi_frame.f_lineno
         at = inner

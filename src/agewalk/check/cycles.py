@@ -122,30 +122,32 @@ def components(n: int, start: Any, target: Any, inside: Any, component: Any) -> 
 
 
 @njit(cache=True)
+def able_threads(n: int, start: Any, move: Any, able: Any) -> None:
+    """For each state, the threads that can take a step, as a mask."""
+    for i in range(n):
+        mask = 0
+        for e in range(start[i], start[i + 1]):
+            mask |= 1 << (move[e] >> 4)
+        able[i] = mask
+
+
+@njit(cache=True)
 def fairness(
-    n: int,
-    start: Any,
-    target: Any,
-    move: Any,
-    component: Any,
-    threads: int,
-    runs: Any,
-    rests: Any,
+    n: int, start: Any, target: Any, move: Any, component: Any, able: Any, threads: int, runs: Any, can: Any, rests: Any,
     loops: Any,
-) -> None:
-    """For each component and thread: does it take a step inside (`runs`), can it not run somewhere (`rests`); and does the
-    component hold a cycle at all (`loops`)?"""
+) -> None:  # fmt: skip
+    """For each component and thread: does it take a step inside (`runs`), can it in some state (`can`), can it not in some
+    (`rests`); and does the component hold a cycle at all (`loops`)?"""
     for i in range(n):
         c = component[i]
         if c < 0:
             continue
-        able = 0
         for e in range(start[i], start[i + 1]):
-            t = move[e] >> 4
-            able |= 1 << t
             if component[target[e]] == c:
-                runs[c, t] = 1
+                runs[c, move[e] >> 4] = 1
                 loops[c] = 1
         for t in range(threads):
-            if not able >> t & 1:
+            if able[i] >> t & 1:
+                can[c, t] = 1
+            else:
                 rests[c, t] = 1

@@ -29,21 +29,28 @@ _SAMPLES: Final[tuple[Any, ...]] = (
     iter(range(1)), iter(range(1 << 70)), iter([]), iter(()), iter({}), iter({}.values()), iter({}.items()), iter(set()),
     iter(""), reversed([]),
 )  # fmt: skip
-_ITERATORS: Final = (*(type(sample) for sample in _SAMPLES), enumerate, zip, map, filter, reversed)
+_ITERATORS: Final[tuple[Any, ...]] = (*(type(sample) for sample in _SAMPLES), enumerate, zip, map, filter, reversed)
 
 
 class Continuation:
-    """Turns generators into hashable keys. `name_of` maps a world object (cell, lock ...) to something that names it."""
+    """Turns generators into hashable keys.
 
-    def __init__(self, name_of: Callable[[Any], Any]) -> None:
+    name_of: names a world object (cell, lock ...). built: is this what the world was built with? Such things are told by
+    identity; what a run made itself, by what is in it.
+    """
+
+    def __init__(self, name_of: Callable[[Any], Any], built: Callable[[Any], bool]) -> None:
         self._name_of = name_of
+        self._built = built
         self._keep: list[Any] = []  # objects that count by identity must not be recycled
 
-    def of(self, generator: Any) -> tuple[Any, ...] | None:
-        """The continuation of a suspended generator, or None where it cannot be told."""
+    def of(self, generator: Any, effect: Effect) -> tuple[Any, ...] | None:
+        """The continuation of a generator that has just yielded `effect` (which it does not hold any more), or None where
+        it cannot be told."""
         if not SUPPORTED:
             return None
-        return self._generator(generator, {})
+        seen: dict[int, int] = {}
+        return self._value(effect, seen), self._generator(generator, seen)
 
     def _generator(self, generator: Any, seen: dict[int, int]) -> tuple[Any, ...]:
         frame = generator.gi_frame
@@ -70,6 +77,8 @@ class Continuation:
             return (type(item).__name__, item) if isinstance(item, (bool, float)) else item
         if isinstance(item, (Cell, Lock, Object, ListHead, Srcu)):
             return ("world", self._name_of(item))
+        if self._built(item):
+            return ("built", id(item))
         if isinstance(item, tuple):
             inner = tuple(self._value(i, seen) for i in item)
             return ("tuple", type(item).__name__, inner)
@@ -110,9 +119,11 @@ class Continuation:
         return ("function", id(item.__code__), closure, self._value(item.__defaults__, seen))
 
     def _instance(self, item: Any, seen: dict[int, int]) -> Any:
-        params = getattr(type(item), "__dataclass_params__", None)
-        if params is not None and params.frozen:
-            fields = tuple(type(item).__dataclass_fields__)
-            return ("frozen", id(type(item)), tuple(self._value(getattr(item, f), seen) for f in fields))
-        self._keep.append(item)
-        return ("id", id(item))
+        kind: Any = type(item)
+        if kind.__module__ == "builtins" or kind.__reduce__ is not object.__reduce__:
+            self._keep.append(item)  # nothing we know how to look into
+            return ("id", id(item))
+        slots = [s for c in kind.__mro__ for s in getattr(c, "__slots__", ()) if hasattr(item, s)]
+        state = [(s, self._value(getattr(item, s), seen)) for s in slots if not s.startswith("__")]
+        state += [(k, self._value(v, seen)) for k, v in sorted(getattr(item, "__dict__", {}).items())]
+        return ("instance", id(kind), tuple(state))

@@ -2,7 +2,10 @@
 
 A run that never gets there either stops short (an end, a deadlock) or stays in a strongly connected component of the
 states where it is not there yet. It can stay in a component for ever, fairly, iff each thread takes steps inside it or
-is unable to in one of its states; going round all of the component is then such a run.
+is unable to in one of its states; going round all of the component is then such a run. The kernel's locks are queues: a
+thread that waits for one gets it in the end if it could have had it again and again, so states in which it could are
+taken out of a component that never serves it, and what is left is judged anew (strong fairness for locks alone; a bit
+lock that is taken by cmpxchg has no queue).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from agewalk.check.kernel import F_DEADLOCK, F_ERROR, F_TERMINAL
 from agewalk.check.learn import Learner
 from agewalk.check.search import Graph
 from agewalk.check.system import TERMINATES
+from agewalk.core.effects import Acquire
 
 Lasso = tuple[int, list[tuple[int, int]]]  # (a state, moves that lead from it back to it)
 
@@ -72,17 +76,36 @@ class Liveness:
             if len(ends):
                 return int(ends[0]), []
         inside &= (flags & F_ERROR) == 0
-        component = np.zeros(n, np.int64)
-        count = cycles.components(n, self.start, self.target, inside, component)
+        able = np.zeros(n, np.int64)
+        cycles.able_threads(n, self.start, self.move, able)
         threads = len(self.graph.source.automaton_of)
-        runs, rests = np.zeros((count, threads), np.uint8), np.zeros((count, threads), np.uint8)
-        loops = np.zeros(count, np.uint8)
-        cycles.fairness(n, self.start, self.target, self.move, component, threads, runs, rests, loops)
-        fair = np.flatnonzero((loops > 0) & ((runs > 0) | (rests > 0)).all(axis=1))
-        if not len(fair):
-            return None
-        first = int(np.flatnonzero(np.isin(component, fair))[0])
-        return first, self._round(first, component, runs[component[first]])
+        while True:
+            component = np.zeros(n, np.int64)
+            count = cycles.components(n, self.start, self.target, inside, component)
+            runs, can, rests = (np.zeros((count, threads), np.uint8) for _ in range(3))
+            loops = np.zeros(count, np.uint8)
+            cycles.fairness(n, self.start, self.target, self.move, component, able, threads, runs, can, rests, loops)
+            dropped = False
+            for c in np.flatnonzero(loops):
+                starved = [t for t in range(threads) if not runs[c, t]]
+                if any(not rests[c, t] for t in starved):
+                    continue  # somebody could always go on: no part of it is fair either
+                states = np.flatnonzero(component == c)
+                queued = [t for t in starved if can[c, t] and self._queues(t, int(states[0]))]
+                if not queued:
+                    return int(states[0]), self._round(int(states[0]), component, runs[c])
+                for t in queued:  # without the states in which the lock would have been its own
+                    inside[states[(able[states] >> t & 1) == 1]] = False
+                dropped = True
+            if not dropped:
+                return None
+
+    def _queues(self, thread: int, state: int) -> bool:
+        """Does it wait for a lock that is handed on in turn (qspinlock, qrwlock, mutex, rwsem)?"""
+        source = self.graph.source
+        assert isinstance(source, Learner)
+        field = self.graph.layout.column(self.graph.states[state : state + 1], thread)
+        return isinstance(source.automata.nodes[int(field[0])].effect, Acquire)
 
     def _round(self, first: int, component: NDArray[np.int64], runs: Any) -> list[tuple[int, int]]:
         """Moves from `first` back to it inside its component, with a step by every thread that has one there."""

@@ -29,7 +29,7 @@ NO_DEADLOCK: Final = "no deadlock"
 BALANCED: Final = "no lock held at the end"
 NO_SLEEP: Final = "no sleep in atomic context"
 NO_CORRUPTION: Final = "no corrupt list"
-TERMINATES: Final = "every thread ends (weak fairness)"
+TERMINATES: Final = "every thread ends (weak fairness, locks in turn)"
 BUILT_IN: Final = (
     NO_WARNING, NO_USE_AFTER_FREE, NO_DOUBLE_FREE, NO_DEADLOCK, BALANCED, NO_SLEEP, NO_CORRUPTION, TERMINATES,
 )  # fmt: skip

@@ -40,6 +40,7 @@ class World:
         self.mortals: list[Any] = []  # objects that somebody frees, in the order in which that was found out
         self._keep = list(starts), list(watched)
         self._slab_base: dict[int, int] = {}
+        self._fixed: set[int] = set()
         self._scan(self._keep)
         self._start_memory()
         for place in self._keep[1]:
@@ -48,7 +49,8 @@ class World:
 
     def _scan(self, roots: Any) -> None:
         """Find every cell, lock, list and object that the threads can reach before they run."""
-        stack, seen = [roots], {id(roots)}
+        stack, seen = [roots], self._fixed
+        self._everything: list[Any] = []  # kept, so that identities stay theirs
         while stack:
             item = stack.pop()
             if isinstance(item, _WORLDLY):
@@ -59,6 +61,7 @@ class World:
                 opaque = isinstance(inner, _OPAQUE) or (isinstance(inner, dict) and "__builtins__" in inner)
                 if id(inner) not in seen and not opaque:
                     seen.add(id(inner))
+                    self._everything.append(inner)
                     stack.append(inner)
 
     def _start_memory(self) -> None:
@@ -67,6 +70,10 @@ class World:
         self.mortals += gone
         start = Memory(freed=frozenset(gone))
         self.values[MEMORY], self._ids[MEMORY] = [start], {start: 0}
+
+    def is_built(self, item: Any) -> bool:
+        """Was it there when the world was built?"""
+        return id(item) in self._fixed
 
     def slab_base(self, slab: Slab) -> int:
         """How many objects a slab had given out when the world was built."""

@@ -54,6 +54,7 @@ CASES: list[tuple[str, bytes, str]] = [
     ("csv", b"gfn,vcpu\n1,256\n", "line 2: vcpu 256 is too large"),
     ("csv", b"gfn,write\n1,maybe\n", "line 2: 'maybe' says neither read nor write"),
     ("csv", b'gfn,write\n"1,0\n', "line 2: "),
+    ("csv", b"g\rfn,write\n1,0\n", "line 1: new-line character seen"),
     ("csv", b"gfn,write\n\xff,0\n", "line 2: not UTF-8 text"),
     ("csv", b"gfn\n", "no accesses"),
     ("damon", b"[", "not JSON"),

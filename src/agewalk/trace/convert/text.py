@@ -94,11 +94,19 @@ def read_csv(source: Source, layout: CsvLayout) -> Iterator[Batch]:
         ) from None
 
 
+def _separated(source: Source, reader: "_csv.Reader", error: csv.Error) -> TraceError:
+    return source.error(str(error), line=reader.line_num, hint="is the delimiter right, and every quote closed?")
+
+
 def numbers_objects(source: Source, layout: CsvLayout) -> bool:
     """Whether the pages of this text are numbers of objects, without neighbourhood. Reads the header alone."""
     if any(getattr(layout, p) is not None for p in PLACES) or not layout.header:
         return layout.object is not None
-    names = [n.strip().lower() for n in next(csv.reader(_texts(source), delimiter=layout.delimiter), [])]
+    reader = csv.reader(_texts(source), delimiter=layout.delimiter, strict=True)
+    try:
+        names = [n.strip().lower() for n in next(reader, [])]
+    except csv.Error as e:
+        raise _separated(source, reader, e) from None
     return next((p for p in PLACES if any(n in names for n in USUAL[p])), None) == "object"
 
 
@@ -193,7 +201,7 @@ class _Parser:
 
     def number(self, text: str, below: int, what: str, line: int) -> int:
         text = text.strip()
-        if re.fullmatch(r"[0-9]{1,20}", text):
+        if text.isdecimal() and text.isascii() and len(text) <= 20:
             value = int(text)
         elif re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", text):
             value = int(text, 16)
@@ -205,11 +213,13 @@ class _Parser:
         return value
 
     def time(self, text: str, unit: int, line: int) -> int:
-        match = re.fullmatch(r"\s*([0-9]{1,19})(?:\.([0-9]{1,18}))?\s*", text, re.ASCII)
-        if not match:
+        whole, point, fraction = text.strip().partition(".")
+        good = whole.isdecimal() and len(whole) <= 19 and text.isascii()
+        if not good or (point and not (fraction.isdecimal() and len(fraction) <= 18)):
             raise self._error(f"time {text[:40]!r} is not a number", line=line, hint="as in 12 or 12.345678")
-        whole, fraction = match[1], match[2] or ""
-        value: int = int(whole) * unit + int(fraction or 0) * unit // int("1" + "0" * len(fraction))
+        value = int(whole) * unit
+        if fraction:
+            value += int(fraction) * unit // int("1" + "0" * len(fraction))
         if value >= 1 << 63:
             raise self._error(f"time {text[:40]!r} is too large", line=line, hint="is --time-unit right?")
         return value

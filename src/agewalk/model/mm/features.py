@@ -32,6 +32,10 @@ class MmFeatures:
     fault_under_vma_lock: bool
     """A fault of a user access takes the VMA's own lock, not mmap_lock (0bff0aaea03e, 6.4)."""
 
+    drain_all_by_work: bool
+    """lru_add_drain_all() hands even this CPU's batches to a kworker and waits for it: a context switch, if they hold anything
+    (the lab counts it on 6.12 and 6.18). 7.3 drains its own CPU by itself first (read)."""
+
     mlock_batches: bool
     """mlock goes through per-CPU batches of its own (2fbb0c10d1e8, 5.18): PG_mlocked is set at once, the list changes when
     they are drained."""
@@ -43,12 +47,13 @@ MM_6_1: Final = MmFeatures(
     swapin_through_cache=False,
     gup_marks_folio=False,
     fault_under_vma_lock=False,
+    drain_all_by_work=True,
     mlock_batches=True,
 )
 MM_6_9: Final = replace(MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True)
 MM_6_12: Final = MM_6_9
 MM_6_18: Final = replace(MM_6_12, gup_marks_folio=True)
-MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True)
+MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True, drain_all_by_work=False)
 
 KERNELS: Final = {
     "6.1": MM_6_1,

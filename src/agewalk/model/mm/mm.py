@@ -58,11 +58,13 @@ class Mm(Object):
     notifier_subscriptions: None until the first register, then kept for the life of the mm (mm_has_notifiers()).
     spare_subscriptions: the memory that the first register will take.
     used_since_walk: bit of mm->lru_gen.bitmap, set by lru_gen_use_mm() at a context switch.
+    other_anon_pages: what the process has beside its `vmas`, and in another memcg: counted (MM_ANONPAGES), never walked.
     """
 
     __slots__ = (
         "mmap_lock",
         "notifier_subscriptions",
+        "other_anon_pages",
         "page_table_lock",
         "pmd_ptl",
         "pmds",
@@ -83,6 +85,7 @@ class Mm(Object):
         none: NotifierSubscriptions | None = None
         self.notifier_subscriptions = Cell(self, "notifier_subscriptions", none)
         self.spare_subscriptions = NotifierSubscriptions(f"{label}.subscriptions", srcu or Srcu("mmu_notifier.srcu"))
+        self.other_anon_pages = 0
         self.used_since_walk = Cell(self, "used_since_walk", value=True)
 
     def pmd_cell(self, hva: Hva) -> Cell:

@@ -127,6 +127,12 @@ def folio_mark_accessed(folio: Folio) -> Step[None]:
     yield from folio.lruvec.mark_accessed(folio)
 
 
+def cpu_needs_drain(memory: Memory) -> bool:
+    """cpu_needs_drain(): does a batch hold anything? A look from outside, for whoever drives the model."""
+    batches = memory.batches
+    return any(cell.value for cell in (batches.lru_add, batches.lru_activate, batches.lru_move_tail))
+
+
 def lru_add_drain(memory: Memory) -> Step[None]:
     """lru_add_drain(): this CPU's batches go to their lists (lru_add_drain_cpu(), in its order)."""
     batches: FolioBatches = memory.batches

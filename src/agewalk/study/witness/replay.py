@@ -14,6 +14,13 @@ from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.witness.file import Step, Witness, slices
 
 _FRAMES = Pages(1 << 19)  # 2 GiB, the larger of the two boots: far from any pressure
+_ELSEWHERE = Pages(
+    512
+)  # the recorder's own memory, charged to the root memcg: more than the 64 pages below which 6.1 skips an mm
+_RECORDER_PAGES = 8192  # the recorder's own memory (charged elsewhere): its buffers alone are 32 MiB
+_PREEMPTED = frozenset(
+    {"7.3"}
+)  # kernels that took the CPU from the recorder between any two steps (docs/deviations.md)
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,21 @@ class Stage:
         self.machine = Machine(
             kernel, get_protocol(kernel.protocol), memory=_FRAMES, swappiness=witness.swappiness, schedules=False
         )
-        self.process: Process = self.machine.add_process("witness", Pages(witness.pages))
+        self.process: Process = self.machine.add_process("witness", Pages(witness.pages), elsewhere=_ELSEWHERE)
+        self.process.mm.other_anon_pages = _RECORDER_PAGES
         self.vms: dict[str, VirtualMachine] = {}
         if witness.backing != "host":
             for name in ("guest", "guest_b")[: witness.vms]:
                 self.vms[name] = self.machine.start_vm(self.process, name, mmu=witness.backing)
+
+    def drain(self) -> None:
+        """lru_add_drain_all(), which the recorder calls before it reads. A recorder that does not sleep before each step is
+        switched away from (lru_gen_use_mm()) if it has to wait for that, or is preempted."""
+        machine = self.machine
+        waits = machine.profile.mm.drain_all_by_work and machine.batched
+        machine.drain()
+        if waits or machine.profile.name in _PREEMPTED:
+            machine.schedule_all()
 
     def do(self, step: Step) -> int:
         """One step; what a command answers."""
@@ -80,13 +97,14 @@ def replay(witness: Witness, *, given: bool) -> Iterator[Shown]:
     """The model's side of every step. given: reclaim takes as many pages as the recording says, instead of its own choice."""
     stage = Stage(witness, given=given)
     machine = stage.machine
-    machine.drain()
+    stage.drain()
     for step in witness.steps:
         if witness.schedules:
             machine.schedule_all()
         before = machine.counters.snapshot()
         ret = stage.do(step)
         calls = machine.counters.since(before)
-        machine.drain()  # lru_add_drain_all(), which the recorder calls before it reads
+        if step["op"] != "flush_tlb":
+            stage.drain()
         taken = [page for _, page in machine.taken()]
         yield Shown(machine.max_seq, machine.min_seq, list(machine.view(stage.process)), calls, taken, ret)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Count, Step
@@ -32,7 +29,7 @@ class TinyHost:
         self.level = 1
 
     def page(self, hva: int) -> int:
-        return (hva - BASE) >> PAGE_SHIFT
+        return int(hva - BASE) >> PAGE_SHIFT
 
     def get_user_page(self, mm: Mm, hva: Hva, write: bool) -> Step[Gup | None]:
         yield Count("gup")
@@ -87,8 +84,3 @@ class World:
 
     def hva(self, page: int) -> Hva:
         return Hva(BASE + (page << PAGE_SHIFT))
-
-
-@pytest.fixture
-def world() -> Callable[..., World]:
-    return World

@@ -177,6 +177,7 @@ def convert(
     context: Annotated[int, typer.Option(help="Of all rows: 0 guest, 1 nested guest, 2 host process.")] = 0,
     instructions: Annotated[bool, typer.Option(help="lackey: count instruction fetches as accesses.")] = True,
     min_samples: Annotated[int, typer.Option(help="damon: from how many accesses on a region counts as touched.")] = 1,
+    max_touched: Annotated[str, typer.Option(help="damon: refuse a snapshot that touches more.")] = "64 GiB",
     time_column: Annotated[str | None, typer.Option(help="csv: a name from the header, or a number from 1.")] = None,
     gfn_column: Annotated[str | None, typer.Option(help="csv: page numbers.")] = None,
     address_column: Annotated[str | None, typer.Option(help="csv: byte addresses.")] = None,
@@ -214,6 +215,7 @@ def convert(
         context=context,
         instructions=instructions,
         min_samples=min_samples,
+        max_touched=parse_size(max_touched),
         csv=layout,
     )
     how.check()

@@ -20,7 +20,7 @@ from typing import Final
 
 from agewalk.core.errors import TraceError, UsageError
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns
-from agewalk.trace.convert.damon import read_damon
+from agewalk.trace.convert.damon import MAX_TOUCHED, read_damon
 from agewalk.trace.convert.fold import DESCRIPTION, MAX_SPACES, SPACE_SHIFT, Numbering, Renumber, Slots, Span
 from agewalk.trace.convert.lackey import read_lackey
 from agewalk.trace.convert.oracle import read_oracle
@@ -51,7 +51,8 @@ class How:
     slot_ns: length of a slot, in which a page that a vCPU touches is listed once; 0 keeps every access.
     numbering: auto, keep, regions or pages. memory_bytes: size of the guest; by default what its frames need.
     context: 0 guest, 1 nested guest, 2 host process. instructions: whether lackey's fetches count.
-    min_samples: accesses from which on a DAMON region counts as touched. csv: the columns of separated text.
+    min_samples: accesses from which on a DAMON region counts as touched; max_touched: bytes that a snapshot may touch.
+    csv: the columns of separated text.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class How:
     context: int = GUEST
     instructions: bool = True
     min_samples: int = 1
+    max_touched: int = MAX_TOUCHED
     csv: CsvLayout = field(default_factory=CsvLayout)
 
     @property
@@ -108,11 +110,12 @@ class _Input:
         """All accesses; `progress` is told how many bytes of the file have been taken."""
         self.accesses = self.skipped = 0
         perf = PerfReader()
+        how = self._how
         readers: dict[str, Callable[[Source], Iterator[Batch]]] = {
             "lackey": lambda s: read_lackey(s, instructions=self._how.instructions),
             "oracle": read_oracle,
             "csv": lambda s: read_csv(s, self._how.csv),
-            "damon": lambda s: read_damon(s, min_samples=self._how.min_samples),
+            "damon": lambda s: read_damon(s, min_samples=how.min_samples, max_touched=how.max_touched),
             "perf": perf.read,
         }
         with Source(self._path) as source:

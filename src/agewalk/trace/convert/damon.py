@@ -18,19 +18,21 @@ from typing import Any, Final
 import numpy as np
 
 from agewalk.core.errors import TraceError
-from agewalk.core.units import PAGE_SHIFT, PAGE_SIZE
+from agewalk.core.units import PAGE_SHIFT, format_size
 from agewalk.trace.convert.fold import MAX_SPACES, SPACE_SHIFT
 from agewalk.trace.convert.source import Source
 from agewalk.trace.format import DEFAULT_ROWS, Batch
 
 MAX_BYTES: Final = 1 << 29  # of JSON; json needs about eight times that in memory
-MAX_SNAPSHOT_PAGES: Final = 1 << 28  # 1 TiB touched in one snapshot
+MAX_TOUCHED: Final = (
+    1 << 36
+)  # bytes touched in one snapshot, unless asked for more: a few digits can stand for years of rows
 _HINT: Final = (
     'expected damo\'s record format: [{"target_id": ..., "snapshots": [...]}]; see \'damo record --output_type json\''
 )
 
 
-def read_damon(source: Source, *, min_samples: int = 1) -> Iterator[Batch]:
+def read_damon(source: Source, *, min_samples: int = 1, max_touched: int = MAX_TOUCHED) -> Iterator[Batch]:
     """Accesses of all targets, in order of time. Raises TraceError that says which record, snapshot and region is bad."""
     try:
         records = json.loads(source.read_all(MAX_BYTES))
@@ -54,9 +56,9 @@ def read_damon(source: Source, *, min_samples: int = 1) -> Iterator[Batch]:
     snapshots.sort(key=lambda s: s[:2])
     for time, space, at, snapshot in snapshots:
         spans = walk.spans(snapshot, at, min_samples)
-        if sum(end - start for start, end in spans) > MAX_SNAPSHOT_PAGES:
-            hint = "raise --min-samples, so that hardly used regions do not count whole"
-            raise source.error(f"{at}: touches more than {MAX_SNAPSHOT_PAGES * PAGE_SIZE >> 40} TiB", hint=hint)
+        if sum(end - start for start, end in spans) << PAGE_SHIFT > max_touched:
+            hint = "raise --min-samples, so that hardly used regions do not count whole; or allow it with --max-touched"
+            raise source.error(f"{at}: touches more than {format_size(max_touched)}", hint=hint)
         for start, end in spans:
             for low in range(start, end, DEFAULT_ROWS):
                 pages = np.arange(low, min(end, low + DEFAULT_ROWS), dtype=np.uint64)

@@ -9,10 +9,11 @@ numbers and dataclasses of its own:
     host = Host(
         spaces=[Space("sqlite", pages=262_144)], # one a VM or process: kvm, tdp, ad_bits, huge, hva
         memory_pages=180_000,
-        features={"walk_notifies": True, ...},   # names of MglruFeatures and KvmFeatures: dataclasses.asdict() of both
+        features={**asdict(profile.mm), **asdict(profile.kvm), **asdict(profile.mglru)},  # by name
+        folio_batch_size=profile.mm.folio_batch_size,
         age_every_ns=2_000_000_000,              # '+' on a clock; 0 = under pressure only
     )
-    engine = Engine(host, answers)               # answers: the protocol's truth table, see `agewalk.engine.answers`
+    engine = Engine(host, table)                 # table: model.protocols.table.ProtocolTable; its features win
     for batch in batches:                        # any cut; times ascend over all of them
         engine.feed(batch)
     result = engine.result()                     # counters by name, per space, costs, quality
@@ -32,8 +33,6 @@ Importing this package loads neither numba nor NumPy; the first use of a name do
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agewalk.engine.answers import Answer as Answer
-    from agewalk.engine.answers import Key as Key
     from agewalk.engine.config import Host as Host
     from agewalk.engine.config import Space as Space
     from agewalk.engine.host import Batch as Batch
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from agewalk.engine.host import compile_once as compile_once
 
 _HOMES = {
-    "Answer": "answers",
-    "Key": "answers",
     "Host": "config",
     "Space": "config",
     "Batch": "host",
@@ -52,7 +49,7 @@ _HOMES = {
     "compile_once": "host",
 }
 
-__all__ = ["Answer", "Batch", "Engine", "Host", "Key", "Result", "Space", "compile_once"]
+__all__ = ["Batch", "Engine", "Host", "Result", "Space", "compile_once"]
 
 
 def __getattr__(name: str) -> Any:

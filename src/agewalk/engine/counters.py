@@ -11,6 +11,7 @@ NAMES: Final = (
     "swap_writes",
     "agings",
     "leaf_total",
+    "ptes_walked",
     "leaf_old",
     "leaf_young",
     "nonleaf_total",
@@ -20,6 +21,7 @@ NAMES: Final = (
     "look_around_ptes",
     "scanned",
     "spte_faults",
+    "kswapd_runs",
 )
 (
     ACCESSES,
@@ -30,6 +32,7 @@ NAMES: Final = (
     SWAP_WRITES,
     AGINGS,
     LEAF_TOTAL,
+    PTES_WALKED,
     LEAF_OLD,
     LEAF_YOUNG,
     NONLEAF_TOTAL,
@@ -39,6 +42,7 @@ NAMES: Final = (
     LOOK_AROUND_PTES,
     SCANNED,
     SPTE_FAULTS,
+    KSWAPD_RUNS,
 ) = range(len(NAMES))
 
 # columns of `by_space`

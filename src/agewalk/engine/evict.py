@@ -40,6 +40,7 @@ from agewalk.engine.layout import (
     LIST_ISOLATED,
     LIST_KEPT,
     LOOK_AROUND,
+    LOOKED_AT,
     M_SPACE,
     M_YOUNG,
     MAPPED,
@@ -52,6 +53,8 @@ from agewalk.engine.layout import (
     N_PAGES,
     NEXT,
     NOW,
+    P_SHADOW,
+    P_TDP,
     PREV,
     PROTECTED_IN,
     PTES,
@@ -64,6 +67,7 @@ from agewalk.engine.layout import (
     RW_PRIMARY,
     S_AD,
     S_FIRST,
+    S_INVALIDATED,
     S_MODE,
     S_NOTIFIERS,
     S_PAGES,
@@ -73,6 +77,8 @@ from agewalk.engine.layout import (
     SWAPPINESS,
     USED,
     USED_NOW,
+    W_SHADOW,
+    W_TDP,
     WORKINGSET,
     YOUNG,
 )
@@ -109,13 +115,14 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
     everyone = s.space[space, S_NOTIFIERS] and features & f.WALK_NOTIFIES
     listed = features & f.WORKINGSET_PROTECTION
     ask, asked = s.ask[ASK_NEIGHBOUR], s.asked[ASK_NEIGHBOUR]
+    seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
     later = i64(0)
     for near in range(first, end):
         meta = i64(page[near, META])
         bits = i64(touch[near])
         if not meta & MAPPED or not (everyone or bits & A_PRIMARY) or (listed and not meta & GEN_MASK):
             continue
-        row = mode * 8 + (bits & A_ANY)
+        row = mode * 8 + (bits & seen)
         asked[row] += 1
         answer = i64(ask[row])
         if answer & bits & A_ANY:
@@ -151,7 +158,8 @@ def referenced(s: State, folio: Int) -> Int:
         look_around(s, folio, space, i64(0))
         found = i64(1)
     bits = i64(s.touch[folio])
-    row = s.space[space, S_MODE] * 8 + (bits & A_ANY)
+    seen = A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY
+    row = s.space[space, S_MODE] * 8 + (bits & seen)
     s.asked[ASK_TARGET, row] += 1
     answer = i64(s.ask[ASK_TARGET, row])
     if answer & bits & A_ANY:
@@ -175,6 +183,9 @@ def unmap(s: State, folio: Int) -> None:
                 inc_refs(word, page, folio)
             if bits & A_TDP:
                 inc_refs(word, page, folio)
+        writable = (bits & P_TDP and page[folio, META] & W_TDP) or (bits & P_SHADOW and page[folio, META] & W_SHADOW)
+        if writable and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
+            page[folio, META] = page[folio, META] | DIRTY
     elif bits & A_TDP:
         s.pmd[folio // PTES, M_YOUNG] = 1
     meta = i64(page[folio, META])
@@ -185,6 +196,7 @@ def unmap(s: State, folio: Int) -> None:
         page[folio, USED] = word[NOW]
     s.touch[folio] = 0
     s.space[space, S_RSS] -= 1
+    s.space[space, S_INVALIDATED] += 1
 
 
 @njit
@@ -270,6 +282,7 @@ def shrink_folio(s: State, folio: Int) -> bool:
     word, page = s.word, s.page
     meta = i64(page[folio, META])
     s.counts[c.SCANNED] += 1
+    word[LOOKED_AT] += 1
     if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & MAPPED and meta & REFERENCED:
         return False  # a look-around found it young while it was isolated
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION

@@ -7,7 +7,7 @@ from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import META
 from agewalk.engine.queues import lru_add_drain, queue_add
-from agewalk.engine.reclaim import memcg_reclaim
+from agewalk.engine.reclaim import direct_reclaim
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_tier
 
@@ -49,7 +49,7 @@ def alloc_page(s: State) -> None:
     word = s.word
     retries = 0
     while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM]:
-        freed = memcg_reclaim(s, i64(1), i64(0))
+        freed = direct_reclaim(s, i64(1))
         retries = 0 if freed else retries + 1
         if retries > 16:
             break
@@ -132,6 +132,7 @@ def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
             alloc_page(s)
             s.page[folio, META] = (s.page[folio, META] & at.GUEST_BITS) | at.RESIDENT
             s.touch[folio] &= at.USED_NOW
+            s.space[space, at.S_INVALIDATED] += 1
             s.counts[c.FAULTS] += 1
             s.by_space[space, c.BY_FAULTS] += 1
             add_in_fault(s.word, s.page, folio)
@@ -173,7 +174,8 @@ def get_user_page(s: State, folio: Int, space: Int, write: Int) -> bool:
     """hva_to_pfn(): the page behind an address, faulted in if need be. May it be written?"""
     page = s.page
     meta = i64(page[folio, META])
-    if meta & at.MAPPED and meta & at.RW_PRIMARY:
+    if meta & at.MAPPED and meta & at.RW_PRIMARY:  # get_user_page_fast_only()
+        page[folio, META] = meta | at.REFERENCED
         return True
     while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
         handle_mm_fault(s, folio, space, write)

@@ -42,6 +42,7 @@ AGE_TRACKING_MARKS_DIRTY: Final = 1 << 29
 FAST_PF_SETS_ACCESSED: Final = 1 << 30
 SWAPIN_MAPS_WRITABLE: Final = 1 << 31
 SWAPIN_THROUGH_CACHE: Final = 1 << 32
+RETRY_MARKS_ACCESSED: Final = 1 << 33
 
 _FLAGS: Final = {
     "walk_notifies": WALK_NOTIFIES,
@@ -72,6 +73,7 @@ _FLAGS: Final = {
     "indirect_prefetch_marks_dirty": INDIRECT_PREFETCH_MARKS_DIRTY,
     "age_tracking_marks_dirty": AGE_TRACKING_MARKS_DIRTY,
     "fast_pf_sets_accessed": FAST_PF_SETS_ACCESSED,
+    "retry_marks_accessed": RETRY_MARKS_ACCESSED,
     "swapin_maps_writable": SWAPIN_MAPS_WRITABLE,
     "swapin_through_cache": SWAPIN_THROUGH_CACHE,
 }
@@ -92,10 +94,10 @@ _NOT_REACHED: Final = {
     "gup_marks_folio",  # the same mark under another name
     "fault_under_vma_lock",
     "mlock_batches",
+    "drain_all_by_work",  # a context switch of a kernel thread
     "software_accessed",
     "rmap_bit_lock",  # locks and races: one thing at a time here
     "rmap_age_by_cmpxchg",
-    "retry_marks_accessed",
     "flush_on_young",  # a cost: in the protocol's truth table
     "early_invalidate_check",
     "prefetch_needs_no_invalidation",

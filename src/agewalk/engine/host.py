@@ -1,7 +1,7 @@
 """The engine's front door: build a host, feed it accesses, ask for results."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +12,13 @@ from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import jit
 from agewalk.engine import layout as at
-from agewalk.engine.answers import ASKS, Answer, Key, encode, mode_of
+from agewalk.engine import protocol as pt
 from agewalk.engine.config import Host, Space
 from agewalk.engine.quality import Sample, assess_state, total
 from agewalk.engine.reclaim import memory_reclaim, run_aging, run_eviction
 from agewalk.engine.state import State
 from agewalk.engine.touch import encode_rows, nested_change, note_used, run_rows
+from agewalk.model.protocols.table import QUESTIONS, ProtocolTable
 
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
 DIRECT_MAP: Final = 0xFFFF_8880_0000_0000
@@ -54,7 +55,7 @@ class SpaceResult:
 @dataclass(frozen=True)
 class Result:
     """Totals of a run so far. `counts` by name (`agewalk.engine.counters.NAMES`); `costs` what the protocol's answers
-    cost, by the names of its truth table; `quality` sums over all aging passes, None if none was assessed."""
+    cost, by the names of its `Costs`; `quality` sums over all aging passes, None if none was assessed."""
 
     accesses: int
     faults: int
@@ -103,6 +104,9 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word[at.N_PAGES] = total
     word[at.FRAMES] = host.memory_pages
     word[at.MINIMUM] = min(host.memory_pages // 256, 4096)
+    step = max(int(word[at.MINIMUM]) // 4, host.memory_pages // 1000)  # __setup_per_zone_wmarks()
+    word[at.LOW] = word[at.MINIMUM] + step
+    word[at.HIGH] = word[at.LOW] + step
     word[at.N_SPACES] = len(host.spaces)
     word[at.HOT_AFTER] = -(-host.hot_after_ns // host.tick_ns)
     word[at.ADD_BATCH] = host.folio_batch_size
@@ -140,18 +144,19 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
 
 
 def start_mode(space: Space) -> int:
-    """Which MMUs a space starts with."""
+    """Which MMUs a space starts with: a row of the truth table."""
     if not space.kvm:
-        return mode_of(tdp=False, rmaps=False, shadow_pages=False, kvm=False, ad=True)
-    return mode_of(tdp=space.tdp, rmaps=not space.tdp, shadow_pages=False, kvm=True, ad=space.ad_bits)
+        return 0
+    return pt.M_NOTIFIERS | pt.M_SUBSCRIBED | space.ad_bits * pt.M_AD | space.tdp * pt.M_TDP
 
 
 class Engine:
-    """A host that is being simulated. `protocol` is the truth table (`agewalk.engine.answers`)."""
+    """A host that is being simulated, under a protocol as its truth table. assess: compare aging with the truth."""
 
-    def __init__(self, host: Host, protocol: Mapping[Key, Answer], *, assess: bool = True) -> None:
-        self.host = host
-        ask, self._cost_names, self._costs = encode(protocol)
+    def __init__(self, host: Host, protocol: ProtocolTable, *, assess: bool = True) -> None:
+        self.host = replace(host, features={**host.features, **dict(protocol.features)})
+        host = self.host
+        ask, self._costs = pt.encode(protocol)
         self.state = build(host, ask)
         self.samples: list[Sample] = []
         self._assess = assess
@@ -221,13 +226,13 @@ class Engine:
     def costs(self) -> dict[str, int]:
         """What the protocol's answers have cost so far, by name."""
         sums = np.einsum("qr,qrn->n", self.state.asked, self._costs)
-        return {name: int(n) for name, n in zip(self._cost_names, sums, strict=True)}
+        return {name: int(n) for name, n in zip(pt.COSTS, sums, strict=True)}
 
     def result(self) -> Result:
         """Totals so far."""
         s = self.state
         counts = {name: int(n) for name, n in zip(c.NAMES, s.counts, strict=True)}
-        counts |= {f"{ask}_questions": int(n) for ask, n in zip(ASKS, s.asked.sum(axis=1), strict=True)}
+        counts |= {f"{ask}_questions": int(n) for ask, n in zip(QUESTIONS, s.asked.sum(axis=1), strict=True)}
         spaces = [
             SpaceResult(space.name, int(s.space[i, at.S_RSS]), *(int(n) for n in s.by_space[i, :4]))
             for i, space in enumerate(self.host.spaces)
@@ -255,7 +260,7 @@ def compile_once(say: Callable[[str], None] | None = None) -> None:
     if say is not None:
         say("compiling the engine for this machine, once: about 25 seconds")
     host = Host([Space("vm", 2048), Space("process", 600, kvm=False)], 1024, {}, age_every_ns=10)
-    engine = Engine(host, {})
+    engine = Engine(host, ProtocolTable("none", (), ()))
     rows = np.arange(2048)
     engine.feed(Batch(rows, np.zeros(2048, np.uint16), rows.astype(np.uint32), rows % 2 == 0, np.zeros(2048, np.uint8)))
     engine.reclaim(10)

@@ -100,6 +100,13 @@ Q_ACTIVATE: Final = 160  # folios that wait for their activation
 ADD_BATCH: Final = 192  # how many may wait
 ACTIVATE_BATCH: Final = 193
 MINIMUM: Final = 194  # free pages that are kept back (watermark)
+LOW: Final = 195  # free pages below which kswapd wakes
+HIGH: Final = 196  # and above which it sleeps
+KSWAPD: Final = 197  # this reclaim is kswapd's
+TARGET_MEMCG: Final = 198  # this reclaim is on behalf of a memcg
+LOOKED_AT: Final = 199  # sc->nr_scanned
+SOME_UNUSED: Final = 200  # a space has S_USED clear
+NOTED: Final = 201  # rows of this run whose spaces are marked used
 N_WORDS: Final = 208
 
 # --- space[]: an address space, one row each, in the order of the mm list
@@ -114,6 +121,7 @@ S_RSS: Final = 7  # pages resident
 S_PMD: Final = 8  # hva >> 21 of its first PMD
 S_TDP: Final = 9  # the TDP MMU serves the guest; otherwise the shadow MMU
 S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0 = guest tables are shadowed
+S_INVALIDATED: Final = 11  # mmu_invalidate_seq
 S_COLUMNS: Final = 16
 
 # --- pmd[]: 512 pages each
@@ -124,7 +132,7 @@ M_KEY1: Final = 3
 M_YOUNG: Final = 4  # accessed bit of the entry itself, where `touch` cannot hold it
 M_COLUMNS: Final = 5
 
-# --- truth tables: ask[question, mode * 8 + accessed bits] holds an answer
+# --- truth tables: ask[question, mode * 8 + accessed bits] (protocol.py) holds an answer
 ASK_WALK: Final = 0
 ASK_TARGET: Final = 1
 ASK_NEIGHBOUR: Final = 2

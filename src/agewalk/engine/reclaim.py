@@ -1,12 +1,18 @@
 """How hard reclaim tries: the loops around evict_folios() (mm/vmscan.c), for the one lruvec of a host."""
 
+from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.evict import evict_folios, oldest_seq
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
     BATCH,
     FEATURES,
+    FRAMES,
     HAS_WALK,
+    HELD,
+    HIGH,
+    KSWAPD,
+    LOOKED_AT,
     MAX_BATCH,
     MAX_SEQ,
     MIN_GENS,
@@ -16,6 +22,7 @@ from agewalk.engine.layout import (
     PRIORITY,
     RECLAIMED,
     SWAPPINESS,
+    TARGET_MEMCG,
 )
 from agewalk.engine.queues import lru_add_drain
 from agewalk.engine.state import State
@@ -70,6 +77,8 @@ def nr_to_scan(s: State) -> Int:
         return share
     if word[PRIORITY] == DEF_PRIORITY:
         return share if evictable else i64(0)
+    if word[FEATURES] & f.LOOP_NEED_AGING and word[KSWAPD]:
+        return i64(0)
     word[HAS_WALK] = 1
     aged = try_to_inc_max_seq(s, i64(0))
     if word[FEATURES] & f.LOOP_NEED_AGING:
@@ -78,53 +87,63 @@ def nr_to_scan(s: State) -> Int:
 
 
 @njit
-def shrink_lruvec(s: State, goal: Int) -> None:
-    """try_to_shrink_lruvec() for memcg reclaim, at word[PRIORITY]."""
-    word = s.word
-    features = word[FEATURES]
-    if features & f.LOOP_FIXED_BUDGET:
-        left = nr_to_scan(s)
-        while left > 0:
-            if should_run_aging(word):
-                word[HAS_WALK] = 1
-                try_to_inc_max_seq(s, i64(0))
-            done = evict_folios(s, min(left, i64(BATCH)))
-            if not done or (features & f.ABORT_WHEN_DONE and word[RECLAIMED] >= goal):
-                return
-            left -= done
-        return
-    scanned = i64(0)
-    seq = i64(word[MAX_SEQ])
-    while True:
-        share = nr_to_scan(s)
-        if share <= 0:
-            return
-        done = evict_folios(s, share)
-        if not done:
-            return
-        scanned += done
-        if scanned >= share:
-            return
-        if features & f.LOOP_NEED_AGING:
-            if word[MAX_SEQ] - seq > 1 or word[RECLAIMED] >= goal:
-                return
-        elif features & f.ABORT_WHEN_DONE and word[RECLAIMED] >= goal:
-            return
+def should_abort(word: Array, goal: Int, seq: Int) -> bool:
+    """should_abort_scan(): `seq` is max_seq at the start of this lruvec's turn."""
+    watermark_ok = word[FRAMES] - word[HELD] >= word[HIGH]
+    if word[FEATURES] & f.LOOP_NEED_AGING:
+        if not word[KSWAPD]:
+            return bool(word[MAX_SEQ] - seq > 1 or word[RECLAIMED] >= goal)
+        if word[RECLAIMED] < goal or word[PRIORITY] > DEF_PRIORITY - 2:
+            return False
+        return bool(watermark_ok)
+    if word[TARGET_MEMCG] and not word[FEATURES] & f.ABORT_WHEN_DONE:
+        return False
+    return bool(word[RECLAIMED] >= goal or (word[KSWAPD] and watermark_ok))
 
 
 @njit
-def memcg_reclaim(s: State, goal: Int, proactive: Int) -> Int:
-    """try_to_free_mem_cgroup_pages() of at least SWAP_CLUSTER_MAX pages, do_try_to_free_pages(); returns how many went."""
+def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
+    """lru_gen_shrink_lruvec(): try_to_shrink_lruvec() at word[PRIORITY]."""
     word = s.word
-    goal = max(goal, i64(SWAP_CLUSTER_MAX))
+    features = word[FEATURES]
+    lru_add_drain(word, s.page)
+    word[HAS_WALK] = 1 if word[KSWAPD] or (proactive and features & f.PROACTIVE_WALK) else 0
+    seq = i64(word[MAX_SEQ])
+    if features & f.LOOP_FIXED_BUDGET:
+        left, aged = nr_to_scan(s), False
+        while left > 0:
+            seq = i64(word[MAX_SEQ])
+            if should_run_aging(word):
+                word[HAS_WALK] = 1
+                try_to_inc_max_seq(s, i64(0))
+                aged = True
+            done = evict_folios(s, min(left, i64(BATCH)))
+            if not done or should_abort(word, goal, seq) or (aged and not word[TARGET_MEMCG]):
+                break
+            left -= done
+    else:
+        scanned = i64(0)
+        while True:
+            share = nr_to_scan(s)
+            if share <= 0:
+                break
+            done = evict_folios(s, share)
+            scanned += done
+            if not done or scanned >= share or should_abort(word, goal, seq):
+                break
+    word[HAS_WALK] = 0
+
+
+@njit
+def do_try_to_free_pages(s: State, goal: Int, proactive: Int) -> Int:
+    """do_try_to_free_pages(): ever larger shares, 1/4096 first, until enough is reclaimed; returns how many went."""
+    word = s.word
     word[RECLAIMED] = 0
+    word[KSWAPD] = 0
     for _ in range(2 if word[FEATURES] & f.FULL_WALK_RETRY else 1):
         for step in range(DEF_PRIORITY + 1):
             word[PRIORITY] = DEF_PRIORITY - step
-            word[HAS_WALK] = 1 if proactive and word[FEATURES] & f.PROACTIVE_WALK else 0
-            lru_add_drain(word, s.page)
-            shrink_lruvec(s, goal)
-            word[HAS_WALK] = 0
+            shrink_lruvec(s, goal, proactive)
             if word[RECLAIMED] >= goal:
                 break
         if word[RECLAIMED]:
@@ -133,14 +152,47 @@ def memcg_reclaim(s: State, goal: Int, proactive: Int) -> Int:
 
 
 @njit
+def direct_reclaim(s: State, pages: Int) -> Int:
+    """try_to_free_pages(): the allocating task reclaims for itself, from the whole node."""
+    s.word[TARGET_MEMCG] = 0
+    return do_try_to_free_pages(s, max(pages, i64(SWAP_CLUSTER_MAX)), i64(0))
+
+
+@njit
+def balance_pgdat(s: State) -> None:
+    """balance_pgdat(): kswapd, until free pages are above the high watermark or it cannot get further."""
+    word = s.word
+    word[TARGET_MEMCG] = 0
+    word[RECLAIMED] = 0
+    priority = i64(DEF_PRIORITY)
+    goal = max(word[HIGH], i64(SWAP_CLUSTER_MAX))
+    s.counts[c.KSWAPD_RUNS] += 1
+    while priority > 0 and word[FRAMES] - word[HELD] < word[HIGH]:
+        word[KSWAPD] = 1
+        word[PRIORITY] = priority
+        word[LOOKED_AT] = 0
+        before = i64(word[RECLAIMED])
+        shrink_lruvec(s, goal, i64(0))
+        if word[LOOKED_AT] < goal or word[RECLAIMED] == before:
+            priority -= 1
+        if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] < word[HIGH]:
+            priority = i64(DEF_PRIORITY)
+            word[RECLAIMED] = 0
+    word[KSWAPD] = 0
+
+
+@njit
 def memory_reclaim(s: State, wanted: Int) -> Int:
     """memory.reclaim of `wanted` pages; returns how many went."""
-    done, retries = i64(0), MAX_RECLAIM_RETRIES
+    word = s.word
+    done, retries = i64(0), i64(MAX_RECLAIM_RETRIES)
     while done < wanted:
         left = wanted - done
+        ask = left // 4 if word[FEATURES] & f.RECLAIM_QUARTERS else left
         if not retries:
-            lru_add_drain(s.word, s.page)
-        freed = memcg_reclaim(s, left // 4 if s.word[FEATURES] & f.RECLAIM_QUARTERS else left, i64(1))
+            lru_add_drain(word, s.page)
+        word[TARGET_MEMCG] = 1
+        freed = do_try_to_free_pages(s, max(ask, i64(SWAP_CLUSTER_MAX)), i64(1))
         done += freed
         if not freed:
             if not retries:
@@ -151,12 +203,15 @@ def memory_reclaim(s: State, wanted: Int) -> Int:
 
 @njit
 def run_aging(s: State, force_scan: Int) -> bool:
-    """The '+' command (run_aging()) for the present max_seq. False: refused (ERANGE)."""
+    """The '+' command (run_aging()) for the present max_seq, with can_swap 1. False: refused (ERANGE)."""
     word = s.word
-    if word[FEATURES] & f.AGE_REFUSES_FULL and not force_scan and oldest_seq(word) + N_GENS - 1 <= word[MAX_SEQ]:
-        return False
-    try_to_inc_max_seq(s, force_scan)
-    return True
+    usual = i64(word[SWAPPINESS])
+    word[SWAPPINESS] = 1
+    refused = word[FEATURES] & f.AGE_REFUSES_FULL and not force_scan and oldest_seq(word) + N_GENS - 1 <= word[MAX_SEQ]
+    if not refused:
+        try_to_inc_max_seq(s, force_scan)
+    word[SWAPPINESS] = usual
+    return not refused
 
 
 @njit
@@ -167,6 +222,7 @@ def run_eviction(s: State, seq: Int, wanted: Int) -> Int:
     if seq + MIN_GENS > word[MAX_SEQ]:
         return i64(-1)
     word[HAS_WALK] = 1
+    word[TARGET_MEMCG] = 1
     word[PRIORITY] = DEF_PRIORITY
     while seq >= oldest_seq(word) and word[RECLAIMED] < wanted:
         if not evict_folios(s, min(wanted - word[RECLAIMED], i64(MAX_BATCH))):

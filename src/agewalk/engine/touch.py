@@ -7,6 +7,8 @@ from agewalk.engine.fault import get_user_page, host_access
 from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import META
+from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
+from agewalk.engine.reclaim import balance_pgdat
 from agewalk.engine.state import State
 
 PTE_PREFETCH_NUM = 8
@@ -30,6 +32,19 @@ def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
     if writable and word[at.FEATURES] & f.FAULT_MARKS_DIRTY:
         page[folio, META] = meta | at.DIRTY
     inc_refs(word, page, folio)
+
+
+@njit
+def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> bool:
+    """kvm_mmu_faultin_pfn(), again and again while anything of the VM was unmapped meanwhile (mmu_invalidate_seq): by the copy of
+    the zero page, or by the reclaim that made room. May the page be written?"""
+    while True:
+        seq = s.space[space, at.S_INVALIDATED]
+        writable = get_user_page(s, folio, space, write)
+        if s.space[space, at.S_INVALIDATED] == seq:
+            return writable
+        if s.word[at.FEATURES] & f.RETRY_MARKS_ACCESSED:
+            finish_fault(s.word, s.page, folio, writable)
 
 
 @njit
@@ -57,6 +72,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
             skip = True
             continue
         fresh = False
+        meta |= at.REFERENCED  # get_user_page_fast_only()
         if direct or meta & at.G_DIRTY:
             meta |= at.W_SHADOW
         else:
@@ -77,11 +93,14 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
 def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
     """The guest touches a page through the TDP MMU and exits: fast_page_fault(), else kvm_tdp_mmu_map()."""
     touch, page = s.touch, s.page
-    s.counts[c.SPTE_FAULTS] += 1
     meta = i64(page[folio, META])
-    restored = meta & at.TRACKED_TDP or (not s.space[space, at.S_AD] and touch[folio] & at.P_TDP)
-    if not (restored and (not write or meta & at.W_TDP)):
-        writable = get_user_page(s, folio, space, write)
+    allowed = not write or meta & at.W_TDP
+    if touch[folio] & at.P_TDP and allowed:  # it was another table that lacked a dirty bit
+        touch[folio] |= at.A_TDP
+        return
+    s.counts[c.SPTE_FAULTS] += 1
+    if not (meta & at.TRACKED_TDP and allowed):
+        writable = faultin_pfn(s, folio, space, write)
         meta = i64(page[folio, META])
         page[folio, META] = meta | at.W_TDP if writable else meta & ~at.W_TDP
         finish_fault(s.word, page, folio, writable)
@@ -96,19 +115,19 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int) -> None:
     FNAME(page_fault), which walks the guest's own tables and leaves A and D there."""
     touch, page = s.touch, s.page
     direct = s.space[space, at.S_DIRECT]
-    s.counts[c.SPTE_FAULTS] += 1
     meta = i64(page[folio, META])
-    restored = meta & at.TRACKED_SHADOW or (not s.space[space, at.S_AD] and touch[folio] & at.P_SHADOW)
-    if not (direct and restored and (not write or meta & at.W_SHADOW)):
+    allowed = not write or meta & at.W_SHADOW
+    if touch[folio] & at.P_SHADOW and allowed:
+        touch[folio] |= at.A_SHADOW
+        return
+    s.counts[c.SPTE_FAULTS] += 1
+    if not (direct and meta & at.TRACKED_SHADOW and allowed):
         if not direct:
             page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
-        writable = get_user_page(s, folio, space, write)
+        writable = faultin_pfn(s, folio, space, write)
         meta = i64(page[folio, META])
         may_write = writable and (direct or meta & at.G_DIRTY)
         page[folio, META] = meta | at.W_SHADOW if may_write else meta & ~at.W_SHADOW
-        if direct or s.space[space, at.S_AD] or True:
-            page[folio, META] = page[folio, META] & ~at.TRACKED_SHADOW
-            touch[folio] |= at.P_SHADOW | at.A_SHADOW
         if not direct or s.space[space, at.S_AD]:
             prefetch(s, folio, space, direct)
         finish_fault(s.word, page, folio, writable)
@@ -128,9 +147,28 @@ def slow(s: State, folio: Int, kind: Int) -> None:
         tdp_access(s, folio, space, write)
     else:
         if not s.space[space, at.S_DIRECT]:
-            s.space[space, at.S_MODE] |= 6  # shadow roots, hence rmaps; indirect shadow pages
+            s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         shadow_access(s, folio, space, write)
     s.touch[folio] |= at.USED_NOW
+    if s.word[at.FRAMES] - s.word[at.HELD] < s.word[at.LOW]:
+        balance_pgdat(s)
+
+
+@njit
+def mark_running(s: State, pages: Array, end: Int) -> None:
+    """Spaces of rows before `end` have run since their last walk (lru_gen_use_mm())."""
+    if s.word[at.SOME_UNUSED]:
+        last = i64(-1)
+        for i in range(s.word[at.NOTED], end):
+            pmd = i64(pages[i]) >> 9
+            if pmd != last:
+                last = pmd
+                s.space[i64(s.pmd[pmd, at.M_SPACE]), at.S_USED] = 1
+        unused = i64(0)
+        for space in range(s.word[at.N_SPACES]):
+            unused += 1 - s.space[space, at.S_USED]
+        s.word[at.SOME_UNUSED] = unused
+    s.word[at.NOTED] = end
 
 
 @njit
@@ -150,10 +188,13 @@ def hits(touch: Array, pages: Array, kinds: Array, start: Int) -> Int:
 def run_rows(s: State, pages: Array, kinds: Array) -> None:
     """All accesses of one tick, in order."""
     n = i64(pages.shape[0])
+    s.word[at.NOTED] = 0
     i = hits(s.touch, pages, kinds, i64(0))
     while i < n:
+        mark_running(s, pages, i + 1)
         slow(s, i64(pages[i]), i64(kinds[i]))
         i = hits(s.touch, pages, kinds, i + 1)
+    mark_running(s, pages, n)
     s.counts[c.ACCESSES] += n
 
 
@@ -168,6 +209,10 @@ def encode_rows(
         number = i64(numbers[i])
         if which >= n_spaces or number >= space[which, at.S_PAGES]:
             return i64(i)
+        if contexts[i] == 1 and space[which, at.S_NOTIFIERS] and not space[which, at.S_TDP]:
+            return i64(
+                i
+            )  # a nested guest beside the guest's own shadow pages: two SPTEs a page, which `touch` cannot hold
         pages[i] = space[which, at.S_FIRST] + number
         if not space[which, at.S_NOTIFIERS]:
             kind = at.P_PRIMARY | at.A_PRIMARY | at.A_TDP
@@ -183,26 +228,28 @@ def encode_rows(
 
 @njit
 def note_used(s: State, pages: Array) -> None:
-    """The end of a tick, or of a batch: last uses are written down, and address spaces that ran are marked."""
+    """The end of a tick, or of a batch: last uses are written down."""
     now = s.word[at.NOW]
-    last = i64(-1)
     for i in range(pages.shape[0]):
-        folio = i64(pages[i])
-        s.page[folio, at.USED] = now
-        s.touch[folio] &= 255 - at.USED_NOW
-        if folio >> 9 != last:
-            last = folio >> 9
-            s.space[i64(s.pmd[last, at.M_SPACE]), at.S_USED] = 1
+        s.page[i64(pages[i]), at.USED] = now
+        s.touch[pages[i]] &= 255 - at.USED_NOW
 
 
 @njit
 def nested_change(s: State, space: Int, alive: Int) -> None:
-    """The nested guest starts or ends. At its end every shadow SPTE goes, and its accessed bit with it."""
+    """The nested guest of a VM starts or ends. At its end its shadow SPTEs go, with their accessed bits, and its own tables."""
     if alive:
-        s.space[space, at.S_MODE] |= 6
+        s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         return
-    s.space[space, at.S_MODE] &= ~4
+    s.space[space, at.S_MODE] &= ~M_SHADOW_PAGES
     first = s.space[space, at.S_FIRST]
+    propagates = s.word[at.FEATURES] & f.ZAP_PROPAGATES_ACCESSED
     for folio in range(first, first + s.space[space, at.S_PAGES]):
+        if propagates and s.touch[folio] & at.A_SHADOW and s.page[folio, META] & at.MAPPED:
+            inc_refs(s.word, s.page, i64(folio))
+        zapped = s.touch[folio] & at.P_SHADOW and s.page[folio, META] & at.W_SHADOW and s.page[folio, META] & at.MAPPED
+        if zapped and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
+            s.page[folio, META] = s.page[folio, META] | at.DIRTY
         s.touch[folio] &= 255 - (at.P_SHADOW | at.A_SHADOW)
-        s.page[folio, META] = s.page[folio, META] & ~(at.W_SHADOW | at.TRACKED_SHADOW)
+        s.page[folio, META] = s.page[folio, META] & ~(at.W_SHADOW | at.TRACKED_SHADOW | at.GUEST_BITS)
+        set_written(s.touch, s.page, i64(folio))

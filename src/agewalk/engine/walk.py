@@ -35,6 +35,7 @@ from agewalk.engine.layout import (
     S_PMD,
     S_RSS,
     S_USED,
+    SOME_UNUSED,
     TRACKED_SHADOW,
     TRACKED_TDP,
     W_SHADOW,
@@ -94,10 +95,11 @@ def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, fea
 
 
 @njit
-def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad: Int) -> bool:
+def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad: Int, seen: Int) -> bool:
     """walk_pte_range(): the PTEs of pages [first, end), one table. Is it worth a visit next time?
 
-    `everyone`: secondary MMUs are asked about PTEs that are old in the primary MMU, too (get_pte_pfn()).
+    `everyone`: secondary MMUs are asked about PTEs that are old in the primary MMU, too (get_pte_pfn()). `seen`: the accessed
+    bits that this space has.
     """
     touch, page, word = s.touch, s.page, s.word
     ask, asked = s.ask[ASK_WALK], s.asked[ASK_WALK]
@@ -113,7 +115,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
             continue
         if listed and not meta & GEN_MASK:
             continue
-        row = mode * 8 + (bits & A_ANY)
+        row = mode * 8 + (bits & seen)
         asked[row] += 1
         answer = i64(ask[row])
         if answer & bits & A_ANY:
@@ -122,6 +124,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
             young += 1
             update_gen(word, page, folio)
     s.counts[c.LEAF_TOTAL] += end - first
+    s.counts[c.PTES_WALKED] += end - first
     s.counts[c.LEAF_OLD] += old
     s.counts[c.LEAF_YOUNG] += young
     return suitable_to_scan(end - first, young)
@@ -159,6 +162,7 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
     mode, notifiers, ad = s.space[space, S_MODE], s.space[space, S_NOTIFIERS], s.space[space, S_AD]
     everyone = i64(1 if notifiers and features & f.WALK_NOTIFIES else 0)
     shortcut = not (force_scan and features & f.FORCE_SCAN_READS_ALL) and not everyone
+    seen = i64(A_ANY if notifiers else A_PRIMARY)
     seq = word[MAX_SEQ]
     pud, built = i64(-1), False
     for pmd in range(first // PTES, (first + pages + PTES - 1) // PTES):
@@ -176,7 +180,7 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
         if not force_scan and not bloom_test(word, s.bloom, s.pmd, seq, pmd):
             continue
         s.counts[c.NONLEAF_FOUND] += 1
-        if walk_pte_range(s, max(pmd * PTES, first), min(pmd * PTES + PTES, first + pages), mode, everyone, ad):
+        if walk_pte_range(s, max(pmd * PTES, first), min(pmd * PTES + PTES, first + pages), mode, everyone, ad, seen):
             s.counts[c.NONLEAF_ADDED] += 1
             bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)
 
@@ -196,6 +200,7 @@ def walk_all(s: State, force_scan: Int) -> None:
         if not force_scan and not s.space[space, S_USED]:
             continue
         s.space[space, S_USED] = 0
+        s.word[SOME_UNUSED] = 1
         if s.word[FEATURES] & f.SMALL_MM_SKIPPED and s.space[space, S_RSS] < BATCH:
             continue
         if fresh:

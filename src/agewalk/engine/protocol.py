@@ -1,0 +1,55 @@
+"""A protocol as the engine sees it: its truth table (`agewalk.model.protocols.table`) packed for look-ups.
+
+What is asked about one page depends on a handful of bits, so 3 questions x 64 modes x 8 patterns of accessed bits hold any
+protocol, shipped or a user's own. The engine counts how often each row was used, and costs follow by one product.
+"""
+
+from dataclasses import fields
+from typing import Final
+
+import numpy as np
+
+from agewalk.engine.jit import Array
+from agewalk.engine.layout import A_PRIMARY, A_SHADOW, A_TDP, LOOK_AROUND, N_ASKS, YOUNG
+from agewalk.model.protocols.table import QUESTIONS, Costs, ProtocolTable, State
+
+MODES: Final = 64
+COSTS: Final = tuple(f.name for f in fields(Costs))
+
+# Bits of a mode: which MMUs there are.
+M_NOTIFIERS: Final = 1 << 0
+M_SUBSCRIBED: Final = 1 << 1
+M_AD: Final = 1 << 2
+M_TDP: Final = 1 << 3
+M_RMAPS: Final = 1 << 4
+M_SHADOW_PAGES: Final = 1 << 5
+
+
+def row_of(state: State) -> int:
+    """Row of a state: its mode times eight, plus the accessed bits as `touch` has them."""
+    mode = (
+        state.has_notifiers * M_NOTIFIERS
+        | state.subscribed * M_SUBSCRIBED
+        | state.ad_bits * M_AD
+        | state.tdp * M_TDP
+        | state.rmaps * M_RMAPS
+        | state.shadow_pages * M_SHADOW_PAGES
+    )
+    return mode * 8 + (state.fast * A_TDP | state.slow * A_SHADOW | state.primary * A_PRIMARY)
+
+
+def encode(table: ProtocolTable) -> tuple[Array, Array]:
+    """(answers uint8[3, 512], costs int64[3, 512, COSTS]). States that cannot occur answer "old" and clear nothing."""
+    ask = np.zeros((N_ASKS, MODES * 8), np.uint8)
+    costs = np.zeros((N_ASKS, MODES * 8, len(COSTS)), np.int64)
+    for row in table.rows:
+        place = QUESTIONS.index(row.question), row_of(row.state)
+        ask[place] = (
+            row.fast_cleared * A_TDP
+            | row.slow_cleared * A_SHADOW
+            | row.primary_cleared * A_PRIMARY
+            | row.young * YOUNG
+            | row.look_around * LOOK_AROUND
+        )
+        costs[place] = [getattr(row.costs, name) for name in COSTS]
+    return ask, costs

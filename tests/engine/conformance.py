@@ -1,0 +1,305 @@
+"""The conformance kit: the same events to the direct reading and to the engine, and a comparison of everything after each.
+
+`Twin` holds both. Compared are, of every page, what a witness records (generation, flags, swapped or not), its accessed bits in
+all three tables; of the lruvec the window, sizes, tiers, the order of every list, the Bloom filters; free frames; and counts.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from agewalk.core.units import Bytes, Ns, Pages
+from agewalk.engine import layout as at
+from agewalk.engine.config import Host, Space
+from agewalk.engine.host import Batch, Engine
+from agewalk.model.kvm.kvm import GuestTables
+from agewalk.model.kvm.kvm_main import nested_guest_start
+from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
+from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.model.machine.view import NOT_THERE, SWAPPED, PageView, entry_of, page_view
+from agewalk.model.mm import pte as p
+from agewalk.model.profiles import Profile, profile
+from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.enumerate import protocol_table
+from agewalk.model.protocols.registry import get_protocol
+from agewalk.model.protocols.table import ProtocolTable
+
+Row = tuple[int, int, bool, int]  # space, page, write, context
+_TABLES: dict[str, ProtocolTable] = {}
+
+
+def table_of(protocol: AgingProtocol) -> ProtocolTable:
+    """The truth table, enumerated once a process."""
+    name = protocol.full_name
+    if name not in _TABLES:
+        _TABLES[name] = protocol_table(protocol)
+    return _TABLES[name]
+
+
+def features_of(kernel: Profile) -> dict[str, object]:
+    """All features of a profile by name."""
+    return {**asdict(kernel.mm), **asdict(kernel.kvm), **asdict(kernel.mglru)}
+
+
+class Twin:
+    """A host twice. spaces: (pages, mmu), mmu one of tdp, legacy, shadow, or process; a trailing "-noad" takes A/D bits away."""
+
+    def __init__(self, kernel: str, protocol: str, spaces: list[tuple[int, str]], memory: int) -> None:
+        self.profile = profile(kernel)
+        rules = get_protocol(protocol)
+        self.machine = Machine(self.profile, rules, memory=Pages(memory))
+        self.processes: list[Process] = []
+        self.vms: list[VirtualMachine | None] = []
+        for i, (pages, kind) in enumerate(spaces):
+            process = self.machine.add_process(f"p{i}", Pages(pages))
+            mmu, _, rest = kind.partition("-")
+            self.processes.append(process)
+            vm = None if kind == "process" else self.machine.start_vm(process, mmu=mmu, ad_bits=rest != "noad")
+            self.vms.append(vm)
+        host = Host(
+            spaces=[
+                Space(
+                    f"p{i}", pages, kvm=k != "process", tdp=k.startswith("tdp"), shadow=k.startswith("shadow"),
+                    ad_bits=not k.endswith("noad"),
+                )
+                for i, (pages, k) in enumerate(spaces)
+            ],
+            memory_pages=memory,
+            features=features_of(self.profile),
+            folio_batch_size=self.profile.mm.folio_batch_size,
+            tick_ns=1,
+        )  # fmt: skip
+        self.engine = Engine(host, table_of(rules), assess=False)
+        self.now = 0
+        self.serial = 0
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def touch(self, rows: list[Row]) -> None:
+        """Accesses: one by one there, as one batch here."""
+        for space, page, write, context in rows:
+            vm = self.vms[space]
+            if vm is None or context == 2:
+                self.machine.touch_host(self.processes[space], page, write=write)
+            elif context == 1:
+                self._start_nested(vm)
+                self.machine.touch_nested(vm, page, write=write)
+            else:
+                self.machine.touch_guest(vm, page, write=write)
+        self.now += 1
+        self.machine.advance(Ns(self.now))
+        columns = list(zip(*rows, strict=True))
+        self.engine.feed(
+            Batch(
+                np.full(len(rows), self.now, np.int64),
+                np.array(columns[0], np.uint16),
+                np.array(columns[1], np.uint32),
+                np.array(columns[2], np.bool_),
+                np.array(columns[3], np.uint8),
+            )
+        )
+
+    def age(self, *, force_scan: bool) -> None:
+        """`+`."""
+        theirs = self.machine.age(force_scan=force_scan)
+        ours = self.engine.age(force_scan=force_scan)
+        assert (theirs == 0) == ours, f"age: {theirs} against {ours}"
+
+    def reclaim(self, pages: int) -> None:
+        """memory.reclaim."""
+        self.machine.reclaim(Bytes(pages * 4096))
+        self.engine.reclaim(pages)
+
+    def evict(self, below: int, pages: int) -> None:
+        """`-` up to max_seq - below."""
+        seq = self.machine.max_seq - below
+        theirs = self.machine.evict(seq, pages, self.machine.swappiness)
+        ours = self.engine.evict(seq, pages)
+        assert (theirs == 0) == (ours >= 0), f"evict: {theirs} against {ours}"
+
+    def nested(self, space: int, *, alive: bool) -> None:
+        """The nested guest of a VM begins or ends."""
+        vm = self.vms[space]
+        assert vm is not None
+        if alive == (vm.nested is not None):
+            return
+        if alive:
+            self._start_nested(vm)
+        else:
+            self.machine.end_nested(vm)
+        self.engine.nested(space, alive=alive)
+
+    def _start_nested(self, vm: VirtualMachine) -> None:
+        """A nested guest with tables of its own: a serial number that no guest before it had."""
+        if vm.nested is None:
+            self.serial += 1
+            vm.nested = GuestTables(f"{vm.name}.ept12-{self.serial}", self.serial, guest_mode=True)
+            self.machine.cpu.run(nested_guest_start(vm.vcpu, vm.nested))
+
+    # --- comparison -------------------------------------------------------------------------------------------------
+
+    def check(self, what: str = "") -> None:
+        """Raise AssertionError that names the first difference."""
+        theirs, ours = self.theirs(), self.ours()
+        for name, value in theirs.items():
+            if value != ours[name]:
+                first = ""
+                if isinstance(value, list):
+                    pairs = enumerate(zip(value, ours[name], strict=False))
+                    first = next((f" at {i}: {a} against {b}" for i, (a, b) in pairs if a != b), " in length")
+                raise AssertionError(f"{what}: {name} differs{first or f': {value} against {ours[name]}'}")
+
+    def theirs(self) -> dict[str, Any]:
+        """The direct reading's state as plain values."""
+        m, lruvec = self.machine, self.machine.lruvec
+        where = {
+            folio: (i, process.page(hva))
+            for i, process in enumerate(self.processes)
+            for page in range(process.pages)
+            if (folio := _folio(m, process, page)) is not None
+            for hva in [process.hva(page)]
+        }
+        views, young = [], []
+        for process, vm in zip(self.processes, self.vms, strict=True):
+            for page in range(process.pages):
+                entry = entry_of(process, page)
+                zero = bool(entry & p.PRESENT and entry & p.SPECIAL)
+                view = page_view(m.memory, process, page, m.max_seq)
+                views.append(PageView(-1, 0) if zero else view)
+                primary = bool(entry & p.PRESENT and not zero and p.pte_young(entry))
+                young.append((primary, *_spte_young(vm, page)) if not zero else (False, False, False))
+        return {
+            "window": (m.max_seq, m.min_seq),
+            "pages": views,
+            "young": young,
+            "sizes": [int(lruvec.nr_pages[g][t].value) for g in range(4) for t in range(2)],
+            "lists": [
+                [where.get(f, "unmapped") for f in lruvec.folios[g][t].items] for g in range(4) for t in range(2)
+            ],
+            "free": int(m.memory.free.value),
+            "avg_refaulted": [int(x.value) for t in range(2) for x in lruvec.avg_refaulted[t]],
+            "avg_total": [int(x.value) for t in range(2) for x in lruvec.avg_total[t]],
+            "evicted": [int(x.value) for t in range(2) for x in lruvec.evicted[t]],
+            "refaulted": [int(x.value) for t in range(2) for x in lruvec.refaulted[t]],
+            "bloom": [_filter(cell.value) for cell in lruvec.filters],
+            "ptes_walked": m.counters["ptes_walked"],
+            "look_around_ptes": m.counters["ptes_looked_around"],
+            "notifier_calls": sum(n for name, n in m.counters.items() if _is_young_call(name)),
+            "age_gfn": m.counters["kvm_age_gfn"] + m.counters["kvm_test_age_gfn"],
+            "kswapd_runs": m.counters["balance_pgdat"],
+        }
+
+    def ours(self) -> dict[str, Any]:
+        """The engine's."""
+        s, word = self.engine.state, self.engine.state.word
+        result = self.engine.result()
+        max_seq = int(word[at.MAX_SEQ])
+        views, young = [], []
+        where: dict[int, tuple[int, int]] = {}
+        for i, process in enumerate(self.processes):
+            for page in range(process.pages):
+                folio = int(s.space[i, at.S_FIRST]) + page
+                meta, bits = int(s.page[folio, at.META]), int(s.touch[folio])
+                kvm = bool(s.space[i, at.S_NOTIFIERS])
+                views.append(_view(meta, max_seq))
+                mapped = bool(meta & at.MAPPED)
+                fast, slow = bool(kvm and bits & at.A_TDP and mapped), bool(kvm and bits & at.A_SHADOW and mapped)
+                young.append((bool(bits & at.A_PRIMARY and mapped), fast, slow))
+                where[folio] = (i, page)
+        return {
+            "window": (result.max_seq, result.min_seq),
+            "pages": views,
+            "young": young,
+            "sizes": [int(n) for n in word[at.NR_PAGES : at.NR_PAGES + 8]],
+            "lists": [
+                [
+                    where[f] if s.page[f, at.META] & at.MAPPED else "unmapped"
+                    for f in _members(s.page, int(word[at.N_PAGES]) + n)
+                ]
+                for n in range(8)
+            ],
+            "free": int(word[at.FRAMES] - word[at.HELD]),
+            "avg_refaulted": [int(n) for n in word[at.AVG_REFAULTED : at.AVG_REFAULTED + 8]],
+            "avg_total": [int(n) for n in word[at.AVG_TOTAL : at.AVG_TOTAL + 8]],
+            "evicted": [int(n) for n in word[at.EVICTED_IN : at.EVICTED_IN + 8]],
+            "refaulted": [int(n) for n in word[at.REFAULTED_IN : at.REFAULTED_IN + 8]],
+            "bloom": [
+                None if not word[at.FILTERS] >> i & 1 else {int(b) for b in np.flatnonzero(s.bloom[i])}
+                for i in range(2)
+            ],
+            "ptes_walked": result.counts["ptes_walked"],
+            "look_around_ptes": result.counts["look_around_ptes"],
+            "notifier_calls": result.costs["notifier_calls"],
+            "age_gfn": result.costs["age_gfn"],
+            "kswapd_runs": result.counts["kswapd_runs"],
+        }
+
+
+def _is_young_call(name: str) -> bool:
+    return name.startswith("__mmu_notifier_") and "young" in name
+
+
+def _folio(m: Machine, process: Process, page: int) -> Any:
+    entry = entry_of(process, page)
+    return m.memory.folio(p.pte_pfn(entry)) if entry & p.PRESENT and not entry & p.SPECIAL else None
+
+
+def _filter(value: Any) -> set[int] | None:
+    if value is None:
+        return None
+    return {64 * i + bit for i, cell in value.words.items() for bit in range(64) if cell.value >> bit & 1}
+
+
+def _spte_young(vm: VirtualMachine | None, page: int) -> tuple[bool, bool]:
+    """(TDP MMU, shadow MMU): is a leaf SPTE of the page young?"""
+    if vm is None:
+        return False, False
+    kvm, gfn = vm.kvm, vm.base_gfn + page
+    fast = slow = False
+    if kvm.tdp_mmu_enabled:
+        fast = _leaf_young(kvm, vm.vcpu.roots[0].value, gfn)
+    else:
+        slow = _leaf_young(kvm, kvm.direct_roots[0].value, gfn)
+    for tables in (kvm.guest_tables, vm.nested):
+        if tables is not None:
+            slow |= _leaf_young(kvm, tables.root.value, tables.address(gfn))
+    return fast, slow
+
+
+def _leaf_young(kvm: Any, root: Any, address: int) -> bool:
+    while root is not None:
+        spte = root.entry(kvm.index(address, root.level)).value
+        if not is_shadow_present_pte(spte):
+            return False
+        if is_last_spte(spte, root.level):
+            return is_accessed_spte(kvm.format, spte)
+        root = kvm.page_at(spte_to_pfn(spte))
+    return False
+
+
+def _members(page: Any, head: int) -> list[int]:
+    out, at_ = [], int(page[head, at.NEXT])
+    while at_ != head:
+        out.append(at_)
+        at_ = int(page[at_, at.NEXT])
+    return out
+
+
+def _view(meta: int, max_seq: int) -> PageView:
+    if meta & at.ZERO:
+        return PageView(-1, 0)
+    if not meta & at.MAPPED:
+        return SWAPPED if meta & (at.EVICTED | at.RESIDENT) else NOT_THERE
+    gen = ((meta & at.GEN_MASK) >> at.GEN_SHIFT) - 1
+    return PageView(
+        seq=-1 if gen < 0 else max_seq - (max_seq - gen) % 4,
+        swapped=0,
+        referenced=int(bool(meta & at.REFERENCED)),
+        workingset=int(bool(meta & at.WORKINGSET)),
+        refs=(meta & at.REFS_MASK) >> at.REFS_SHIFT,
+        active=int(bool(meta & at.ACTIVE)),
+        dirty=int(bool(meta & at.DIRTY)),
+        swapcache=int(bool(meta & at.SWAPCACHE)),
+        lru=int(gen >= 0),
+    )

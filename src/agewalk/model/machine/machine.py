@@ -19,6 +19,7 @@ from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import GuestTables
 from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_guest_start, nested_guest_stop, new_kvm
 from agewalk.model.kvm.memslots import Memslot
+from agewalk.model.machine.hits import changes_nothing, guest_hit
 from agewalk.model.machine.ops import HostOps
 from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine, backing_config, map_elsewhere
 from agewalk.model.machine.pressure import balance_pgdat, direct_reclaim
@@ -143,16 +144,23 @@ class Machine:
 
     def touch_host(self, process: Process, page: int, *, write: bool) -> None:
         """A thread of the process loads from or stores to page `page` of its region."""
+        mm = process.mm
         if self.schedules:
-            process.mm.used_since_walk.value = True
-        self.cpu.run(access(self.memory, process.mm, process.hva(page), write=write))
+            mm.used_since_walk.value = True
+        address = process.hva(page)
+        if changes_nothing(mm, address, write=write):
+            return
+        self.cpu.run(access(self.memory, mm, address, write=write))
         self._after()
 
     def touch_guest(self, vm: VirtualMachine, page: int, *, write: bool) -> None:
         """The guest touches its page `page` (counted from the start of its memory)."""
         if self.schedules:
             vm.process.mm.used_since_walk.value = True
-        self.cpu.run(guest_access(vm.vcpu, vm.base_gfn + page, write=write))
+        gfn = vm.base_gfn + page
+        if guest_hit(vm.vcpu, gfn, vm.kvm.guest_tables, write=write):
+            return
+        self.cpu.run(guest_access(vm.vcpu, gfn, write=write))
         self._after()
 
     def touch_nested(self, vm: VirtualMachine, page: int, *, write: bool) -> None:
@@ -161,7 +169,10 @@ class Machine:
             self.start_nested(vm)
         if self.schedules:
             vm.process.mm.used_since_walk.value = True
-        self.cpu.run(guest_access(vm.vcpu, vm.base_gfn + page, write=write, nested=vm.nested))
+        gfn = vm.base_gfn + page
+        if guest_hit(vm.vcpu, gfn, vm.nested, write=write):
+            return
+        self.cpu.run(guest_access(vm.vcpu, gfn, write=write, nested=vm.nested))
         self._after()
 
     def unmap(self, process: Process, first: int, pages: int) -> None:

@@ -6,13 +6,19 @@ again (reference 3.6); the recordings flush before they touch.
 
 from __future__ import annotations
 
+from typing import Final
+
 from agewalk.core.effects import READ, Acquire, Again, FetchOr, Load, Release, Step
 from agewalk.core.errors import ModelError
-from agewalk.core.units import Hva
+from agewalk.core.units import PAGE_SHIFT, PMD_SHIFT, PTRS_PER_PTE, Hva
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.fault import handle_mm_fault
 from agewalk.model.mm.memory import Memory
 from agewalk.model.mm.mm import Mm, find_vma, pte_index
+
+_READ: Final = p.PRESENT | p.ACCESSED
+_WRITTEN: Final = p.PRESENT | p.ACCESSED | p.RW | p.DIRTY
+_TABLE: Final = p.PRESENT | p.ACCESSED  # and no PSE: a page table that was walked since aging cleared the bit
 
 
 def access(memory: Memory, mm: Mm, address: Hva, *, write: bool) -> Step[None]:
@@ -39,6 +45,20 @@ def access(memory: Memory, mm: Mm, address: Hva, *, write: bool) -> Step[None]:
                 return
         yield from do_user_addr_fault(memory, mm, address, write=write)
         yield Again("access", address, write)
+
+
+def changes_nothing(mm: Mm, address: Hva, *, write: bool) -> bool:
+    """Would `access()` only read? Then a direct reading that counts no loads need not run it. A look from outside."""
+    pmd_cell = mm.pmds.get(address >> PMD_SHIFT)
+    if pmd_cell is None:
+        return False
+    pmd: int = pmd_cell.value
+    if pmd & (_TABLE | p.PSE) == _TABLE:
+        entry: int = mm.tables[p.pte_pfn(pmd)].ptes[address >> PAGE_SHIFT & PTRS_PER_PTE - 1].value
+    else:
+        entry = pmd if pmd & p.PSE else 0
+    wanted = _WRITTEN if write else _READ
+    return entry & wanted == wanted
 
 
 def do_user_addr_fault(memory: Memory, mm: Mm, address: Hva, *, write: bool) -> Step[None]:

@@ -6,8 +6,7 @@ include/linux/kvm_host.h (struct kvm_memory_slot) and virt/kvm/kvm_main.c. A VM 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from agewalk.core.cells import Cell, Object
 from agewalk.core.units import PAGE_SHIFT, PAGE_SIZE, Gfn, Hva, Pages
@@ -61,8 +60,7 @@ class Memslot(Object):
         return Gfn(self.base_gfn + ((hva - self.userspace_addr) >> PAGE_SHIFT))
 
 
-@dataclass(frozen=True, slots=True)
-class GfnRange:
+class GfnRange(NamedTuple):
     """struct kvm_gfn_range: frames [start, end) of `slot`. lockless: the caller holds no mmu_lock (6.15)."""
 
     slot: Memslot

@@ -88,10 +88,8 @@ def _age_hva_range(
     """kvm_age_hva_range()."""
     handler = kvm_age_gfn if clear else kvm_test_age_gfn
     lockless = kvm.protocol.lockless
-    return (
-        yield from kvm_handle_hva_range(
-            kvm, start, end, handler, fast_only=fast_only, flush_on_ret=flush_on_ret, lockless=lockless
-        )
+    return kvm_handle_hva_range(
+        kvm, start, end, handler, fast_only=fast_only, flush_on_ret=flush_on_ret, lockless=lockless
     )
 
 

@@ -23,6 +23,7 @@ from agewalk.core.effects import (
 from agewalk.model.kvm.kvm import GfnRange, Kvm
 from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.spte import (
+    MMU_PRESENT,
     is_accessed_spte,
     is_last_spte,
     is_shadow_present_pte,
@@ -60,29 +61,49 @@ def tdp_mmu_set_spte_atomic(kvm: Kvm, sptep: Cell, old: int, new: int) -> Step[b
 
 def kvm_tdp_mmu_age_gfn_range(kvm: Kvm, rng: GfnRange) -> Step[bool]:
     """kvm_tdp_mmu_age_gfn_range(): test and clear, in all valid roots of the slot's address space."""
-    yield Count("kvm_tdp_mmu_age_gfn_range")
-    return (yield from _age_gfn_range(kvm, rng, test_only=False))
+    return _age_gfn_range(kvm, rng, "kvm_tdp_mmu_age_gfn_range", test_only=False)
 
 
 def kvm_tdp_mmu_test_age_gfn(kvm: Kvm, rng: GfnRange) -> Step[bool]:
     """kvm_tdp_mmu_test_age_gfn(): stops at the first young leaf and changes nothing."""
-    yield Count("kvm_tdp_mmu_test_age_gfn")
-    return (yield from _age_gfn_range(kvm, rng, test_only=True))
+    return _age_gfn_range(kvm, rng, "kvm_tdp_mmu_test_age_gfn", test_only=True)
 
 
-def _age_gfn_range(kvm: Kvm, rng: GfnRange, *, test_only: bool) -> Step[bool]:
+def _age_gfn_range(kvm: Kvm, rng: GfnRange, counted: str, *, test_only: bool) -> Step[bool]:
     """__kvm_tdp_mmu_age_gfn_range(): one RCU section, no yielding. Invalid roots are skipped, which may miss a young bit."""
+    yield Count(counted)
+    one = rng.end == rng.start + 1
     young = False
     yield RcuReadLock()
     root: MmuPage | None = yield Load(kvm.tdp_roots, ACQUIRE)
     while root is not None:
         if root.as_id == rng.slot.as_id and not (yield Load(root.invalid)):
-            young |= yield from _age_table(kvm, root, 0, rng, test_only)
+            if one:
+                young |= yield from _age_one_gfn(kvm, root, rng, test_only)
+            else:
+                young |= yield from _age_table(kvm, root, 0, rng, test_only)
             if young and test_only:
                 break
         root = yield Load(root.next, ACQUIRE)
     yield RcuReadUnlock()
     return young
+
+
+def _age_one_gfn(kvm: Kvm, table: MmuPage, rng: GfnRange, test_only: bool) -> Step[bool]:
+    """_age_table() for a single frame, straight down: the path of every 4 KiB question."""
+    while True:
+        sptep = table.entry(kvm.index(rng.start, table.level))
+        old: int = yield Load(sptep)
+        if not old & MMU_PRESENT:
+            return False
+        if is_last_spte(old, table.level):
+            break
+        table = kvm.page_at(spte_to_pfn(old))
+    if not is_accessed_spte(kvm.format, old):
+        return False
+    if not test_only:
+        yield from _age_spte(kvm, rng, sptep, old, table.level)
+    return True
 
 
 def _age_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, test_only: bool) -> Step[bool]:

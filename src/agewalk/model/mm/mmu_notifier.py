@@ -143,12 +143,12 @@ def _ask(mm: Mm, start: Hva, end: Hva, fast_only: bool, op: str, counted: str) -
 
 def clear_young(mm: Mm, start: Hva, end: Hva, *, fast_only: bool = False) -> Step[int]:
     """mmu_notifier_clear_young(): test and clear [start, end) in every secondary MMU, no TLB flush."""
-    return (yield from _ask(mm, start, end, fast_only, "clear_young", "__mmu_notifier_clear_young"))
+    return _ask(mm, start, end, fast_only, "clear_young", "__mmu_notifier_clear_young")
 
 
 def clear_flush_young(mm: Mm, start: Hva, end: Hva) -> Step[int]:
     """mmu_notifier_clear_flush_young(): the same, and the subscriber flushes its TLBs if it found anything."""
-    return (yield from _ask(mm, start, end, False, "clear_flush_young", "__mmu_notifier_clear_flush_young"))
+    return _ask(mm, start, end, False, "clear_flush_young", "__mmu_notifier_clear_flush_young")
 
 
 def test_young(mm: Mm, address: Hva, *, fast_only: bool = False) -> Step[int]:

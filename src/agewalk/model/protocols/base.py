@@ -113,7 +113,7 @@ class AgingProtocol:
     def age_tdp_mmu(self, kvm: Kvm, rng: GfnRange, *, clear: bool) -> Step[bool]:
         """Ask the TDP MMU (the fast one): RCU, no mmu_lock."""
         age = kvm_tdp_mmu_age_gfn_range if clear else kvm_tdp_mmu_test_age_gfn
-        return (yield from age(kvm, rng))
+        return age(kvm, rng)
 
     def age_shadow_mmu(
         self, kvm: Kvm, rng: GfnRange, *, clear: bool, locked: bool = False, ad_only: bool = False
@@ -133,11 +133,11 @@ class AgingProtocol:
 
     def may_have_shadow_sptes(self, kvm: Kvm) -> Step[bool]:
         """kvm_may_have_shadow_mmu_sptes(): no TDP MMU, or a nested guest has tables now."""
-        return (yield from kvm_may_have_shadow_mmu_sptes(kvm))
+        return kvm_may_have_shadow_mmu_sptes(kvm)
 
     def has_rmaps(self, kvm: Kvm) -> Step[bool]:
         """kvm_memslots_have_rmaps(): no TDP MMU, or there ever was a nested guest."""
-        return (yield from kvm_memslots_have_rmaps(kvm))
+        return kvm_memslots_have_rmaps(kvm)
 
     # --- MGLRU's side -----------------------------------------------------------------------------------------------
 

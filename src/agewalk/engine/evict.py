@@ -31,6 +31,7 @@ from agewalk.engine.layout import (
     EVICTED,
     EVICTED_IN,
     FEATURES,
+    FILE,
     GEN_MASK,
     GUEST_BITS,
     HAS_WALK,
@@ -41,6 +42,8 @@ from agewalk.engine.layout import (
     LIST_KEPT,
     LOOK_AROUND,
     LOOKED_AT,
+    LOST_W_SHADOW,
+    LOST_W_TDP,
     M_SPACE,
     M_YOUNG,
     MAPPED,
@@ -116,11 +119,14 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
     listed = features & f.WORKINGSET_PROTECTION
     ask, asked = s.ask[ASK_NEIGHBOUR], s.asked[ASK_NEIGHBOUR]
     seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
+    no_anon = not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1  # up to 6.3: a walk without a swappiness yet
     later = i64(0)
     for near in range(first, end):
         meta = i64(page[near, META])
         bits = i64(touch[near])
         if not meta & MAPPED or not (everyone or bits & A_PRIMARY) or (listed and not meta & GEN_MASK):
+            continue
+        if no_anon and not meta & FILE:
             continue
         row = mode * 8 + (bits & seen)
         asked[row] += 1
@@ -183,7 +189,8 @@ def unmap(s: State, folio: Int) -> None:
                 inc_refs(word, page, folio)
             if bits & A_TDP:
                 inc_refs(word, page, folio)
-        writable = (bits & P_TDP and page[folio, META] & W_TDP) or (bits & P_SHADOW and page[folio, META] & W_SHADOW)
+        writable = page[folio, META] & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
+        writable = writable or (page[folio, META] & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
         if writable and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             page[folio, META] = page[folio, META] | DIRTY
     elif bits & A_TDP:

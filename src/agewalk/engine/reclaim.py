@@ -79,7 +79,7 @@ def nr_to_scan(s: State) -> Int:
         return share if evictable else i64(0)
     if word[FEATURES] & f.LOOP_NEED_AGING and word[KSWAPD]:
         return i64(0)
-    word[HAS_WALK] = 1
+    word[HAS_WALK] = max(word[HAS_WALK], i64(1))
     aged = try_to_inc_max_seq(s, i64(0))
     if word[FEATURES] & f.LOOP_NEED_AGING:
         return share if aged or evictable else i64(0)
@@ -114,7 +114,7 @@ def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
         while left > 0:
             seq = i64(word[MAX_SEQ])
             if should_run_aging(word):
-                word[HAS_WALK] = 1
+                word[HAS_WALK] = max(word[HAS_WALK], i64(1))
                 try_to_inc_max_seq(s, i64(0))
                 aged = True
             done = evict_folios(s, min(left, i64(BATCH)))

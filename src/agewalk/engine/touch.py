@@ -18,8 +18,8 @@ PTE_PREFETCH_NUM = 8
 def set_written(touch: Array, page: Array, folio: Int) -> None:
     """WRITTEN: every SPTE that hardware can use here may be written."""
     bits, meta = i64(touch[folio]), i64(page[folio, META])
-    tdp = not bits & at.P_TDP or meta & at.W_TDP
-    shadow = not bits & at.P_SHADOW or meta & at.W_SHADOW
+    tdp = not bits & at.P_TDP or meta & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP
+    shadow = not bits & at.P_SHADOW or meta & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW
     touch[folio] = bits | at.WRITTEN if tdp and shadow else bits & ~at.WRITTEN
 
 
@@ -80,7 +80,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
         if s.space[space, at.S_AD]:
             touch[near] |= at.P_SHADOW
         else:
-            meta |= at.TRACKED_SHADOW
+            meta |= at.TRACKED_SHADOW | at.LOST_W_SHADOW
         if word[at.FEATURES] & (f.DIRECT_PREFETCH_MARKS if direct else f.INDIRECT_PREFETCH_MARKS_DIRTY):
             meta |= at.DIRTY
         page[near, META] = meta
@@ -95,16 +95,20 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
     touch, page = s.touch, s.page
     meta = i64(page[folio, META])
     allowed = not write or meta & at.W_TDP
-    if touch[folio] & at.P_TDP and allowed:  # it was another table that lacked a dirty bit
+    if touch[folio] & at.P_TDP and allowed:  # it was another table that lacked a dirty bit, or W that tracking took
         touch[folio] |= at.A_TDP
+        if write:
+            page[folio, META] = meta & ~at.LOST_W_TDP
+            set_written(touch, page, folio)
         return
     s.counts[c.SPTE_FAULTS] += 1
     if not (meta & at.TRACKED_TDP and allowed):
         writable = faultin_pfn(s, folio, space, write)
         meta = i64(page[folio, META])
-        page[folio, META] = meta | at.W_TDP if writable else meta & ~at.W_TDP
+        meta &= ~(at.W_TDP | at.LOST_W_TDP)
+        page[folio, META] = meta | at.W_TDP if writable else meta
         finish_fault(s.word, page, folio, writable)
-    page[folio, META] = page[folio, META] & ~at.TRACKED_TDP
+    page[folio, META] = page[folio, META] & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
     touch[folio] |= at.P_TDP | at.A_TDP
     set_written(touch, page, folio)
 
@@ -117,8 +121,11 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int) -> None:
     direct = s.space[space, at.S_DIRECT]
     meta = i64(page[folio, META])
     allowed = not write or meta & at.W_SHADOW
-    if touch[folio] & at.P_SHADOW and allowed:
+    if touch[folio] & at.P_SHADOW and allowed and (direct or not meta & at.LOST_W_SHADOW or not write):
         touch[folio] |= at.A_SHADOW
+        if write:
+            page[folio, META] = meta & ~at.LOST_W_SHADOW
+            set_written(touch, page, folio)
         return
     s.counts[c.SPTE_FAULTS] += 1
     if not (direct and meta & at.TRACKED_SHADOW and allowed):
@@ -127,11 +134,13 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int) -> None:
         writable = faultin_pfn(s, folio, space, write)
         meta = i64(page[folio, META])
         may_write = writable and (direct or meta & at.G_DIRTY)
-        page[folio, META] = meta | at.W_SHADOW if may_write else meta & ~at.W_SHADOW
+        meta &= ~(at.W_SHADOW | at.LOST_W_SHADOW | at.TRACKED_SHADOW)
+        page[folio, META] = meta | at.W_SHADOW if may_write else meta
+        touch[folio] |= at.P_SHADOW | at.A_SHADOW
         if not direct or s.space[space, at.S_AD]:
             prefetch(s, folio, space, direct)
         finish_fault(s.word, page, folio, writable)
-    page[folio, META] = page[folio, META] & ~at.TRACKED_SHADOW
+    page[folio, META] = page[folio, META] & ~(at.TRACKED_SHADOW | (at.LOST_W_SHADOW if write else 0))
     touch[folio] |= at.P_SHADOW | at.A_SHADOW
     set_written(touch, page, folio)
 
@@ -247,9 +256,12 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
     for folio in range(first, first + s.space[space, at.S_PAGES]):
         if propagates and s.touch[folio] & at.A_SHADOW and s.page[folio, META] & at.MAPPED:
             inc_refs(s.word, s.page, i64(folio))
-        zapped = s.touch[folio] & at.P_SHADOW and s.page[folio, META] & at.W_SHADOW and s.page[folio, META] & at.MAPPED
-        if zapped and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
+        meta = i64(s.page[folio, META])
+        dirty = meta & (at.W_SHADOW | at.LOST_W_SHADOW | at.MAPPED) == at.W_SHADOW | at.MAPPED
+        if dirty and s.touch[folio] & at.P_SHADOW and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             s.page[folio, META] = s.page[folio, META] | at.DIRTY
         s.touch[folio] &= 255 - (at.P_SHADOW | at.A_SHADOW)
-        s.page[folio, META] = s.page[folio, META] & ~(at.W_SHADOW | at.TRACKED_SHADOW | at.GUEST_BITS)
+        s.page[folio, META] = s.page[folio, META] & ~(
+            at.W_SHADOW | at.TRACKED_SHADOW | at.LOST_W_SHADOW | at.GUEST_BITS
+        )
         set_written(s.touch, s.page, i64(folio))

@@ -15,6 +15,9 @@ from agewalk.engine.layout import (
     FEATURES,
     FILTERS,
     GEN_MASK,
+    HAS_WALK,
+    LOST_W_SHADOW,
+    LOST_W_TDP,
     M_KEY0,
     M_KEY1,
     M_STATE,
@@ -36,6 +39,7 @@ from agewalk.engine.layout import (
     S_RSS,
     S_USED,
     SOME_UNUSED,
+    SWAPPINESS,
     TRACKED_SHADOW,
     TRACKED_TDP,
     W_SHADOW,
@@ -77,16 +81,15 @@ def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, fea
     bits = i64(touch[folio])
     if not ad and bits & cleared & (A_TDP | A_SHADOW):
         meta = i64(page[folio, META])
+        dirty = False
         if cleared & bits & A_TDP:
             bits &= ~P_TDP
-            dirty = meta & W_TDP
-            meta |= TRACKED_TDP
-        else:
-            dirty = i64(0)
+            dirty = bool(meta & W_TDP and not meta & LOST_W_TDP)
+            meta |= TRACKED_TDP | LOST_W_TDP
         if cleared & bits & A_SHADOW:
             bits &= ~P_SHADOW
-            dirty |= meta & W_SHADOW
-            meta |= TRACKED_SHADOW
+            dirty = dirty or bool(meta & W_SHADOW and not meta & LOST_W_SHADOW)
+            meta |= TRACKED_SHADOW | LOST_W_SHADOW
         if dirty and features & f.AGE_TRACKING_MARKS_DIRTY:
             meta |= DIRTY
         page[folio, META] = meta
@@ -216,6 +219,8 @@ def try_to_inc_max_seq(s: State, force_scan: Int) -> bool:
     """try_to_inc_max_seq() for the present max_seq: walk, then open a new generation. Did it?"""
     if s.word[MAX_SEQ] <= s.word[WALK_SEQ]:
         return False
+    if s.word[HAS_WALK]:  # the task's mm_walk, which now knows a swappiness
+        s.word[HAS_WALK] = 3 if s.word[SWAPPINESS] else 1
     walk_all(s, force_scan)
     s.word[WALK_SEQ] += 1
     inc_max_seq(s.word, s.page)

@@ -21,7 +21,7 @@ from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_gue
 from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.machine.hits import changes_nothing, guest_hit
 from agewalk.model.machine.ops import HostOps
-from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine, backing_config, map_elsewhere
+from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine, backing_config
 from agewalk.model.machine.pressure import balance_pgdat, direct_reclaim
 from agewalk.model.machine.view import PageView, page_view
 from agewalk.model.mglru.commands import run_aging, run_eviction
@@ -38,7 +38,6 @@ from agewalk.model.profiles import Profile
 from agewalk.model.protocols.base import AgingProtocol
 
 PLENTY: Final = Pages(1 << 40)
-NONE: Final = Pages(0)
 
 
 class Machine:
@@ -80,15 +79,11 @@ class Machine:
 
     # --- who is there -----------------------------------------------------------------------------------------------
 
-    def add_process(
-        self, name: str, pages: Pages, *, huge: bool = False, locked: bool = False, elsewhere: Pages = NONE
-    ) -> Process:
-        """A process with `pages` of private anonymous memory, none of it touched yet. huge: THP "always". elsewhere: pages
-        that it has besides (stack, heap), present and charged to another memcg."""
+    def add_process(self, name: str, pages: Pages, *, huge: bool = False, locked: bool = False) -> Process:
+        """A process with `pages` of private anonymous memory, none of it touched yet. huge: THP "always"."""
         start = BASE
         vma = Vma(start, Hva(start + pages * PAGE_SIZE), huge=huge, locked=locked)
         process = Process(name, Mm(name, (vma,), self.srcu), start, pages)
-        map_elsewhere(process.mm, elsewhere, self.lruvec)
         self.processes.append(process)
         self.cpu.run(lru_gen_add_mm(self.lruvec, process.mm))
         return process
@@ -201,17 +196,13 @@ class Machine:
         return ret
 
     def drain(self) -> None:
-        """lru_add_drain_all(), called by a process: if there is something to drain a kworker does it while the caller waits
-        (cpu_needs_drain()), and to come back to the caller is a context switch."""
-        if swap.cpu_needs_drain(self.memory):
-            self.cpu.run(swap.lru_add_drain(self.memory))
-            self.schedule_all()
+        """lru_add_drain_all()."""
+        self.cpu.run(swap.lru_add_drain(self.memory))
 
     @property
     def batched(self) -> bool:
         """Does the CPU hold folios back in its batches?"""
-        batches = self.memory.batches
-        return bool(batches.lru_add.value or batches.lru_activate.value or batches.lru_move_tail.value)
+        return swap.cpu_needs_drain(self.memory)
 
     def advance(self, to: Ns) -> None:
         """Time passes, until `to`."""

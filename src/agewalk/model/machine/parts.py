@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from agewalk.core.units import PAGE_SHIFT, PAGE_SIZE, Gfn, Hva, Pages, Pfn
+from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages
 from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, GuestTables, Kvm, KvmConfig, Vcpu
-from agewalk.model.mglru.lruvec import MglruLruvec
-from agewalk.model.mglru.state import LruGen
-from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import Folio
-from agewalk.model.mm.mm import Mm, Vma, pte_index
+from agewalk.model.mm.mm import Mm
 
 BACKINGS: Final = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}
 BASE: Final = Hva(1 << 30)  # where a process's memory starts: 1 GiB aligned, away from address 0
-ELSEWHERE: Final = 1 << 29  # and memory of its that belongs to another memcg
-_ELSEWHERE_PFN: Final = 1 << 40
 BASE_GFN: Final = Gfn(512)  # where a VM's memory starts, as in the recordings
 
 
@@ -38,21 +32,6 @@ class Process:
     def page(self, hva: int) -> int:
         """The page at an address."""
         return (hva - self.start) >> PAGE_SHIFT
-
-
-def map_elsewhere(mm: Mm, pages: Pages, lruvec: LruGen) -> None:
-    """Give a process memory that another memcg is charged for: walkers on behalf of `lruvec` meet it and pass it by."""
-    if not pages:
-        return
-    start = Hva(ELSEWHERE)
-    other = MglruLruvec("elsewhere", features=lruvec.features, protocol=lruvec.protocol, mem_map={})
-    folio = Folio(Pfn(_ELSEWHERE_PFN), other)  # one stands for all: nobody looks inside
-    for address in range(start, start + (pages << PAGE_SHIFT), PAGE_SIZE):
-        cell = mm.pmd_cell(Hva(address))
-        if not p.pte_present(cell.value):
-            cell.value = p.make_pte(mm.new_table(Hva(address)).pfn, writable=True)
-        mm.table_of(cell.value).ptes[pte_index(Hva(address))].value = p.make_pte(folio.pfn, writable=True)
-    mm.vmas.value = (Vma(start, Hva(start + (pages << PAGE_SHIFT))), *mm.vmas.value)
 
 
 @dataclass(eq=False)

@@ -14,9 +14,6 @@ from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.witness.file import Step, Witness, slices
 
 _FRAMES = Pages(1 << 19)  # 2 GiB, the larger of the two boots: far from any pressure
-_ELSEWHERE = Pages(
-    512
-)  # the recorder's own memory, charged to the root memcg: more than the 64 pages below which 6.1 skips an mm
 _RECORDER_PAGES = 8192  # the recorder's own memory (charged elsewhere): its buffers alone are 32 MiB
 _PREEMPTED = frozenset(
     {"7.3"}
@@ -44,7 +41,7 @@ class Stage:
         self.machine = Machine(
             kernel, get_protocol(kernel.protocol), memory=_FRAMES, swappiness=witness.swappiness, schedules=False
         )
-        self.process: Process = self.machine.add_process("witness", Pages(witness.pages), elsewhere=_ELSEWHERE)
+        self.process: Process = self.machine.add_process("witness", Pages(witness.pages))
         self.process.mm.other_anon_pages = _RECORDER_PAGES
         self.vms: dict[str, VirtualMachine] = {}
         if witness.backing != "host":

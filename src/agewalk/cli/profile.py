@@ -1,0 +1,72 @@
+"""`agewalk profile`: the kernels that we model, and in which features they differ."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Kernels as bundles of named features, each with its citation."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.command("list")
+def list_command(*, as_json: Json = False) -> None:
+    """All kernels."""
+    from agewalk.model.profiles import PROFILES
+
+    rows = [
+        {"profile": p.name, "recorded": p.recorded, "protocol": p.protocol, "summary": p.summary}
+        for p in PROFILES.values()
+    ]
+    if as_json:
+        json.dump({"schema": 1, "profiles": rows}, sys.stdout)
+        sys.stdout.write("\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("kernel", "recorded", "protocol", "what it is", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(
+            str(row["profile"]), "yes" if row["recorded"] else "no", str(row["protocol"]), str(row["summary"])
+        )
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(
+    kernel: Annotated[str, typer.Argument(help="A profile: 6.1, 6.9, 6.12, 6.13, 6.15, 6.18 or 7.3.")],
+    other: Annotated[str, typer.Argument(help="Show only what differs from this one.", show_default=False)] = "",
+    *,
+    as_json: Json = False,
+) -> None:
+    """The features of a kernel, or those in which two kernels differ."""
+    from agewalk.model.profiles import features, profile
+
+    mine = list(features(profile(kernel)))
+    theirs = {(f.part, f.name): f.value for f in features(profile(other))} if other else {}
+    rows = [f for f in mine if not other or theirs[f.part, f.name] != f.value]
+    if as_json:
+        listed = [{"part": f.part, "feature": f.name, "value": f.value, "cite": f.cite} for f in rows]
+        json.dump({"schema": 1, "profile": kernel, "compared_with": other or None, "features": listed}, sys.stdout)
+        sys.stdout.write("\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "part",
+        "feature",
+        kernel,
+        *([other] if other else []),
+        "what it means, and since when",
+        box=None,
+        pad_edge=False,
+    )
+    for f in rows:
+        table.add_row(f.part, f.name, str(f.value), *([str(theirs[f.part, f.name])] if other else []), f.cite)
+    Console().print(table)

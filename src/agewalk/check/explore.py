@@ -10,6 +10,7 @@ from typing import Final
 
 from agewalk.check.automaton import Automata
 from agewalk.check.evaluate import NOT_APPLICABLE, VIOLATED, Evaluation, Verdict
+from agewalk.check.fast import Fast, fits
 from agewalk.check.learn import Learner
 from agewalk.check.liveness import judge
 from agewalk.check.minimal import Minimal
@@ -95,7 +96,11 @@ def check(
     verdicts = tuple(evaluation.all(judge(graph, evaluation) if graph.complete else {}))
     counted = graph
     if graph.complete and minimise:
-        counted = Search(Minimal(automata, symmetric=symmetric), reduce=reduce).run(progress=progress)
+        minimal = Minimal(automata, symmetric=symmetric)
+        if fits(minimal) and not reduce:
+            counted = Fast(minimal, expect=graph.count).run(progress=progress)
+        else:
+            counted = Search(minimal, reduce=reduce, expect=graph.count).run(progress=progress)
     violated = [v for v in verdicts if v.verdict == VIOLATED and (graph.complete or v.state is not None)]
     if not graph.complete:
         verdicts = tuple(_unsure(v) for v in verdicts)

@@ -94,15 +94,16 @@ class Graph:
 
 
 class Search:
-    """One search over a source of automata. `reduce`: leave out interleavings that provably add nothing."""
+    """One search over a source of automata. `reduce`: leave out interleavings that provably add nothing. `expect`: make room
+    for so many states at once."""
 
-    def __init__(self, source: Source, *, reduce: bool = False) -> None:
+    def __init__(self, source: Source, *, reduce: bool = False, expect: int = 0) -> None:
         self.source = source
         self.reduce = reduce
         self.layout = source.layout()
         self._ctl = np.zeros(8, np.int64)
         self._missing = np.empty((_MISSING, 3), np.int64)
-        self._allocate(1 << 12)
+        self._allocate(1 << max(12, (expect + 4 * _CANDIDATES).bit_length()))
         self.states[0] = self.layout.pack([np.array([v]) for v in source.initial()], 1)[0]
         self._ctl[COUNT] = 1
         kernel.rehash(self.states, 1, self.table)

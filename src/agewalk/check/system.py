@@ -114,14 +114,12 @@ class Thread:
     n: int = 1
     daemon: bool = False
     cpu: int | None = None
+    of: str = ""  # the group it was taken from (store buffers tell identical threads apart)
 
 
 @dataclass(frozen=True)
 class System:
     """A system to check. `about` is a sentence for people; `protocol` and `mmu` say what it was built for, if anything.
-
-    interchangeable: objects that may be permuted together with nothing else changed are not guessed, they are told:
-    each entry is a tuple of tuples of equal length; exchanging two of them leaves the system as it was.
     """
 
     name: str
@@ -146,7 +144,7 @@ class System:
         names = [p.name for p in self.properties]
         if len(set(names)) < len(names) or set(names) & set(BUILT_IN):
             raise UsageError(f"{self.name}: two properties share a name", hint="names are how verdicts are told apart")
-        known = {t.name for t in self.threads} | set(self.names())
+        known = {t.name for t in self.threads} | {t.of for t in self.threads} | set(self.names())
         if not self.threads:
             raise UsageError(f"{self.name} has no threads", hint="a system is a few threads over one world")
         for p in self.properties:

@@ -30,9 +30,11 @@ from agewalk.model.mglru.memcg_reclaim import memory_reclaim
 from agewalk.model.mglru.mm_list import lru_gen_add_mm, lru_gen_del_mm
 from agewalk.model.mm import swap, unmap
 from agewalk.model.mm.access import access
+from agewalk.model.mm.filemap import AddressSpace, writeback
 from agewalk.model.mm.folio import Folio
 from agewalk.model.mm.gup import HostPages
 from agewalk.model.mm.memory import Memory
+from agewalk.model.mm.mlock import mlock
 from agewalk.model.mm.mm import Mm, Vma
 from agewalk.model.profiles import Profile
 from agewalk.model.protocols.base import AgingProtocol
@@ -79,10 +81,23 @@ class Machine:
 
     # --- who is there -----------------------------------------------------------------------------------------------
 
-    def add_process(self, name: str, pages: Pages, *, huge: bool = False, locked: bool = False) -> Process:
-        """A process with `pages` of private anonymous memory, none of it touched yet. huge: THP "always"."""
+    def add_process(
+        self,
+        name: str,
+        pages: Pages,
+        *,
+        huge: bool = False,
+        locked: bool = False,
+        sequential: bool = False,
+        file: AddressSpace | None = None,
+    ) -> Process:
+        """A process with `pages` of private anonymous memory, or of a shared mapping of `file`, none of it touched yet.
+
+        huge: THP "always". locked: mlocked. sequential: madvised as read in sequence or at random, so without recency.
+        """
         start = BASE
-        vma = Vma(start, Hva(start + pages * PAGE_SIZE), huge=huge, locked=locked)
+        end = Hva(start + pages * PAGE_SIZE)
+        vma = Vma(start, end, anon=file is None, huge=huge, locked=locked, sequential=sequential, file=file)
         process = Process(name, Mm(name, (vma,), self.srcu), start, pages)
         self.processes.append(process)
         self.cpu.run(lru_gen_add_mm(self.lruvec, process.mm))
@@ -174,6 +189,17 @@ class Machine:
         """The process unmaps `pages` pages from page `first` on."""
         self._schedule(process)
         self.cpu.run(unmap.munmap(self.memory, process.mm, process.hva(first), process.hva(first + pages)))
+
+    def mlock(self, process: Process, first: int, pages: int, *, locked: bool = True) -> None:
+        """The process locks pages in memory, or, if not `locked`, unlocks them."""
+        self._schedule(process)
+        span = process.hva(first), process.hva(first + pages)
+        self.cpu.run(mlock(self.memory, process.mm, *span, locked=locked))
+        self._after()
+
+    def writeback(self, file: AddressSpace) -> int:
+        """The flusher cleans a file. Pages written."""
+        return self.cpu.run(writeback(file))
 
     # --- aging and reclaim ------------------------------------------------------------------------------------------
 

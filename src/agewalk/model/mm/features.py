@@ -36,10 +36,6 @@ class MmFeatures:
     """lru_add_drain_all() hands even this CPU's batches to a kworker and waits for it: a context switch, if they hold anything
     (the lab counts it on 6.12 and 6.18). 7.3 drains its own CPU by itself first (read)."""
 
-    mlock_batches: bool
-    """mlock goes through per-CPU batches of its own (2fbb0c10d1e8, 5.18): PG_mlocked is set at once, the list changes when
-    they are drained."""
-
 
 MM_6_1: Final = MmFeatures(
     folio_batch_size=15,
@@ -48,7 +44,6 @@ MM_6_1: Final = MmFeatures(
     gup_marks_folio=False,
     fault_under_vma_lock=False,
     drain_all_by_work=True,
-    mlock_batches=True,
 )
 MM_6_9: Final = replace(MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True)
 MM_6_12: Final = MM_6_9

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agewalk.core.cells import Cell, Object
-from agewalk.core.effects import FetchAdd, FetchOr, Load, Step, Store, Work
+from agewalk.core.effects import FetchAnd, Load, Step, Store, Work
 from agewalk.model.mm.folio import FILE, PG_DIRTY, Folio
 from agewalk.model.mm.memory import Memory, alloc_folio
 from agewalk.model.mm.swap import folio_add_lru
@@ -27,7 +27,7 @@ class AddressSpace(Object):
         return cell
 
     def cached(self) -> list[int]:
-        """Pages that are in memory now; for people."""
+        """Pages that are in memory now. A look from outside."""
         return [index for index, cell in self._pages.items() if isinstance(cell.value, Folio)]
 
 
@@ -48,14 +48,12 @@ def filemap_fault(memory: Memory, mapping: AddressSpace, index: int, *, in_fault
     return folio
 
 
-def folio_mark_dirty(folio: Folio) -> Step[None]:
-    """folio_mark_dirty()."""
-    yield FetchOr(folio.flags, PG_DIRTY)
-
-
-def delete_from_page_cache(folio: Folio) -> Step[None]:
-    """filemap_remove_folio() at truncation: no shadow stays. The caller frees the folio."""
-    for cell in (yield Load(folio.backing)):
-        yield Store(cell, None)
-    yield Store(folio.backing, ())
-    yield FetchAdd(folio.refcount, -1)
+def writeback(mapping: AddressSpace) -> Step[int]:
+    """The flusher writes a file's dirty pages to a disk that takes no time. Pages written."""
+    written = 0
+    for index in mapping.cached():
+        folio: Folio | int | None = yield Load(mapping.page(index))
+        if isinstance(folio, Folio) and (yield FetchAnd(folio.flags, ~PG_DIRTY)) & PG_DIRTY:
+            yield Work("disk_write")
+            written += 1
+    return written

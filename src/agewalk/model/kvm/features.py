@@ -69,6 +69,10 @@ class KvmFeatures:
     accessed_is_volatile: bool
     """Up to 6.14: spte_has_volatile_bits() minds the A bit; 6.15's spte_needs_atomic_update() does not."""
 
+    recovers_huge_in_place: bool
+    """6.13: recover_huge_pages_range() installs the huge SPTE; before, zap_collapsible_spte_range() froze and zapped the table
+    (merge c59de1413391)."""
+
     flush_range_by_gfn: bool
     """kvm_flush_remote_tlbs_range() exists (not in 6.1's counted functions)."""
 
@@ -101,6 +105,7 @@ KVM_6_1: Final = KvmFeatures(
     high_spte_layout=False,
     software_accessed=False,
     accessed_is_volatile=True,
+    recovers_huge_in_place=False,
     flush_range_by_gfn=False,
 )
 KVM_6_12: Final = replace(KVM_6_1, early_invalidate_check=True, nonpresent_bit63=True, flush_range_by_gfn=True)
@@ -118,6 +123,7 @@ KVM_6_13: Final = replace(
     flush_on_young=False,
     fast_pf_sets_accessed=True,
     software_accessed=True,
+    recovers_huge_in_place=True,
 )
 KVM_6_15: Final = replace(KVM_6_13, rmap_bit_lock=True, accessed_is_volatile=False)
 KVM_6_18: Final = KVM_6_15

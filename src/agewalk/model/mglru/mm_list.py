@@ -52,7 +52,9 @@ def _worth_a_walk(lruvec: LruGen, mm: Mm, walk: MmWalk) -> Step[bool]:
 
 def _anon_pages_at_least(mm: Mm, pages: int) -> Step[bool]:
     """get_mm_counter(MM_ANONPAGES) >= pages, read off the page tables (the model keeps no such counter)."""
-    found = 0
+    found = mm.other_anon_pages
+    if found >= pages:
+        return True
     for index in sorted(mm.pmds):
         pmd: int = yield Load(mm.pmds[index])
         if not p.pte_present(pmd):

@@ -139,7 +139,7 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
         if features & f.LOOK_AROUND_AT_ONCE:
             seen_young(word, page, i64(near), word[HAS_WALK])
         elif not meta & GEN_MASK:
-            page[near, META] = meta | REFERENCED
+            page[near, META] = page[near, META] | REFERENCED
         elif gen_of(meta) != word[MAX_SEQ] % N_GENS:
             word[LATER + later] = near
             later += 1

@@ -60,8 +60,8 @@ def test_every_key_means_what_the_format_says(tmp_path: Path) -> None:
     assert process.trace == "/abs/b.parquet"
     assert [choice.label for choice in scenario.compare.protocols] == [
         "v5",
-        "houghton(must_check=rmaps)",
-        f"{tmp_path}/own.py:Mine",
+        "houghton:must_check=rmaps",
+        "own.py:Mine",
     ]
     assert scenario.memories == [512 << 20, 768 << 20]
 

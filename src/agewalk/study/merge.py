@@ -117,6 +117,30 @@ def _in_order(parts: list[Accesses]) -> Accesses:
     )
 
 
+class Populate:
+    """Makes the first access to each page a write, so that it takes a page of memory.
+
+    A recording begins in the middle of a guest's life, when its memory has been filled; a host that sees the first access
+    read would map the shared zero page (do_anonymous_page()) and the guest would need no memory at all.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._first = np.cumsum([0, *sizes])[:-1].astype(np.int64)
+        self._seen = np.zeros(sum(sizes), np.bool_)
+
+    def __call__(self, rows: Accesses) -> Accesses:
+        """The same accesses, some of them writes now."""
+        pages = self._first[rows.space] + rows.page
+        fresh = np.flatnonzero(~self._seen[pages])
+        if not len(fresh):
+            return rows
+        _, first = np.unique(pages[fresh], return_index=True)
+        self._seen[pages[fresh]] = True
+        write = rows.write.copy()
+        write[fresh[first]] = True
+        return Accesses(rows.time_ns, rows.space, rows.page, write, rows.context)
+
+
 def footprint(trace: Trace) -> int:
     """How many distinct pages a trace touches; reads it once, one byte a page of the guest."""
     seen = np.zeros(trace.meta.pages, np.bool_)

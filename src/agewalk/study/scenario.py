@@ -50,7 +50,6 @@ Size = Annotated[Bytes, BeforeValidator(_size)]
 Time = Annotated[Ns, BeforeValidator(_time)]
 Period = Annotated[Ns, BeforeValidator(_period)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Option = str | int | bool
 
 
 class _Section(BaseModel):
@@ -105,15 +104,23 @@ class Choice(_Section):
     name: Name
 
     @property
-    def options(self) -> dict[str, Option]:
-        """What stands beside the name."""
-        return dict(self.model_extra or {})
+    def spec(self) -> str:
+        """As the command line writes it: `houghton:must_check=rmaps`, `path/own.py:Mine`."""
+        options = dict(self.model_extra or {})
+        said = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
+        return f"{self.name}:{said}" if said else self.name
 
     @property
     def label(self) -> str:
-        """As results name it: `houghton(must_check=rmaps)`."""
-        said = ",".join(f"{key}={value}" for key, value in sorted(self.options.items()))
-        return f"{self.name}({said})" if said else self.name
+        """As results name it: the spec, a user's own file without its folder."""
+        _, slash, rest = self.spec.rpartition("/")
+        return rest if slash and ".py:" in rest else self.spec
+
+    @property
+    def file(self) -> Path | None:
+        """A user's own file."""
+        head, colon, _ = self.name.partition(".py:")
+        return Path(head + ".py") if colon else None
 
 
 def _choice(value: object) -> object:
@@ -204,12 +211,7 @@ def check(name: str, raw: dict[str, Any]) -> Scenario:
                 f"{name}: two VMs or processes are named {member.name!r}", hint="results go by name: rename one"
             )
         seen.add(member.name)
-    labels = [choice.label for choice in scenario.compare.protocols] + scenario.compare.baselines
-    if not labels:
-        raise ScenarioError(f"{name}: compare.protocols and compare.baselines are both empty", hint="name at least one")
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice:
-        raise ScenarioError(f"{name}: compare names {twice!r} twice", hint="once is enough: runs are deterministic")
+    _once(name, scenario.compare)
     return scenario
 
 
@@ -228,12 +230,50 @@ def of_trace(path: Path) -> Scenario:
     )
 
 
+def change(
+    scenario: Scenario,
+    *,
+    memory: list[str] | None = None,
+    protocols: list[str] | None = None,
+    baselines: list[str] | None = None,
+) -> Scenario:
+    """The scenario with other memory sizes ("512 MiB") or policies, as the command line gives them. None: as it was.
+
+    Naming protocols alone leaves baselines out, and the other way round. Raises ScenarioError.
+    """
+    if memory is None and protocols is None and baselines is None:
+        return scenario
+    compare: dict[str, Any] = {"protocols": protocols, "baselines": baselines}
+    if protocols is None and baselines is None:
+        compare = {
+            "protocols": [{"name": choice.spec} for choice in scenario.compare.protocols],
+            "baselines": scenario.compare.baselines,
+        }
+    sizes = memory or [f"{size} B" for size in scenario.memories]
+    raw = {"protocols": compare["protocols"] or [], "baselines": compare["baselines"] or [], "memory": sizes}
+    try:
+        changed = scenario.model_copy(update={"compare": CompareSection.model_validate(raw)})
+    except ValidationError as error:
+        raise _explained("command line", error, "compare") from None
+    _once("command line", changed.compare)
+    return changed
+
+
+def _once(name: str, compare: CompareSection) -> None:
+    labels = [choice.label for choice in compare.protocols] + compare.baselines
+    if not labels:
+        raise ScenarioError(f"{name}: compare.protocols and compare.baselines are both empty", hint="name at least one")
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice:
+        raise ScenarioError(f"{name}: compare names {twice!r} twice", hint="once is enough: runs are deterministic")
+
+
 def _placed(scenario: Scenario, folder: Path) -> Scenario:
     def placed(member: Any) -> Any:
         return member.model_copy(update={"trace": str(folder / member.trace)})
 
     def protocol(choice: Choice) -> Choice:
-        if re.fullmatch(r".+\.py:\w+", choice.name):
+        if choice.file is not None:
             return choice.model_copy(update={"name": str(folder / choice.name)})
         return choice
 
@@ -259,11 +299,11 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
 }
 
 
-def _explained(name: str, error: ValidationError) -> ScenarioError:
+def _explained(name: str, error: ValidationError, inside: str = "") -> ScenarioError:
     """The first problem of pydantic's list, in the words of the file."""
     problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a typo explains a missing key
     parts = [str(part) for part in problem["loc"]]
-    key = ""
+    key = inside
     for part in parts:
         key += f"[{part}]" if part.isdigit() else f".{part}" if key else part
     section = re.sub(r"\[\d+\]", "", key.rpartition(".")[0])

@@ -65,9 +65,8 @@ def key(scenario: Scenario, policy: Choice, memory: Bytes, engine: str) -> str:
         "engine": engine,
         "program": _program(),
     }
-    own = Path(policy.name.rpartition(":")[0])
-    if own.suffix == ".py":
-        said["own"] = _content(own)
+    if policy.file is not None:
+        said["own"] = _content(policy.file)
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

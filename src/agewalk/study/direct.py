@@ -1,0 +1,184 @@
+"""A run on the direct reading: the model itself takes every access, one after the other. Slow, and the reference."""
+
+from array import array
+from typing import Any, TypeVar
+
+import numpy as np
+
+from agewalk.core.cells import Lock
+from agewalk.core.direct import Direct
+from agewalk.core.effects import WRITE, Step
+from agewalk.core.units import Ns, Pages, pages_of
+from agewalk.engine.quality import Sample, assess, total
+from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.study.costs import prices
+from agewalk.study.merge import Accesses
+from agewalk.study.outcome import Measured, Member
+from agewalk.study.policies import kernel_of
+from agewalk.study.setup import TICK, Job
+from agewalk.study.two_list import TwoListMachine
+from agewalk.trace import NESTED
+
+T = TypeVar("T")
+NOTIFIER = (
+    "__mmu_notifier_clear_young",
+    "__mmu_notifier_clear_flush_young",
+    "__mmu_notifier_test_young",
+    "__mmu_notifier_test_clear_young_fast_only",
+)
+
+
+YOUNG_OPERATIONS = {"clear_young", "clear_flush_young", "test_young", "test_clear_young_fast_only"}
+
+
+class _Cpu(Direct):
+    """Also counts how often aging takes mmu_lock for write: while the kernel function that runs was called by one of the
+    young operations of mmu_notifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aging_locks = 0
+        self._thread: Any = None
+
+    def run(self, thread: Step[T]) -> T:
+        """Run a generator to its end."""
+        self._thread = thread
+        return super().run(thread)
+
+    def hold(self, lock: Lock, mode: str) -> None:
+        """Book a lock as taken."""
+        super().hold(lock, mode)
+        if mode == WRITE and lock.field == "mmu_lock":
+            frame = self._thread
+            while frame is not None and frame.gi_code.co_name not in YOUNG_OPERATIONS:
+                frame = frame.gi_yieldfrom
+            self.aging_locks += frame is not None
+
+
+class _Truth:
+    """What really happened to the pages of one space: the tick of each page's last use, who is resident, who was evicted."""
+
+    def __init__(self, pages: int) -> None:
+        self.used = array("q", bytes(8 * pages))
+        self.resident = bytearray(pages)
+        self.evicted = bytearray(pages)
+        self.refaults = 0
+        self.evictions = 0
+
+
+class DirectRunner:
+    """The model's machine with one process a member, and a VM in it unless the member is an ordinary process."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        profile, protocol = kernel_of(job)
+        memory = pages_of(job.memory)
+        self.machine = (TwoListMachine if job.baseline else Machine)(profile, protocol, memory=memory)
+        self.cpu = self.machine.cpu = _Cpu()
+        self.processes: list[Process] = []
+        self.vms: list[VirtualMachine | None] = []
+        for space in job.spaces:
+            process = self.machine.add_process(space.name, Pages(space.pages))
+            self.processes.append(process)
+            vm = self.machine.start_vm(process, space.name, mmu=space.mmu, ad_bits=space.ad_bits) if space.mmu else None
+            self.vms.append(vm)
+        self._index = {process: i for i, process in enumerate(self.processes)}
+        self.truth = [_Truth(space.pages) for space in job.spaces]
+        self.every = None if job.baseline else job.scenario.aging.every
+        self.next_age = self.every
+        self.samples: list[Sample] = []
+        self.young = [0] * len(job.spaces)
+        self.accesses = self.faults = self.hot_evictions = 0
+        self._hot = -(-job.interval_ns // TICK)
+
+    def feed(self, rows: Accesses) -> None:
+        """Take the next accesses; agings that fall due come first."""
+        machine = self.machine
+        columns = (rows.time_ns, rows.space, rows.page, rows.write, rows.context)
+        for time, space, page, write, context in zip(*(column.tolist() for column in columns), strict=True):
+            self._until(time)
+            truth = self.truth[space]
+            if not truth.resident[page]:
+                self.faults += 1
+                truth.refaults += truth.evicted[page]
+                truth.resident[page] = 1
+            truth.used[page] = time // TICK
+            vm = self.vms[space]
+            if vm is None:
+                machine.touch_host(self.processes[space], page, write=write)
+            elif context == NESTED:
+                machine.touch_nested(vm, page, write=write)
+            elif context:
+                machine.touch_host(self.processes[space], page, write=write)
+            else:
+                machine.touch_guest(vm, page, write=write)
+            if machine.ops.unmapped:
+                self._gone(time // TICK)
+        self.accesses += len(rows)
+
+    def _until(self, time: int) -> None:
+        while self.next_age is not None and self.every is not None and self.next_age <= time:
+            self.machine.advance(self.next_age)
+            self.machine.age()
+            self._assess(self.next_age)
+            self.next_age = Ns(self.next_age + self.every)
+        if time != self.machine.now:
+            self.machine.advance(Ns(time))
+
+    def _gone(self, now: int) -> None:
+        for process, page in self.machine.taken():
+            truth = self.truth[self._index[process]]
+            truth.resident[page] = 0
+            truth.evicted[page] = 1
+            truth.evictions += 1
+            self.hot_evictions += now - truth.used[page] < self._hot
+
+    def _assess(self, time: int) -> None:
+        """Compare the generations with the truth, over the pages that are on a list."""
+        gens, ages = array("q"), array("q")
+        now, youngest = time // TICK, self.machine.max_seq
+        longest = 8 * self._hot  # as the engine: what is idle for longer is equally old
+        for i, process in enumerate(self.processes):
+            used = self.truth[i].used
+            before = len(gens)
+            for page, view in enumerate(self.machine.view(process)):
+                if view.seq is not None and view.seq >= 0:
+                    gens.append(youngest - view.seq)
+                    ages.append(min(now - used[page], longest))
+            self.young[i] += sum(gen < 2 for gen in gens[before:])
+        if gens:
+            self.samples.append(
+                assess(np.frombuffer(gens, np.int64), np.frombuffer(ages, np.int64), self._hot, time_ns=time)
+            )
+
+    def refaults(self) -> list[int]:
+        """So far, of each member."""
+        return [truth.refaults for truth in self.truth]
+
+    def finish(self) -> Measured:
+        """The numbers of the whole run."""
+        counters = self.machine.counters
+        cost = prices(self.job.scenario.host.swap)
+        quality = total(self.samples)
+        refaults = sum(self.refaults())
+        passes = len(self.samples)
+        return Measured(
+            accesses=self.accesses,
+            faults=self.faults,
+            refaults=refaults,
+            evictions=sum(truth.evictions for truth in self.truth),
+            hot_evictions=self.hot_evictions,
+            vms=[
+                Member(space.name, sum(t.resident), t.refaults, t.evictions, young // passes if passes else None)
+                for space, t, young in zip(self.job.spaces, self.truth, self.young, strict=True)
+            ],
+            cold_recall=quality.recall if quality else None,
+            cold_precision=quality.precision if quality else None,
+            age_rank_correlation=quality.rank_correlation if quality else None,
+            ptes_walked=counters["ptes_walked"] + counters["ptes_looked_around"] + counters["folio_referenced_one"],
+            notifier_calls=sum(counters[name] for name in NOTIFIER),
+            mmu_lock_write_ns=cost.mmu_lock_write(self.cpu.aging_locks),
+            vcpu_stall_ns=cost.vcpu_stall(
+                kvm_faults=counters["kvm_mmu_page_fault"], refaults=refaults, swap_writes=counters["work:swap_write"]
+            ),
+        )

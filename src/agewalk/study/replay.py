@@ -1,0 +1,76 @@
+"""One job from its first access to its numbers: the traces' merged stream, fed to a runner, cut where the time line asks."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from agewalk.core.errors import UsageError
+from agewalk.core.units import Ns
+from agewalk.study.merge import Accesses, Populate, merged
+from agewalk.study.outcome import Run, TimeLineBuilder
+from agewalk.study.scenario import ProcessSection
+from agewalk.study.setup import Job, Runner, open_traces
+from agewalk.trace import HOST
+
+Tell = Callable[[int], None]
+DIRECT_ROWS = 512  # between two words of progress
+COMPILED_ROWS = 1 << 16
+
+
+def runner_for(job: Job) -> Runner:
+    """The runner of a job's policy. Raises UsageError for a name that nobody knows."""
+    if job.baseline:
+        from agewalk.study import baselines
+
+        if job.policy.name in baselines.QUEUES:
+            return baselines.QueueRunner(job)
+        if job.policy.name == "opt":
+            return baselines.OptRunner(job)
+    if job.engine == "direct" or job.baseline:  # "two-list" is on the direct reading alone
+        from agewalk.study.direct import DirectRunner
+
+        return DirectRunner(job)
+    if job.engine == "compiled":
+        from agewalk.study.compiled import CompiledRunner
+
+        return CompiledRunner(job)
+    raise UsageError(f"there is no engine {job.engine!r}", hint="compiled or direct")
+
+
+def replay(job: Job, tell: Tell = lambda _: None) -> Run:
+    """Run a job; `tell` is told now and then how many accesses are done. Raises TraceError at a bad row."""
+    began = time.perf_counter()
+    runner = runner_for(job)
+    traces = open_traces(job.scenario)
+    starts = [Ns(member.start) for member in job.scenario.members]
+    lines = TimeLineBuilder(len(job.spaces)) if runner.refaults() is not None else None
+    direct = job.engine == "direct" or (job.baseline and job.policy.name == "two-list")
+    most = DIRECT_ROWS if direct else COMPILED_ROWS
+    populated = Populate([space.pages for space in job.spaces])
+    process = np.array([isinstance(m, ProcessSection) for m in job.scenario.members])
+    done = 0
+    for rows in merged(traces, starts):
+        rows = populated(rows)
+        if process.any():  # whatever a trace says, an ordinary process has no guest
+            rows = Accesses(
+                rows.time_ns,
+                rows.space,
+                rows.page,
+                rows.write,
+                np.where(process[rows.space], HOST, rows.context).astype(np.uint8),
+            )
+        while len(rows):
+            cut = min(len(rows), most)
+            if lines is not None:
+                first = int(rows.time_ns[0])
+                while lines.next_ns <= first:
+                    lines.close(runner.refaults() or [])
+                cut = min(cut, int(np.searchsorted(rows.time_ns, lines.next_ns)))
+            runner.feed(rows[:cut])
+            rows = rows[cut:]
+            done += cut
+            tell(done)
+    measured = runner.finish()
+    timeline = lines.done([vm.refaults for vm in measured.vms]) if lines is not None else None
+    return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, timeline)

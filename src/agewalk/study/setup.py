@@ -1,0 +1,98 @@
+"""One job of a comparison: a policy, a memory size, a scenario, and the address spaces that it asks for."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from agewalk.core.errors import ScenarioError
+from agewalk.core.units import Bytes, Ns, pages_of
+from agewalk.study.merge import Accesses
+from agewalk.study.outcome import Measured
+from agewalk.study.scenario import Choice, Scenario, VmSection
+from agewalk.trace import Trace, open_trace
+
+Reading = Literal["compiled", "direct"]
+READINGS: Final[tuple[Reading, ...]] = ("compiled", "direct")
+INTERVAL: Final = Ns(2_000_000_000)  # what is cold, and what is hot, where a scenario does not age on a clock
+TICK: Final = Ns(20_000_000)  # resolution of the truth about last uses
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """One address space: `pages` of 4 KiB; mmu "" for an ordinary process."""
+
+    name: str
+    pages: int
+    mmu: Literal["tdp", "legacy", "shadow", ""]
+    ad_bits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one run needs; picklable."""
+
+    scenario: Scenario
+    spaces: list[Space]
+    rows: int
+    policy: Choice
+    baseline: bool
+    memory: Bytes
+    engine: Reading
+
+    @property
+    def interval_ns(self) -> int:
+        """A page idle for this long is cold, one used within it is hot: the aging interval, 2 s without one."""
+        return self.scenario.aging.every or INTERVAL
+
+
+class Runner(Protocol):
+    """What replays a stream: `study.replay` feeds it."""
+
+    def feed(self, rows: Accesses) -> None:
+        """Take the next accesses, in time."""
+
+    def refaults(self) -> list[int] | None:
+        """So far, of each member; None if the policy knows at the end only."""
+
+    def finish(self) -> Measured:
+        """The numbers of the whole run."""
+
+
+def open_traces(scenario: Scenario) -> list[Trace]:
+    """The traces of all members, their heads read and checked. Raises TraceError, ScenarioError."""
+    traces: list[Trace] = [open_trace(member.trace) for member in scenario.members]
+    total = sum(trace.meta.pages for trace in traces)
+    if total >= 1 << 31:
+        raise ScenarioError(f"the VMs have {total} pages in all", hint="at most 2^31 (8 TiB): leave some out")
+    for memory in scenario.memories:
+        if pages_of(memory) < 16:
+            raise ScenarioError(
+                f"{memory} bytes of memory hold fewer than 16 pages", hint="give the host at least 64 KiB"
+            )
+    return traces
+
+
+def spaces_of(scenario: Scenario, traces: list[Trace]) -> list[Space]:
+    """The address spaces, in the scenario's order."""
+    return [
+        Space(
+            m.name,
+            t.meta.pages,
+            m.mmu if isinstance(m, VmSection) else "",
+            m.ad_bits if isinstance(m, VmSection) else True,
+        )
+        for m, t in zip(scenario.members, traces, strict=True)
+    ]
+
+
+def jobs(scenario: Scenario, engine: Reading = "compiled") -> list[Job]:
+    """All runs of a comparison: for each memory size, ascending, the protocols and then the baselines."""
+    traces = open_traces(scenario)
+    spaces = spaces_of(scenario, traces)
+    rows = sum(trace.rows for trace in traces)
+    policies = [(choice, False) for choice in scenario.compare.protocols]
+    policies += [(Choice(name=name), True) for name in scenario.compare.baselines]
+    return [
+        Job(scenario, spaces, rows, policy, baseline, memory, engine)
+        for memory in scenario.memories
+        for policy, baseline in policies
+    ]

@@ -46,6 +46,7 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "look-around-decision": Shipped(aging.look_around_decision, ("tdp", "nested", "legacy"), "2.5, 7.14"),
     "age-vs-zap": Shipped(zap.age_vs_zap, _ALL, "7.5, 7.6, 7.9, 7.13"),
     "age-vs-nested-end": Shipped(zap.age_vs_nested_end, _NESTED, "7.6, 7.7, 7.8, 7.9"),
+    "age-vs-nested-storm": Shipped(zap.age_vs_nested_storm, ("nested",), "7.6, 7.7, 7.8, 7.9"),
     "age-vs-nested-count": Shipped(zap.age_vs_nested_count, _NESTED, "7.11"),
     "age-vs-fault": Shipped(zap.age_vs_fault, _ALL, "7.2, 7.3, 7.17"),
     "invalidate-vs-fault": Shipped(zap.invalidate_vs_fault, _ALL, "7.12, 7.13, 7.17"),
@@ -57,7 +58,7 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "look-around-vs-eviction": Shipped(mglru.look_around_vs_eviction, ("tdp",), "7.15"),
     "kvm-access-vs-aging": Shipped(mglru.kvm_access_vs_aging, ("tdp", "legacy", "nested"), "7.15"),
 }
-LARGEST: Final = "age-vs-nested-end/v5/nested"
+LARGEST: Final = "age-vs-nested-storm/linux-7.3/nested"
 VARIANTS: Final = (*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired")
 _DEFAULT: Final = ("linux-7.3", "tdp")
 

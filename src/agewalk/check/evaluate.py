@@ -161,7 +161,11 @@ class Evaluation:
         names = self.automata.names
         for o in over:
             if isinstance(o, Result):
-                which = [i for i, n in enumerate(names) if o.thread in {n, self.automata.threads[i].name, self.automata.threads[i].of}]
+                which = [
+                    i
+                    for i, n in enumerate(names)
+                    if o.thread in {n, self.automata.threads[i].name, self.automata.threads[i].of}
+                ]
                 single = o.thread in names
                 readers.append((len(columns), len(which), single, -1))
                 columns += [self.graph.column(i) for i in which]

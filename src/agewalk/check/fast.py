@@ -36,7 +36,11 @@ class Fast:
         self._size = max(_CANDIDATES, 2 * self._fan)
         room = 1 << max(12, (expect + 4 * self._size).bit_length())
         self.states = np.zeros((room, 2), np.uint64)
-        self.parents, self.moves, self.flags = np.zeros(room, np.int32), np.zeros(room, np.uint8), np.zeros(room, np.uint8)
+        self.parents, self.moves, self.flags = (
+            np.zeros(room, np.int32),
+            np.zeros(room, np.uint8),
+            np.zeros(room, np.uint8),
+        )
         self.table = np.zeros((2 * room, 2), np.uint64)
         self.first_error = np.full(max(64, len(source.blocks)), -1, np.int64)
         start = self.layout.pack([np.array([v]) for v in source.initial()], 1)[0]
@@ -68,7 +72,9 @@ class Fast:
         f = t.first_var + MEMORY
         self._memory = np.array([word[f], shift[f], mask[f]], np.int64)
 
-    def _row(self, thread: int, block: int, rows: list[list[int]], effects: list[int], adds: list[tuple[int, int]]) -> None:
+    def _row(
+        self, thread: int, block: int, rows: list[list[int]], effects: list[int], adds: list[tuple[int, int]]
+    ) -> None:
         source, t = self.source, self.source.tables
         word, shift, mask = (a.tolist() for a in self.layout.arrays)
         node = source.node(block)
@@ -120,13 +126,15 @@ class Fast:
             np.empty(size, np.uint8),
         )  # fmt: skip
         levels, level_end, bound = [0], 1, ""
+        compiled: Any = sprint.sprint
         while not bound:
             ctl[sprint.STOP] = min(level_end, ctl[sprint.POS] + _CHUNK)
-            sprint.sprint(
+            arguments = (
                 self.states, self.parents, self.moves, self.flags, self.first_error, self.table, *self._node,
                 self._first_row, self.source.tables.offset, self.source.daemons, self._info, self._effect, self._add,
                 self.source.tables.freed, self._memory, *buffers, self._fan, ctl,
             )  # fmt: skip
+            compiled(*arguments)
             if ctl[sprint.CODE] == sprint.GROW:
                 self._grow()
             now = time.perf_counter() - began

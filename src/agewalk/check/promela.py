@@ -31,7 +31,8 @@ def promela(source: Minimal) -> str:
     """The system as a Promela model. Raises UsageError for systems with shared CPUs, which have no counterpart."""
     if source.cpus:
         raise UsageError(
-            f"{source.system.name} pins threads to CPUs", hint="SPIN has no scheduler to express that; check it with agewalk"
+            f"{source.system.name} pins threads to CPUs",
+            hint="SPIN has no scheduler to express that; check it with agewalk",
         )
     world = source.world
     lines = [f"/* {source.system.name}: {source.system.about} */"]
@@ -52,7 +53,9 @@ def _freed_table(source: Minimal) -> list[str]:
     lines = []
     for i, mortal in enumerate(source.world.mortals):
         bits = [str(int(mortal in m.freed)) for m in source.world.values[MEMORY]]
-        lines.append(f"c_decl {{ static const unsigned char freed{i}[] = {{{','.join(bits)}}}; }} /* {_comment(repr(mortal))} */")
+        lines.append(
+            f"c_decl {{ static const unsigned char freed{i}[] = {{{','.join(bits)}}}; }} /* {_comment(repr(mortal))} */"
+        )
     return lines
 
 
@@ -71,7 +74,8 @@ def _node(source: Minimal, t: int, b: int) -> list[str]:
         return [f"end_n{b}: n{b}: (false); /* returned {_comment(show(node.result))} */"]
     if node.kind == ERROR:
         return [f"n{b}: assert(false); (false); /* {_comment(str(node.result))} */"]
-    head = f"n{b}: if /* {_comment(node.function)}(): {_comment(describe(node))} {_comment(source.world.names[node.var]) if node.var > 0 else ''} */"
+    cell = source.world.names[node.var] if node.var > 0 else ""
+    head = f"n{b}: if /* {_comment(f'{node.function}(): {describe(node)} {cell}')} */"
     if source.system.flat()[t].daemon:
         head = f"end_n{b}: {head}"
     if node.ghost:  # taken together with the step before; nobody stops here
@@ -115,8 +119,8 @@ def _steps(source: Minimal, t: int, b: int) -> list[tuple[str, list[str], int]]:
     node = source.node(b)
     steps: list[tuple[str, list[str], int]] = []
     if node.kind == CHOICE:
-        chains = [(["true"], {}, source.edges[b].get((0, c), (BLOCKED, 0))[0]) for c in range(source.automata.choices(node))]
-        return [(" && ".join(g), _assign(u), target) for g, u, target in chains if target >= 0]
+        targets = [source.edges[b].get((0, c), (BLOCKED, 0))[0] for c in range(source.automata.choices(node))]
+        return [("true", [], target) for target in targets if target >= 0]
     _chain(source, t, b, [], {}, steps)
     return steps
 
@@ -130,7 +134,11 @@ def _chain(
     alive: list[str] = []
     if tables.mortal[b] >= 0:
         i, m = int(tables.mortal[b]), known.get(MEMORY)
-        test = f"c_expr {{ freed{i}[now.v{MEMORY}] }}" if m is None else str(int(source.world.mortals[i] in source.world.values[MEMORY][m].freed))
+        test = (
+            f"c_expr {{ freed{i}[now.v{MEMORY}] }}"
+            if m is None
+            else str(int(source.world.mortals[i] in source.world.values[MEMORY][m].freed))
+        )
         out.append((" && ".join([*guard, f"({test})"]), _assign(known), int(tables.uaf[b])))
         alive = [f"!({test})"]
     for (thread, value), (target, left) in sorted(source.edges[b].items()):
@@ -184,6 +192,7 @@ def run_spin(model: str, *, reduce: bool = False, all_errors: bool = True) -> Sp
         arguments = ["./pan", f"-m{_DEPTH}", "-w22", "-n"] + (["-c0"] if all_errors else [])
         output = _call(arguments, where)
         seconds = time.perf_counter() - began
+
     def number(pattern: str) -> float:
         found = re.search(pattern, output)
         return float(found.group(1)) if found else 0.0
@@ -198,7 +207,9 @@ def run_spin(model: str, *, reduce: bool = False, all_errors: bool = True) -> Sp
 
 
 def _call(arguments: list[str], where: Path) -> str:
-    done = subprocess.run(arguments, cwd=where, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(arguments, cwd=where, capture_output=True, text=True, check=False)
     if done.returncode and arguments[0] != "./pan":
-        raise UsageError(f"{arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}", hint="a bug in the export")
+        raise UsageError(
+            f"{arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}", hint="a bug in the export"
+        )
     return done.stdout

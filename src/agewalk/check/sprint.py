@@ -91,9 +91,11 @@ def sprint(
                     outcome = WAITS
                     while True:
                         mortal = info[at, MORTAL]
-                        if mortal >= 0 and (
-                            freed[np.int64(((b if m_word else a) >> m_shift) & m_mask)] >> np.uint64(mortal)
-                        ) & _ONE:
+                        if (
+                            mortal >= 0
+                            and (freed[np.int64(((b if m_word else a) >> m_shift) & m_mask)] >> np.uint64(mortal))
+                            & _ONE
+                        ):
                             jump = np.uint64(info[at, UAF]) << node_shift[t]
                             if node_word[t]:
                                 b += jump
@@ -104,7 +106,9 @@ def sprint(
                         if info[at, KIND] == CHOICE:
                             edge = info[at, BASE] + c
                         else:
-                            value = ((b if info[at, WORD] else a) >> np.uint64(info[at, SHIFT])) & np.uint64(info[at, MASK])
+                            value = ((b if info[at, WORD] else a) >> np.uint64(info[at, SHIFT])) & np.uint64(
+                                info[at, MASK]
+                            )
                             edge = info[at, BASE] + np.int64(value)
                         step = effect[edge]
                         if step == WAITS:

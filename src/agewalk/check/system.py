@@ -119,8 +119,7 @@ class Thread:
 
 @dataclass(frozen=True)
 class System:
-    """A system to check. `about` is a sentence for people; `protocol` and `mmu` say what it was built for, if anything.
-    """
+    """A system to check. `about` is a sentence for people; `protocol` and `mmu` say what it was built for, if anything."""
 
     name: str
     threads: tuple[Thread, ...]

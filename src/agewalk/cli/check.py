@@ -1,0 +1,293 @@
+"""`agewalk check`: every interleaving of a small system of threads, and what must be true of all of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agewalk.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from agewalk.check.explore import Outcome
+    from agewalk.check.matrix import Cell, Matrix
+    from agewalk.check.search import Bounds, Progress
+
+
+def command(
+    system: Annotated[
+        str | None,
+        typer.Argument(
+            help="SYSTEM, SYSTEM/PROTOCOL or SYSTEM/PROTOCOL/MMU, as in age-vs-zap/v7/nested; or your own file.py:function."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every system for every protocol and MMU kind, as a matrix.")
+    ] = False,
+    names: Annotated[bool, typer.Option("--list", help="What can be checked.")] = False,
+    replay: Annotated[
+        str | None, typer.Option(help="Follow a replay string step by step and show what happens.")
+    ] = None,
+    memory_model: Annotated[
+        str, typer.Option(help="sc, tso (x86 store buffers) or weak (plain stores overtake).")
+    ] = "sc",
+    reduce: Annotated[bool, typer.Option(help="Count with partial-order reduction.")] = False,
+    symmetry: Annotated[bool, typer.Option(help="Count identical threads as one.")] = False,
+    max_states: Annotated[int | None, typer.Option(help="Stop at so many states.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Stop at so much memory, as in '2 GiB'.")] = None,
+    walks: Annotated[int, typer.Option(help="Random walks instead of a search: how many.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random walks.")] = 1,
+    promela: Annotated[Path | None, typer.Option(help="Write the system as a SPIN model.")] = None,
+    mermaid: Annotated[Path | None, typer.Option(help="Write the counterexample as a sequence diagram.")] = None,
+    perfetto: Annotated[Path | None, typer.Option(help="Write the counterexample as a Perfetto timeline.")] = None,
+    emit_test: Annotated[Path | None, typer.Option(help="Write a pytest that fails until the bug is fixed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Explore every interleaving. Exit code 1: a must-property is violated."""
+    from agewalk.check.search import Bounds
+    from agewalk.core.units import parse_size
+
+    bounds = Bounds(max_states, max_seconds, parse_size(max_memory) if max_memory else None)
+    if names:
+        _list(as_json)
+    elif every:
+        _all(bounds, as_json)
+    elif replay is not None:
+        _replay(replay, as_json)
+    elif system is None:
+        raise UsageError("nothing to check", hint="name a system (`agewalk check --list`), or say --all")
+    elif walks:
+        _walk(system, memory_model, walks, seed, as_json)
+    else:
+        _one(system, bounds, memory_model, (reduce, symmetry), (promela, mermaid, perfetto, emit_test), as_json)
+
+
+def _emit(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document, indent=1) + "\n")
+
+
+def _finish(ok: bool) -> None:
+    sys.stdout.flush()
+    raise typer.Exit(0 if ok else 1)
+
+
+def _list(as_json: bool) -> None:
+    from agewalk.check.catalog import SYSTEMS, VARIANTS
+
+    if as_json:
+        rows = [
+            {"system": n, "mmus": list(s.mmus), "sections": s.sections, "about": s.about} for n, s in SYSTEMS.items()
+        ]
+        _emit({"schema": 1, "systems": rows, "protocols": list(VARIANTS)})
+        return
+    for name, shipped in SYSTEMS.items():
+        sys.stdout.write(f"{name:<26}{shipped.about}\n{'':<26}MMUs: {', '.join(shipped.mmus)}\n")
+    sys.stdout.write(f"\nprotocols: {', '.join(VARIANTS)}\nas in: agewalk check age-vs-zap/v7/nested\n")
+
+
+def _show_progress(p: Progress) -> None:
+    rate = p.states / p.seconds if p.seconds else 0
+    sys.stderr.write(
+        f"\r{p.states:>12,} states {rate / 1e6:6.2f} M/s  depth {p.depth:>5}  queue {p.queue:>10,}  {p.bytes >> 20:>6} MiB "
+    )
+    sys.stderr.flush()
+
+
+def _one(
+    name: str,
+    bounds: Bounds,
+    model: str,
+    counting: tuple[bool, bool],
+    files: tuple[Path | None, Path | None, Path | None, Path | None],
+    as_json: bool,
+) -> None:
+    from agewalk.check.catalog import get_system
+    from agewalk.check.explore import check
+    from agewalk.check.weak import with_memory_model
+
+    built = with_memory_model(get_system(name), model)
+    progress = _show_progress if sys.stderr.isatty() else None
+    reduce, symmetric = counting
+    outcome = check(built, bounds, reduce=reduce, symmetric=symmetric, progress=progress)
+    if progress:
+        sys.stderr.write("\n")
+    _write(outcome, files, name, model)
+    if as_json:
+        _emit(document(outcome))
+    else:
+        sys.stdout.write(report(outcome))
+    _finish(outcome.verdict != "violated")
+
+
+def _write(outcome: Outcome, files: tuple[Path | None, ...], name: str, model: str) -> None:
+    from agewalk.check import render
+    from agewalk.check.minimal import Minimal
+    from agewalk.check.promela import promela
+
+    spin, diagram, timeline, test = files
+    if spin is not None:
+        _save(spin, promela(Minimal(outcome.automata)))
+    wanted = [f for f in (diagram, timeline, test) if f is not None]
+    if wanted and outcome.path is None:
+        raise UsageError(
+            f"{outcome.system.name} has no counterexample to write", hint=f"its verdict is {outcome.verdict!r}"
+        )
+    if outcome.path is None:
+        return
+    if diagram is not None:
+        _save(diagram, render.mermaid(outcome.path))
+    if timeline is not None:
+        render.write_perfetto(outcome.path, timeline)
+    if test is not None:
+        broken = next(v.name for v in outcome.verdicts if not v.holds and v.state is not None)
+        _save(test, render.emit_test(outcome.path, name, broken, model))
+
+
+def _save(path: Path, content: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(content)
+    temporary.replace(path)
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """`agewalk check SYSTEM --json` (formats.md), with a few facts more."""
+    from agewalk.check.render import as_json
+
+    return {
+        "schema": 1, "system": outcome.system.name, "verdict": outcome.verdict, "states": outcome.states,
+        "transitions": outcome.transitions, "depth": outcome.depth, "seconds": round(outcome.seconds, 3),
+        "bound": outcome.bound, "peak_bytes": outcome.peak_bytes,
+        "properties": [
+            {"name": v.name, "holds": v.holds and v.verdict != "bounded", "witnessed": v.witnessed, "kind": v.severity,
+             "verdict": v.verdict, "length": v.length, "count": v.count, "worst": v.worst, "why": v.why}
+            for v in outcome.verdicts
+        ],
+        "counterexample": as_json(outcome.path) if outcome.path else [],
+        "replay": outcome.path.replay if outcome.path else "",
+    }  # fmt: skip
+
+
+def report(outcome: Outcome) -> str:
+    """The same for people."""
+    from agewalk.check.render import text
+
+    o = outcome
+    rate = o.states / o.search_seconds / 1e6 if o.search_seconds else 0.0
+    bound = f" (stopped at {o.bound}: not all was seen)" if o.bound else ""
+    lines = [
+        f"{o.system.name}: {o.verdict}{bound}",
+        f"  {o.system.about}",
+        f"  {o.states:,} states, {o.transitions:,} transitions, depth {o.depth}",
+        f"  {rate:.1f} M states/s, {o.seconds:.1f} s in all, peak memory {o.peak_bytes >> 20} MiB",
+        "",
+    ]
+    for v in o.verdicts:
+        at = f", {v.length} steps" if v.length is not None and v.verdict in {"violated", "tolerated"} else ""
+        more = f", in {v.count} of the states looked at" if v.count else ""
+        worst = f", worst {v.worst}" if v.worst is not None else ""
+        why = f" ({v.why})" if v.why and v.why != v.name else ""
+        lines.append(f"  {v.severity:<10}{v.verdict:<15}{v.name}{at}{more}{worst}{why}")
+    if o.path:
+        lines += ["", text(o.path)]
+    return "\n".join(lines) + "\n"
+
+
+def _replay(text: str, as_json: bool) -> None:
+    from agewalk.check import render
+    from agewalk.check.automaton import Automata
+    from agewalk.check.catalog import get_system
+    from agewalk.check.simulate import Simulator, parse_replay
+    from agewalk.check.weak import MODELS, with_memory_model
+
+    name, moves = parse_replay(text)
+    base, _, model = name.rpartition("+")
+    if model not in MODELS:
+        base, model = name, "sc"
+    path = Simulator(Automata(with_memory_model(get_system(base), model))).path(moves)
+    if as_json:
+        _emit({"schema": 1, "system": name, "steps": render.as_json(path), "outcome": path.outcome})
+    else:
+        sys.stdout.write(render.text(path))
+
+
+def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
+    from agewalk.check.automaton import Automata
+    from agewalk.check.catalog import get_system
+    from agewalk.check.simulate import Simulator
+    from agewalk.check.weak import with_memory_model
+
+    simulator = Simulator(Automata(with_memory_model(get_system(name), model)))
+    found: dict[str, tuple[int, str]] = {}
+    for n in range(walks):
+        moves, _ = simulator.walk(seed + n)
+        path = simulator.path(moves)
+        count, first = found.get(path.outcome, (0, path.replay))
+        found[path.outcome] = (count + 1, first)
+    rows = [{"outcome": what, "count": count, "replay": how} for what, (count, how) in sorted(found.items())]
+    if as_json:
+        _emit({"schema": 1, "system": name, "walks": walks, "seed": seed, "outcomes": rows})
+    else:
+        sys.stdout.write("".join(f"{r['count']:>8}  {r['outcome']}\n          {r['replay']}\n" for r in rows))
+
+
+def _all(bounds: Bounds, as_json: bool) -> None:
+    from agewalk.check.matrix import run
+
+    def each(name: str, outcome: Outcome) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{name:<60} {outcome.states:>9,} states")
+            sys.stderr.flush()
+
+    matrix = run(bounds=bounds, each=each)
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    if as_json:
+        _emit({"schema": 1, "cells": [c.document() for c in matrix.cells], "seconds": round(matrix.seconds, 1)})
+    else:
+        sys.stdout.write(table(matrix))
+    _finish(not matrix.violated)
+
+
+def table(matrix: Matrix) -> str:
+    """Protocols across, properties of systems down; what is the same for all MMU kinds is one row."""
+    protocols = list(dict.fromkeys(c.protocol for c in matrix.cells))
+    rows: dict[tuple[str, str, str], dict[str, list[Cell]]] = {}
+    for c in matrix.cells:
+        rows.setdefault((c.system, c.kind, c.property), {}).setdefault(c.protocol, []).append(c)
+    width = max(len(p) for _, _, p in rows) + 2
+    short = [p.replace("linux-", "").replace("must_check=", "").replace("variant=", "")[:13] for p in protocols]
+    lines, last = [], ""
+    for (system, kind, name), by in rows.items():
+        if system != last:
+            lines += ["", f"{system:<{width}}" + "".join(f"{s:>14}" for s in short)]
+            last = system
+        mark = "  " if kind == "must" else "~ "
+        lines.append(f"{mark}{name:<{width - 2}}" + "".join(f"{_mark(by.get(p, [])):>14}" for p in protocols))
+    lines += [
+        "",
+        "ok holds   BUG/n violated, shortest path n steps   n seen (worst w): tolerated, path of n steps   - not applicable",
+    ]
+    slowest = f"slowest {matrix.slowest[1]} ({matrix.slowest[0]:.1f} s)"
+    lines += [f"{len(matrix.violated)} violations of must-properties; {matrix.seconds:.0f} s, {slowest}"]
+    lines += ["~ marks a tolerated inaccuracy. One violation, with its path: agewalk check SYSTEM/PROTOCOL/MMU"]
+    why = sorted({f"- {c.property}: {c.why}" for c in matrix.cells if c.verdict == "not-applicable" and c.why})
+    return "\n".join([*lines, "", *why]) + "\n"
+
+
+def _mark(cells: list[Cell]) -> str:
+    """The worst over MMU kinds."""
+    for verdict in ("violated", "tolerated", "bounded", "holds"):
+        found = [c for c in cells if c.verdict == verdict]
+        if found:
+            shortest = min((c.length for c in found if c.length is not None), default=None)
+            if verdict == "violated":
+                return f"BUG/{shortest}" if shortest is not None else "BUG"
+            if verdict == "tolerated":
+                worst = max((c.worst for c in found if c.worst is not None), default=None)
+                return f"{shortest} seen" + (f" ({worst})" if worst is not None else "")
+            return "ok" if verdict == "holds" else "?"
+    return "-"

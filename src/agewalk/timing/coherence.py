@@ -27,6 +27,8 @@ class Coherence:
         """Bring a line into the CPU's cache; when it is there. Transfers of one line follow one another."""
         prices = self.prices
         cpu = th.cpu
+        if cpu.kept is line and t <= cpu.kept_until:
+            return t + prices.hit  # asked for by others, but their snoop has not arrived yet
         me, bit = cpu.index, cpu.bit
         owner = line.owner
         others = line.sharers & ~bit if owner == NOBODY else (1 << owner) & ~bit
@@ -54,12 +56,14 @@ class Coherence:
         if latency:
             if group.__class__ is int:
                 streams = cpu.streams
-                if streams.get(line.memory) == group - 1:  # type: ignore[operator]
+                if streams.get(line.memory) == group - 1:
                     latency = int(latency * prices.sequential)
-                streams[line.memory] = group  # type: ignore[assignment]
+                streams[line.memory] = group
             cpu.fills += 1
         line.stamp = cpu.fills
         there = start + latency
+        if others:
+            cpu.kept, cpu.kept_until = line, there + int(latency * prices.retention)
         if busy >= 0:
             line.busy = busy or there
         if exclusive:

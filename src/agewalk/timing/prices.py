@@ -25,6 +25,7 @@ class Prices:
         self.socket = ps("line.socket_to_socket")
         self.shared_read = ps("line.shared_read")
         self.sequential = costs.number("line.sequential")
+        self.retention = costs.number("line.retention")
         self.lock = ps("lock.uncontended")
         self.wakeup = ps("lock.wakeup")
         self.rcu_read = ps("rcu.read")

@@ -29,7 +29,7 @@ class McsNode(Object):
 class CpuState:
     """One CPU: who runs, who waits to run, until when the slice lasts."""
 
-    __slots__ = ("bit", "current", "fills", "index", "queue", "slice_end", "socket", "streams")
+    __slots__ = ("bit", "current", "fills", "index", "kept", "kept_until", "queue", "slice_end", "socket", "streams")
 
     def __init__(self, index: int, socket: int) -> None:
         self.index = index
@@ -39,6 +39,8 @@ class CpuState:
         self.queue: deque[Thread] = deque()
         self.slice_end = FOREVER
         self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
+        self.kept: object = None  # the line fetched last from another CPU, and until when nobody can have taken it away
+        self.kept_until = 0
         self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
 
 

@@ -9,34 +9,45 @@ lock decides how often a fault meets it. A VMA for the pages that are used, in e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from agewalk.core.cells import Cell, Lock, Object, Srcu
 from agewalk.core.direct import Direct
-from agewalk.core.effects import Acquire, FetchAdd, Load, Release, Step, Work
+from agewalk.core.effects import Acquire, FetchAdd, Release, Step, Work
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SHIFT, PTRS_PER_PTE, Gfn, Hva, Pages, Pfn
 from agewalk.model.kvm import features as kvm_features
-from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig, Vcpu
+from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.memslots import Memslot
-from agewalk.model.mglru.commands import run_aging
 from agewalk.model.mglru.features import MGLRU
 from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mglru.mm_list import lru_gen_add_mm
 from agewalk.model.mm import features as mm_features
+from agewalk.model.mm.access import access
 from agewalk.model.mm.folio import Folio
 from agewalk.model.mm.gup import HostPages
 from agewalk.model.mm.memory import Memory
 from agewalk.model.mm.mm import Mm, Vma
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.timing.steps import Begin, End
 
 REGION: Final = 1 << 18  # pages of 1 GiB
 BASE: Final = 0x7F00_0000_0000
 PER_TABLE: Final = 16
+MOST_PAGES: Final = REGION // PTRS_PER_PTE * PER_TABLE - PER_TABLE
 PCP_BATCH: Final = 63  # zone_batchsize(), mm/page_alloc.c, 6.12: pages that one trip to the zone's lock brings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How memory that is mapped already is touched. rounds: touches, as a multiple of the pages. hot_share of the pages get
+    hot_touches of the touches. nested_share of the pages are used by a nested guest."""
+
+    rounds: float = 2.0
+    hot_share: float = 0.2
+    hot_touches: float = 0.8
+    nested_share: float = 0.0
+    seed: int = 0
 
 
 @dataclass
@@ -51,15 +62,33 @@ class World:
     zone: Lock
     running: Cell  # vCPUs that have not finished
     other: list[Cell]  # shared lines of a fault that the model does not name (cost fault.other_lines)
+    visits: int  # how often a fault writes each of them (cost fault.other_visits)
+    plan: Plan = field(default_factory=Plan)
     nested: list[GuestTables] = field(default_factory=list)
 
     def gfn(self, vcpu: int, page: int) -> Gfn:
         """Page number `page` of those that a vCPU uses."""
-        return Gfn(vcpu * REGION + page // PER_TABLE * PTRS_PER_PTE + page % PER_TABLE)
+        return gfn_of(vcpu, page)
 
     def hva(self, vcpu: int, page: int) -> Hva:
         """Where that page is in the process."""
-        return Hva(BASE + (self.gfn(vcpu, page) << PAGE_SHIFT))
+        return hva_of(vcpu, page)
+
+
+def gfn_of(vcpu: int, page: int) -> Gfn:
+    """Page number `page` of those that a vCPU uses."""
+    return Gfn(vcpu * REGION + page // PER_TABLE * PTRS_PER_PTE + page % PER_TABLE)
+
+
+def hva_of(vcpu: int, page: int) -> Hva:
+    """Where that page is in the process."""
+    return Hva(BASE + (gfn_of(vcpu, page) << PAGE_SHIFT))
+
+
+def guest_tables(pages: int) -> int:
+    """Page tables of the guest itself for so many pages: the selftest builds them, from the host, before the guest runs
+    (virt_map(), tools/testing/selftests/kvm). They are in a memslot, so aging finds them from its first pass on."""
+    return min(PER_TABLE, -(-pages // PTRS_PER_PTE))
 
 
 def build(
@@ -70,18 +99,21 @@ def build(
     pages_per_vcpu: int,
     config: KvmConfig = TDP,
     other_lines: int = 0,
+    other_visits: int = 1,
+    plan: Plan | None = None,
 ) -> World:
-    """Assemble a host with plenty of memory; nothing is mapped yet. other_lines: cost `fault.other_lines`."""
+    """Assemble a host with plenty of memory; nothing is mapped yet. other_*: costs `fault.other_*`."""
     mem_map: dict[Pfn, Folio] = {}
     lruvec = MglruLruvec("lruvec", features=MGLRU[kernel], protocol=protocol, mem_map=mem_map)
     frames = 4 * vcpus * pages_per_vcpu + (1 << 16)
     memory = Memory(mm_features.KERNELS[kernel], lruvec, mem_map, frames=frames)
-    if pages_per_vcpu % PER_TABLE or not 0 < pages_per_vcpu <= REGION // PTRS_PER_PTE * PER_TABLE:
+    if pages_per_vcpu % PER_TABLE or not 0 < pages_per_vcpu <= MOST_PAGES:
         raise UsageError(
             f"{pages_per_vcpu} pages a vCPU cannot be laid out",
-            hint=f"take a multiple of {PER_TABLE}, at most {REGION // PTRS_PER_PTE * PER_TABLE}",
+            hint=f"take a multiple of {PER_TABLE}, at most {MOST_PAGES}",
         )
-    used = (first + n * PTRS_PER_PTE for first in range(0, vcpus * REGION, REGION) for n in range(pages_per_vcpu // PER_TABLE))
+    chunks = pages_per_vcpu // PER_TABLE + 1  # the last for the guest's own page tables
+    used = (first + n * PTRS_PER_PTE for first in range(0, vcpus * REGION, REGION) for n in range(chunks))
     vmas = tuple(Vma(Hva(BASE + (a << PAGE_SHIFT)), Hva(BASE + (a + PER_TABLE << PAGE_SHIFT))) for a in used)
     mm = Mm("mm", vmas, Srcu("mmu_notifier.srcu"))
     slot = Memslot("slot0", Gfn(0), Pages(vcpus * REGION), Hva(BASE))
@@ -91,33 +123,28 @@ def build(
     direct = Direct()
     direct.run(kvm_create_vm(kvm))
     direct.run(lru_gen_add_mm(lruvec, mm))
+    for cpu in range(vcpus):
+        for n in range(guest_tables(pages_per_vcpu)):
+            direct.run(access(memory, mm, hva_of(cpu, pages_per_vcpu + n), write=True))
     node = Object("node0")
     zone = Lock(node, "zone_lock")
     running = Cell(Object("test"), "running", vcpus)
     other = [Cell(Object(f"counter{n}"), "value", 0) for n in range(other_lines)]
-    return World(kvm, mm, memory, lruvec, pages_per_vcpu, zone, running, other)
+    world = World(kvm, mm, memory, lruvec, pages_per_vcpu, zone, running, other, other_visits, plan or Plan())
+    if world.plan.nested_share:
+        world.nested = [GuestTables(f"l2.{n}", n + 1, guest_mode=True) for n in range(vcpus)]
+    return world
 
 
-# --- what threads do --------------------------------------------------------------------------------------------------
-
-
-def populate(world: World, vcpu: Vcpu, *, write: bool = True) -> Step[None]:
-    """A vCPU touches each page of its region once, in order: the `access_tracking_perf_test` guest."""
-    for page in range(world.pages_per_vcpu):
-        if page % PCP_BATCH == 0:
-            yield from refill_page_list(world)
-        yield Begin("fault")
-        yield from guest_access(vcpu, world.gfn(vcpu.id, page), write=write)
-        yield from rest_of_fault(world)
-        yield End()
-    yield FetchAdd(world.running, -1)
+# --- what the model of a fault leaves out ---------------------------------------------------------------------------------
 
 
 def rest_of_fault(world: World) -> Step[None]:
-    """What a fault does beyond the model: local work, and atomics on counters that all CPUs share."""
-    for counter in world.other:
-        yield FetchAdd(counter, 1)
-    yield Work("rest_of_fault")
+    """What a fault does beyond the model: local work, and atomics on counters that all CPUs share, met several times."""
+    for _ in range(world.visits):
+        for counter in world.other:
+            yield FetchAdd(counter, 1)
+        yield Work("rest_of_fault")
 
 
 def refill_page_list(world: World) -> Step[None]:
@@ -125,28 +152,3 @@ def refill_page_list(world: World) -> Step[None]:
     yield Acquire(world.zone)
     yield Work("rmqueue", PCP_BATCH)
     yield Release(world.zone)
-
-
-def age_once(world: World) -> Step[int]:
-    """One `+` with force_scan, as the test writes it to lru_gen."""
-    yield Begin("aging pass")
-    yield Work("pass_overhead")
-    seq: int = yield Load(world.lruvec.max_seq)
-    result = yield from run_aging(world.lruvec, seq, 200, force_scan=True)
-    yield End()
-    return result
-
-
-def age_until_done(world: World) -> Step[int]:
-    """Age in a loop for as long as a vCPU runs; the pass that is under way then is finished. How many passes."""
-    passes = 0
-    while (yield Load(world.running)) > 0:
-        yield from age_once(world)
-        passes += 1
-    return passes
-
-
-def nothing(*_: Any) -> Step[None]:
-    """No ager."""
-    return
-    yield

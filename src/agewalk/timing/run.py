@@ -1,0 +1,214 @@
+"""Run one row of an experiment, or all of them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from agewalk.core.direct import Direct
+from agewalk.core.errors import UsageError
+from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.registry import get_protocol
+from agewalk.timing.arm64 import Arm64ReadLock
+from agewalk.timing.bodies import HOST_BODIES, VCPU_BODIES, prepare
+from agewalk.timing.costs import CostTable
+from agewalk.timing.experiment import MMUS, Experiment, Variant
+from agewalk.timing.machine import Machine
+from agewalk.timing.record import Recorder
+from agewalk.timing.threads import Thread
+from agewalk.timing.world import World, build
+
+PS: Final = 10**12
+FULL_STAGGER: Final = 50_000_000  # ps: one vCPU thread after the other is let go, 50 us apart, before scaling
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one variant did at one number of vCPUs. Times of the whole run are those of full memory: measured * factor.
+
+    wall_s: until the last vCPU was done. pass_s: mean of the host threads' passes (aging, or eviction). stall_s: a vCPU's
+    time on lines and locks of others, mean over vCPUs. fault_ns: percentiles of one fault or touch, not scaled.
+    """
+
+    vcpus: int
+    variant: str
+    wall_s: float
+    pass_s: float | None
+    stall_s: float
+    passes: int
+    fault_p50_ns: int
+    fault_p99_ns: int
+    fault_max_ns: int
+    mmu_lock_write_s: float
+    mmu_lock_read_s: float
+    mmu_lock_wait_s: float
+    effects: int
+    transfers: int
+    seed: int
+    counts: dict[str, int]
+
+    def json(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return asdict(self)
+
+
+def protocol_of(spec: str) -> AgingProtocol:
+    """A protocol by name; arm64's posted one is known here alone."""
+    return Arm64ReadLock() if spec == Arm64ReadLock.name else get_protocol(spec)
+
+
+def scaled(costs: CostTable, experiment: Experiment, factor: int) -> CostTable:
+    """The table for a run: the experiment's own entries, and what happens once a pass made as rare as memory is small."""
+    own = costs.with_values(experiment.costs)
+    return own.with_values(
+        {
+            "work.pass_overhead": own["work.pass_overhead"].value / factor,
+            "work.rest_of_fault": own["work.rest_of_fault"].value / max(1, own.number("fault.other_visits")),
+        }
+    )
+
+
+def start(
+    experiment: Experiment,
+    variant: Variant,
+    vcpus: int,
+    costs: CostTable,
+    *,
+    factor: int | None = None,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> tuple[Machine, World]:
+    """The machine with its threads, about to run."""
+    factor = factor or experiment.factor
+    table = scaled(costs, experiment, factor)
+    plan = experiment.plan
+    if variant.nested_share is not None:
+        plan = type(plan)(**{**asdict(plan), "nested_share": variant.nested_share})
+    world = build(
+        kernel=experiment.kernel,
+        protocol=protocol_of(variant.protocol),
+        vcpus=vcpus,
+        pages_per_vcpu=experiment.pages(factor),
+        config=MMUS[variant.mmu or experiment.mmu],
+        other_lines=int(table.number("fault.other_lines")),
+        other_visits=int(table.number("fault.other_visits")),
+        plan=plan,
+    )
+    if experiment.body == "touch":
+        Direct().run(prepare(world))
+    cached = max(512, int(table.number("cache.lines")) // factor)
+    machine = Machine(vcpus + len(variant.host), costs=table, seed=seed, cached=cached, recorder=recorder)
+    for n, vcpu in enumerate(world.kvm.vcpus):
+        body = VCPU_BODIES[experiment.body](world, vcpu)
+        machine.spawn(f"vcpu{n}", body, cpu=n, runs=(world.kvm, world.mm), start=n * FULL_STAGGER // factor)
+    for n, name in enumerate(variant.host):
+        machine.spawn(name, HOST_BODIES[name](world), cpu=vcpus + n, runs=(world.mm,))
+    return machine, world
+
+
+def run_row(
+    experiment: Experiment,
+    variant: Variant,
+    vcpus: int,
+    costs: CostTable,
+    *,
+    factor: int | None = None,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> Row:
+    """Run a variant at a number of vCPUs to its end."""
+    machine, world = start(experiment, variant, vcpus, costs, factor=factor, seed=seed, recorder=recorder)
+    machine.run()
+    return measure(machine, world, variant, vcpus, factor or experiment.factor, seed)
+
+
+def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor: int, seed: int) -> Row:
+    """What a finished run says."""
+    guests, host = machine.threads[:vcpus], machine.threads[vcpus:]
+    wall = max(th.ended for th in guests)
+    passes = _durations(host, ("eviction pass",)) or _durations(host, ("aging pass",))
+    faults = sorted(_durations(guests, ("fault", "touch")))
+    lock = machine.locks.get(world.kvm.mmu_lock)
+
+    def full(ps: float) -> float:
+        return ps * factor / PS
+
+    return Row(
+        vcpus=vcpus,
+        variant=variant.name,
+        wall_s=full(wall),
+        pass_s=full(sum(passes) / len(passes)) if passes else None,
+        stall_s=full(sum(th.stall + th.lock_wait for th in guests) / vcpus),
+        passes=len(passes),
+        fault_p50_ns=_percentile(faults, 50),
+        fault_p99_ns=_percentile(faults, 99),
+        fault_max_ns=_percentile(faults, 100),
+        mmu_lock_write_s=full(lock.hold["write"]) if lock else 0.0,
+        mmu_lock_read_s=full(lock.hold["read"]) if lock else 0.0,
+        mmu_lock_wait_s=full(lock.wait) if lock else 0.0,
+        effects=machine.effects,
+        transfers=machine.transfers["core"] + machine.transfers["socket"],
+        seed=seed,
+        counts={name: n for name, n in sorted(machine.counters.items()) if n and name in COUNTED},
+    )
+
+
+#: Counters that a row carries along: what the protocols differ in.
+COUNTED: Final = frozenset(
+    {
+        "__mmu_notifier_clear_young", "__mmu_notifier_test_young", "indirect_calls", "indirect_calls_saved", "kvm_age_gfn",
+        "kvm_rmap_age_gfn_range", "kvm_tdp_mmu_age_gfn_range", "lock:mmu_lock:read", "lock:mmu_lock:write",
+        "lru_gen_look_around", "ptes_walked", "tlb_flushes", "tlb_ipis", "folio_referenced_one", "kvm_mmu_page_fault",
+    }
+)  # fmt: skip
+
+
+def _durations(threads: Iterable[Thread], names: tuple[str, ...]) -> list[int]:
+    return [d for th in threads for name in names for d in th.durations.get(name, ())]
+
+
+def _percentile(ordered: list[int], per_cent: int) -> int:
+    return ordered[min(len(ordered) - 1, len(ordered) * per_cent // 100)] // 1000 if ordered else 0
+
+
+def run_all(
+    experiment: Experiment,
+    costs: CostTable,
+    *,
+    vcpus: Iterable[int] | None = None,
+    factor: int | None = None,
+    seeds: Iterable[int] = (0,),
+    workers: int = 1,
+    done: Callable[[Row, int, int], None] | None = None,
+) -> list[Row]:
+    """All rows, largest first so that workers end together; in the file's order. `done` hears of each: row, how many, of how many."""
+    counts = tuple(vcpus or experiment.vcpus)
+    if any(n > 1023 for n in counts):
+        raise UsageError("more than 1023 vCPUs", hint="KVM_MAX_VCPUS is 4096, but nobody waits that long here")
+    jobs = [(experiment, v, n, costs, factor, seed) for n in counts for v in experiment.variants for seed in seeds]
+    order = sorted(range(len(jobs)), key=lambda i: -jobs[i][2])
+    rows: dict[int, Row] = {}
+    for i, row in _results([jobs[i] for i in order], order, workers):
+        rows[i] = row
+        if done is not None:
+            done(row, len(rows), len(jobs))
+    return [rows[i] for i in range(len(jobs))]
+
+
+def _one(job: tuple[Any, ...]) -> Row:
+    experiment, variant, vcpus, costs, factor, seed = job
+    return run_row(experiment, variant, vcpus, costs, factor=factor, seed=seed)
+
+
+def _results(jobs: list[tuple[Any, ...]], order: list[int], workers: int) -> Iterator[tuple[int, Row]]:
+    if workers <= 1 or len(jobs) == 1:
+        for i, job in zip(order, jobs, strict=True):
+            yield i, _one(job)
+        return
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
+        futures = {pool.submit(_one, job): i for i, job in zip(order, jobs, strict=True)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()

@@ -77,6 +77,7 @@ class Machine:
         self.srcu = Srcu("mmu_notifier.srcu")
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine] = []
+        self.files: list[AddressSpace] = []
         self.now = Ns(0)
 
     # --- who is there -----------------------------------------------------------------------------------------------
@@ -95,6 +96,8 @@ class Machine:
 
         huge: THP "always". locked: mlocked. sequential: madvised as read in sequence or at random, so without recency.
         """
+        if file is not None and file not in self.files:
+            self.files.append(file)
         start = BASE
         end = Hva(start + pages * PAGE_SIZE)
         vma = Vma(start, end, anon=file is None, huge=huge, locked=locked, sequential=sequential, file=file)
@@ -245,6 +248,11 @@ class Machine:
             process.mm.used_since_walk.value = True
 
     def _direct_reclaim(self, pages: int) -> Step[int]:
+        got = yield from direct_reclaim(self.lruvec, self.ops, pages, self.swappiness)
+        if got:
+            return got
+        for file in self.files:  # wakeup_flusher_threads(): all that was left is dirty
+            yield from writeback(file)
         return (yield from direct_reclaim(self.lruvec, self.ops, pages, self.swappiness))
 
     def _after(self) -> None:

@@ -69,6 +69,9 @@ class KvmFeatures:
     accessed_is_volatile: bool
     """Up to 6.14: spte_has_volatile_bits() minds the A bit; 6.15's spte_needs_atomic_update() does not."""
 
+    one_direct_fault_function: bool
+    """direct_page_fault() serves the TDP MMU as well: in 6.1, not in 6.12 (kvm_tdp_mmu_page_fault())."""
+
     recovers_huge_in_place: bool
     """6.13: recover_huge_pages_range() installs the huge SPTE; before, zap_collapsible_spte_range() froze and zapped the table
     (merge c59de1413391)."""
@@ -105,10 +108,17 @@ KVM_6_1: Final = KvmFeatures(
     high_spte_layout=False,
     software_accessed=False,
     accessed_is_volatile=True,
+    one_direct_fault_function=True,
     recovers_huge_in_place=False,
     flush_range_by_gfn=False,
 )
-KVM_6_12: Final = replace(KVM_6_1, early_invalidate_check=True, nonpresent_bit63=True, flush_range_by_gfn=True)
+KVM_6_12: Final = replace(
+    KVM_6_1,
+    early_invalidate_check=True,
+    nonpresent_bit63=True,
+    one_direct_fault_function=False,
+    flush_range_by_gfn=True,
+)
 # Not read: 6.9 lies between the two; the retry before the primary MMU is asked is of that release, bit 63 is of 6.11.
 KVM_6_9: Final = replace(KVM_6_12, nonpresent_bit63=False)
 KVM_6_13: Final = replace(

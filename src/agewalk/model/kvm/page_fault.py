@@ -92,7 +92,7 @@ def kvm_mmu_page_fault(
         yield Count("paging64_page_fault")
         return (yield from _shadow_page_fault(vcpu, address, write=write, tables=tables, as_id=as_id))
     yield Count("kvm_tdp_page_fault")
-    if not kvm.tdp_mmu_enabled:
+    if not kvm.tdp_mmu_enabled or kvm.features.one_direct_fault_function:
         yield Count("direct_page_fault")
     result = yield from fast_page_fault(vcpu, Gfn(address), write=write, present=present, as_id=as_id)
     if result != RET_PF_INVALID:

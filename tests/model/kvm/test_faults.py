@@ -174,6 +174,15 @@ def test_a_huge_spte_is_one_bit_for_all_its_pages() -> None:
     assert not w.run(kvm_tdp_mmu_age_gfn_range(w.kvm, rng))
 
 
+def test_a_1g_spte_where_slot_and_process_allow_it() -> None:
+    w = World(config=dataclasses.replace(TDP, max_level=3), slots=((1 << 18, 1 << 18, 0, 0),))
+    w.host.level = 3
+    w.run(guest_access(w.vcpu, (1 << 18) + 200_000, write=True))
+    w.run(guest_access(w.vcpu, (1 << 18) + 3, write=True))
+    assert exits(w) == 1
+    assert [clear(w, p) for p in (70_000, 3)] == [1, 0]
+
+
 def test_a_small_fault_inside_a_huge_spte_splits_it_and_keeps_its_age() -> None:
     for young in (True, False):
         w = World()

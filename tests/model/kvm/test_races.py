@@ -10,12 +10,12 @@ import pytest
 from tests.model.kvm.helpers import World
 from tests.model.kvm.smp import Smp
 
-from agewalk.core.effects import Free, Load, Step, Warn
+from agewalk.core.effects import Count, Free, Load, Step, Warn
 from agewalk.core.errors import ModelError
-from agewalk.model.kvm import page_fault, rmap, shadow_mmu, tdp_map
+from agewalk.model.kvm import kvm_main, page_fault, rmap, shadow_mmu, tdp_map
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import GuestTables, KvmConfig
-from agewalk.model.kvm.kvm_main import kvm_destroy_vm, kvm_mmu_zap_all_fast, nested_guest_stop
+from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_destroy_vm, kvm_mmu_zap_all_fast, nested_guest_stop
 from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.spte import is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
@@ -142,6 +142,24 @@ def churn(seed: int) -> None:
     Smp([("l2", nested_guest()), ("ager0", ager()), ("ager1", ager())], seed).run()
 
 
+def lose_a_slot(seed: int) -> None:
+    """Two slots of one VM; the first is deleted while a vCPU and an ager use it (and find it gone, or wait)."""
+    w = World(None, "6.18", dataclasses.replace(LEGACY, tdp_mmu=seed % 2 == 0), ((0, 4, 0, 0), (4, 4, 4, 0)), vcpus=2)
+
+    def vcpu() -> Step[None]:
+        for page in (0, 4, 1, 5, 0):
+            yield from guest_access(w.vcpu, page, write=True)
+
+    def ager() -> Step[None]:
+        for page in (0, 4, 0, 1, 0, 5):
+            yield from mmu_notifier.clear_young(w.mm, w.hva(page), w.hva(page + 1))
+
+    threads = [("vcpu", vcpu()), ("ager", ager()), ("slots", kvm_delete_memslot(w.kvm, w.slots[0]))]
+    Smp(threads, seed).run()
+    assert not mapped(w, 0, 4, [])
+    w.run(kvm_destroy_vm(w.kvm))
+
+
 CASES: list[dict[str, Any]] = [
     {},
     {"kernel": "7.3"},
@@ -167,6 +185,11 @@ def test_nothing_breaks(case: dict[str, Any]) -> None:
 def test_chains_that_come_and_go_under_readers() -> None:
     for seed in range(25):
         churn(seed)
+
+
+def test_a_slot_is_deleted_under_its_users() -> None:
+    for seed in range(60):
+        lose_a_slot(seed)
 
 
 # --- seeded faults: each is a rule of reference section 7, broken on purpose --------------------------------------------------
@@ -236,6 +259,11 @@ def unmap_skips_invalid_roots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tdp_map, "_zap_leafs", only_valid)
 
 
+def slots_do_not_wait(patch: pytest.MonkeyPatch) -> None:
+    """12: a slot freed while readers that found it are still at work."""
+    patch.setattr(kvm_main, "SynchronizeSrcu", lambda domain: Count("srcu"))
+
+
 @pytest.mark.parametrize(
     ("fault", "case"),
     [
@@ -246,6 +274,7 @@ def unmap_skips_invalid_roots(patch: pytest.MonkeyPatch) -> None:
         (faults_ignore_invalidations, {}),
         (faults_ignore_invalidations, {"nested": True}),
         (unmap_skips_invalid_roots, {"invalidate_roots": True}),
+        (slots_do_not_wait, {"slots": True}),
     ],
 )
 def test_seeded_faults_are_caught(
@@ -255,7 +284,12 @@ def test_seeded_faults_are_caught(
     caught = 0
     for seed in range(300):
         try:
-            churn(seed) if case.get("churn") else stress(seed, **case)
+            if "churn" in case:
+                churn(seed)
+            elif "slots" in case:
+                lose_a_slot(seed)
+            else:
+                stress(seed, **case)
         except (ModelError, AssertionError, KeyError):
             caught += 1
             break

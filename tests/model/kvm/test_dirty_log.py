@@ -132,7 +132,7 @@ def test_no_write_is_lost(kernel: str) -> None:
 
 
 def test_an_ager_that_stores_plainly_loses_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reference 7.2's seeded fault."""
+    """The CPU sets D between the ager's load and its store: that D is gone."""
 
     def plainly(kvm: Any, rng: Any, sptep: Any, old: int, level: int) -> Step[None]:
         yield Load(sptep)

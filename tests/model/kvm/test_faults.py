@@ -71,7 +71,7 @@ def _effects(w: World, page: int) -> list[str]:
 
 @pytest.mark.parametrize(
     ("kernel", "config", "faults", "accessed", "dirty"),
-    [  # 64 pages written in order, all in place in the process. Witness SUMMARY 10, 12, 21: every fault marks accessed once;
+    [  # 64 pages written in order, all in place in the process. As recorded: every fault marks accessed once;
         # legacy maps eight at a time, marks them all from 6.13 on and only the faulted one before; dirty from 6.13 on
         ("6.1", TDP, 64, 64, 0),
         ("6.12", TDP, 64, 64, 0),
@@ -160,7 +160,7 @@ def test_without_ad_bits_an_old_page_faults_and_the_fast_path_repairs_it(kernel:
 
 
 def test_a_huge_spte_is_one_bit_for_all_its_pages() -> None:
-    """Reference 3.3: the first 4K question finds the whole 2M mapping young and clears it, the other 511 find it old."""
+    """The first 4K question finds the whole 2M mapping young and clears it, the other 511 find it old."""
     w = World()
     w.host.level = 2
     touch(w, 77)
@@ -221,7 +221,7 @@ def test_a_nested_guest_is_seen_through_the_shadow_mmu_alone() -> None:
 
 
 def test_nested_guests_without_ad_bits_are_tracked_by_faults() -> None:
-    """Reference 3.5 (b): L1 does not enable EPT A/D for L2, so those shadow pages are ad_disabled."""
+    """role.ad_disabled: L1 does not enable EPT A/D for L2, so those shadow pages are ad_disabled."""
     w = World(config=dataclasses.replace(TDP, ept=True))
     nested = GuestTables("l2", 1, guest_mode=True, ad=False)
     for _ in range(3):
@@ -236,7 +236,7 @@ def test_nested_guests_without_ad_bits_are_tracked_by_faults() -> None:
     ("kernel", "accessed", "dirty"), [("6.1", 2, 2), ("6.12", 1, 2), ("6.13", 0, 0), ("7.3", 0, 0)]
 )
 def test_what_a_zap_tells_the_pages(kernel: str, accessed: int, dirty: int) -> None:
-    """Up to 6.12 a zapped SPTE passes its bits on (witness SUMMARY 3); two pages written, on 6.12 one was aged since."""
+    """Up to 6.12 a zapped SPTE passes its bits on (recorded: unregister); two pages written, on 6.12 one was aged since."""
     w = World(kernel=kernel)
     touch(w, 0, 1, write=True)
     if kernel == "6.12":

@@ -88,7 +88,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.world is not None)
     @rule(who=st.integers(0, 1))
     def nested_stops(self, who: int) -> None:
-        """Its accesses since the last question go with its tables (reference 7, 3)."""
+        """Its accesses since the last question go with its tables: the kernel tolerates that."""
         self.w.run(nested_guest_stop(self.w.kvm, self.nested[who]))
         self.by[self.nested[who].label].clear()
 
@@ -166,12 +166,12 @@ def test_life(machine: type[Life]) -> None:
 
 
 def a_test_clears(patch: pytest.MonkeyPatch) -> None:
-    """I1 and 7.1: test_young() that changes SPTEs."""
+    """test_young() that changes SPTEs."""
     patch.setattr(base, "kvm_tdp_mmu_test_age_gfn", kvm_tdp_mmu_age_gfn_range)
 
 
 def clearing_is_silent(patch: pytest.MonkeyPatch) -> None:
-    """I5 and 7.10: what was cleared is not reported."""
+    """what was cleared is not reported."""
     patch.setattr(notifier, "kvm_age_gfn", lambda kvm, rng, fast_only: _forget(kvm_age_gfn(kvm, rng, fast_only)))
 
 
@@ -181,12 +181,12 @@ def _forget(thread: Step[int]) -> Step[int]:
 
 
 def zapped_but_linked(patch: pytest.MonkeyPatch) -> None:
-    """7.6: a zapped SPTE stays in its rmap chain."""
+    """A zapped SPTE stays in its rmap chain."""
     patch.setattr(shadow_mmu, "rmap_remove", lambda *_: iter(()))
 
 
 def roots_are_zapped_when_somebody_has_time(patch: pytest.MonkeyPatch) -> None:
-    """7.13: a root that nobody zaps."""
+    """A root that nobody zaps."""
     patch.setattr(kvm_main, "kvm_tdp_mmu_zap_invalidated_roots", lambda kvm: iter(()))
 
 
@@ -215,7 +215,7 @@ def test_rmaps_are_sticky_and_shadow_pages_are_not() -> None:
 
 
 def test_two_vms_on_one_process_are_both_asked_and_one_may_go() -> None:
-    """Witness SUMMARY 4: __mmu_notifier_clear_young once a page, kvm_age_gfn twice, no short cut."""
+    """Recorded (twovm): __mmu_notifier_clear_young once a page, kvm_age_gfn twice, no short cut."""
     w = World()
     slot = Memslot("slot-b", Gfn(0), Pages(2048), BASE)
     other = new_kvm("kvm-b", w.mm, w.host, w.kvm.protocol, KERNELS["6.18"], slots=(slot,))

@@ -192,16 +192,16 @@ def test_a_slot_is_deleted_under_its_users() -> None:
         lose_a_slot(seed)
 
 
-# --- seeded faults: each is a rule of reference section 7, broken on purpose --------------------------------------------------
+# --- seeded faults: each breaks one rule of KVM's locking on purpose ----------------------------------------------------------
 
 
 def free_at_once(patch: pytest.MonkeyPatch) -> None:
-    """5: tables freed without a grace period."""
+    """Tables freed without a grace period."""
     patch.setattr(tdp_map, "CallRcu", Free)
 
 
 def reader_without_lock(patch: pytest.MonkeyPatch) -> None:
-    """6a: a lockless walker that does not take the bit lock."""
+    """A lockless walker that does not take the bit lock."""
 
     def no_lock(head: Any) -> Step[int]:
         value: int = yield Load(head)
@@ -216,7 +216,7 @@ def reader_without_lock(patch: pytest.MonkeyPatch) -> None:
 
 
 def remover_without_lock(patch: pytest.MonkeyPatch) -> None:
-    """6b: chains changed under mmu_lock alone while readers trust the bit lock."""
+    """Chains changed under mmu_lock alone while readers trust the bit lock."""
 
     def no_lock(kvm: Any, head: Any) -> Step[int]:
         value: int = yield Load(head)
@@ -227,7 +227,7 @@ def remover_without_lock(patch: pytest.MonkeyPatch) -> None:
 
 
 def intolerant_reader(patch: pytest.MonkeyPatch) -> None:
-    """9: BUG_ON(!is_shadow_present_pte()) in a walker without mmu_lock, as hit in August 2024."""
+    """BUG_ON(!is_shadow_present_pte()) in a walker without mmu_lock, as hit in August 2024."""
 
     def insists(spte: int) -> bool:
         if not is_shadow_present_pte(spte):
@@ -238,7 +238,7 @@ def intolerant_reader(patch: pytest.MonkeyPatch) -> None:
 
 
 def faults_ignore_invalidations(patch: pytest.MonkeyPatch) -> None:
-    """13: is_page_fault_stale() never looks."""
+    """is_page_fault_stale() never looks."""
 
     def never(kvm: Any, seq: int, gfn: int) -> Step[bool]:
         return False
@@ -248,7 +248,7 @@ def faults_ignore_invalidations(patch: pytest.MonkeyPatch) -> None:
 
 
 def unmap_skips_invalid_roots(patch: pytest.MonkeyPatch) -> None:
-    """13: an unmap that leaves invalid roots alone."""
+    """An unmap that leaves invalid roots alone."""
     zap = tdp_map._zap_leafs
 
     def only_valid(kvm: Any, table: MmuPage, base: int, rng: Any) -> Step[bool]:
@@ -260,7 +260,7 @@ def unmap_skips_invalid_roots(patch: pytest.MonkeyPatch) -> None:
 
 
 def slots_do_not_wait(patch: pytest.MonkeyPatch) -> None:
-    """12: a slot freed while readers that found it are still at work."""
+    """A slot freed while readers that found it are still at work."""
     patch.setattr(kvm_main, "SynchronizeSrcu", lambda domain: Count("srcu"))
 
 

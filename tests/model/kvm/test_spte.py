@@ -112,7 +112,7 @@ def test_splitting_clones_the_accessed_bit_and_collapsing_takes_one_childs(level
 
 
 def test_needs_atomic_update_of_615_ignores_a_and_minds_every_ad_disabled_spte() -> None:
-    """Reference 3.5; 6.12's spte_has_volatile_bits() does the opposite in both."""
+    """spte.c; 6.12's spte_has_volatile_bits() does the opposite in both."""
     for kernel, old_is_volatile, tracked_only in (("6.12", True, True), ("6.15", False, False)):
         f = KERNELS[kernel].format(ept=True)
         young = s.make_spte(f, Pfn(1), 1, host_writable=True)

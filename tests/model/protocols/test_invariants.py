@@ -1,4 +1,4 @@
-"""What the seed mail demands of any protocol (reference 2.6), over all rows; and who breaks it, as posted."""
+"""What the seed mail demands of any protocol, over all rows; and who breaks it, as posted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Truth tables against the pseudo-code of the design's reference (2.3 and 2.5), written down again as plain booleans."""
+"""Truth tables against pseudo-code of the posts and of the kernels, written down independently, as plain booleans."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_seeded_faults_are_seen(cls: type[AgingProtocol]) -> None:
 
 
 def verdict(name: str, r: dict[str, bool]) -> tuple[bool, bool]:
-    """(referenced, look_around) by 2.5."""
+    """(referenced, look_around) as posted."""
     p, fast = r["primary"], r["fast"] and r["tdp"]
     full = fast or r["slow"]
     if name == "linux-6.9":

@@ -63,7 +63,7 @@ def test_costs_by_hand(name: str, question: str, bits: dict[str, bool], expected
 
 
 def test_a_vm_that_has_gone_leaves_calls_that_reach_nobody() -> None:
-    """Witness SUMMARY 3: mm_has_notifiers() stays true, 2048 __mmu_notifier_clear_young and no kvm_* calls."""
+    """Recorded (unregister): mm_has_notifiers() stays true, 2048 __mmu_notifier_clear_young and no kvm_* calls."""
     row = question_row(get_protocol("linux-6.18"), "walk", state(subscribed=False, ad_bits=False))
     assert (row.costs.notifier_calls, row.costs.indirect_calls, row.costs.age_gfn) == (1, 0, 0)
     never = question_row(

@@ -37,7 +37,8 @@ class KvmFeatures:
 
     direct_prefetch_marks: bool
     """6.13: kvm_mmu_prefetch_sptes() releases each prefetched page as dirty, which also marks it accessed; before,
-    direct_pte_prefetch_many() only put it. (Witness SUMMARY 10: 2080 folio_mark_accessed where 522 faults happened.)"""
+    direct_pte_prefetch_many() only put it. (Recorded on 6.18, legacy: 2080 folio_mark_accessed where 522 faults
+    happened.)"""
 
     indirect_prefetch_marks_dirty: bool
     """6.13: FNAME(prefetch_gpte) goes through kvm_mmu_prefetch_sptes() too. Before: kvm_release_pfn_clean()."""

@@ -99,6 +99,9 @@ def test_engine_table_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
 
     table = ProtocolTable.from_json(document(capsys, "table", "v5", "--engine"))
     assert len(table.rows) == 180
+    code, _, err = run(capsys, "table", "v5", "--engine")
+    assert code == 2
+    assert "--json" in err
 
 
 def test_errors_end_with_2_and_a_hint(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

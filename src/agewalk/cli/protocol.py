@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agewalk.core.errors import UsageError
+
 if TYPE_CHECKING:
     from agewalk.model.protocols.table import ProtocolTable
 
@@ -123,7 +125,8 @@ def show(name: Name, as_json: Json = False) -> None:
 
     console = Console()
     console.print(f"[bold]{protocol.full_name}[/bold]  {protocol.summary}")
-    console.print(f"source: {protocol.cite}", style="dim", highlight=False)
+    if protocol.cite:
+        console.print(f"source: {protocol.cite}", style="dim", highlight=False)
     doc = " ".join((type(protocol).__doc__ or "").split())
     if doc:
         console.print(doc, highlight=False)
@@ -157,7 +160,9 @@ def table(
     from agewalk.model.protocols.registry import get_protocol
 
     protocol = get_protocol(name)
-    if engine and as_json:
+    if engine and not as_json:
+        raise UsageError("--engine prints a table for machines", hint="add --json")
+    if engine:
         _emit(protocol_table(protocol).to_json())
         return
     found = [row.to_json() for row in age_rows(protocol, ad_bits=not no_ad_bits)]

@@ -120,8 +120,8 @@ def _meaning(a: QuestionRow, b: QuestionRow, name_a: str, name_b: str) -> str:
     word, in_a, in_b = next((entry for entry in left if entry[1] != entry[2]), left[0])
     clears, keeps = (name_a, name_b) if in_a else (name_b, name_a)
     return (
-        f"{_ASKER[a.question]} under {keeps} leaves {word} set, so that the page looks used once more later "
-        f"without an access; {clears} clears it."
+        f"{_ASKER[a.question]} under {keeps} leaves {word} set, so that whoever reads it next takes this "
+        f"access for a new one; {clears} clears it."
         if in_a != in_b
         else "Same answer and same bits; the cost differs."
     )
@@ -147,7 +147,7 @@ def _age_meaning(a: AgeRow, b: AgeRow, name_a: str, name_b: str) -> str:
         in_a, in_b = getattr(a, bit), getattr(b, bit)
         if in_a != in_b:
             clears, keeps = (name_a, name_b) if in_a else (name_b, name_a)
-            return f"{clears} clears the {word}'s accessed bit, {keeps} leaves it set: the page looks used once more later."
+            return f"{clears} clears the {word}'s accessed bit, {keeps} leaves it set for whoever asks next."
     if a.locked != b.locked:
         takes, not_ = (name_a, name_b) if a.locked else (name_b, name_a)
         return f"Same answer, but {takes} takes mmu_lock for write, so that faulting vCPUs wait; {not_} does not."

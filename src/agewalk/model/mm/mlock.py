@@ -12,7 +12,7 @@ from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_MLOCKED, PG_UNEVICTABLE
 from agewalk.model.mm.memory import Memory
 from agewalk.model.mm.mm import Mm, Vma, pte_index
 from agewalk.model.mm.swap import lru_add_drain
-from agewalk.model.mm.unmap import cut
+from agewalk.model.mm.unmap import cut, file_page_at
 
 
 def mlock(memory: Memory, mm: Mm, start: Hva, end: Hva, *, locked: bool = True) -> Step[None]:
@@ -39,7 +39,7 @@ def _with_flag(vmas: tuple[Vma, ...], start: Hva, end: Hva, *, locked: bool) -> 
             start=Hva(max(start, vma.start)),
             end=Hva(min(end, vma.end)),
             locked=locked,
-            file_page=vma.file_page + max(0, start - vma.start) // PAGE_SIZE,
+            file_page=file_page_at(vma, Hva(max(start, vma.start))),
         )
         for vma in vmas
         if vma.start < end and start < vma.end

@@ -40,8 +40,13 @@ def cut(vmas: tuple[Vma, ...], start: Hva, end: Hva) -> tuple[Vma, ...]:
         if vma.start < start:
             left.append(replace(vma, end=start))
         if end < vma.end:
-            left.append(replace(vma, start=end, file_page=vma.file_page + (end - vma.start) // PAGE_SIZE))
+            left.append(replace(vma, start=end, file_page=file_page_at(vma, end)))
     return tuple(left)
+
+
+def file_page_at(vma: Vma, address: Hva) -> int:
+    """Page of the file that `address` shows; 0 in anonymous memory."""
+    return 0 if vma.anon else vma.file_page + (address - vma.start) // PAGE_SIZE
 
 
 def exit_mmap(memory: Memory, mm: Mm) -> Step[None]:

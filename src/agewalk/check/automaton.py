@@ -16,7 +16,7 @@ from agewalk.check import memory
 from agewalk.check.effects import SILENT, Blocked, Broken, meaning, variable
 from agewalk.check.frames import Continuation
 from agewalk.check.ghost import Ghost
-from agewalk.check.system import BALANCED, NO_DOUBLE_FREE, NO_SLEEP, NO_USE_AFTER_FREE, NO_WARNING, System
+from agewalk.check.system import BALANCED, NO_DOUBLE_FREE, NO_SLEEP, NO_USE_AFTER_FREE, NO_WARNING, NO_WILD, System
 from agewalk.check.world import MEMORY, World
 from agewalk.core.effects import (
     Acquire,
@@ -238,7 +238,7 @@ class Automata:
         except Exception as error:  # the model itself fell over: a finding, with its place
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__}: {error} in {where.name}(), line {where.lineno}"
-            return self._stopped(automaton, context, NO_WARNING, text, via)
+            return self._stopped(automaton, context, NO_WILD, text, via)
         if effect is None:
             return self._ended(automaton, context, extra, via)
         ghost = isinstance(effect, Ghost)

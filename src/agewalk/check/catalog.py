@@ -42,6 +42,7 @@ class Shipped:
 SYSTEMS: Final[dict[str, Shipped]] = {
     "age-vs-guest": Shipped(aging.age_vs_guest, _ALL, "I5, 7.2, 7.3, 7.10, 7.13"),
     "questions-vs-guest": Shipped(aging.questions_vs_guest, _ALL, "I1, I2, I3, I5, I6, 7.1"),
+    "age-vs-refault": Shipped(aging.age_vs_refault, _ALL, "7.17"),
     "two-agers": Shipped(aging.two_agers, _ALL, "I5, 7.10"),
     "look-around-decision": Shipped(aging.look_around_decision, ("tdp", "nested", "legacy"), "2.5, 7.14"),
     "age-vs-zap": Shipped(zap.age_vs_zap, _ALL, "7.5, 7.6, 7.9, 7.13"),
@@ -56,7 +57,7 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "max-seq-vs-walkers": Shipped(mglru.max_seq_vs_walkers, ("tdp",), "7.15"),
     "update-gen-vs-isolation": Shipped(mglru.update_gen_vs_isolation, ("tdp",), "7.15"),
     "look-around-vs-eviction": Shipped(mglru.look_around_vs_eviction, ("tdp",), "7.15"),
-    "kvm-access-vs-aging": Shipped(mglru.kvm_access_vs_aging, ("tdp", "legacy", "nested"), "7.15"),
+    "kvm-access-vs-aging": Shipped(mglru.kvm_access_vs_aging, ("tdp", "nested"), "7.15"),
 }
 LARGEST: Final = "age-vs-nested-storm/linux-7.3/nested"
 VARIANTS: Final = (*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired")

@@ -82,7 +82,7 @@ def watch(
 
 
 def rewrite(inner: Step[T], change: Callable[[Effect], Effect | tuple[Effect, ...] | None]) -> Step[T]:
-    """Run `inner` with its effects changed: another effect, several (the last one's answer counts), or None to drop it
+    """Run `inner` with its effects changed: another effect, several (the last one that is no Ghost answers), or None to drop it
     (answered None). Seeded faults and memory models are made of this."""
     answer: Any = None
     while True:
@@ -95,6 +95,7 @@ def rewrite(inner: Step[T], change: Callable[[Effect], Effect | tuple[Effect, ..
         answer = None
         if isinstance(changed, tuple):
             for one in changed:
-                answer = yield one
+                got = yield one
+                answer = answer if isinstance(one, Ghost) else got
         elif changed is not None:
             answer = yield changed

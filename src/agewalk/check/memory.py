@@ -57,9 +57,8 @@ class Memory(NamedTuple):
         )
 
     def text(self) -> str:
-        """For people: what differs from a quiet system."""
-        parts = [f"{d} reader {t}" for d, t in sorted(self.readers, key=repr)]
-        parts += [f"{o} waits for {sorted(ws)}" for o, _, ws in sorted(self.pending, key=repr)]
+        """For people: what waits and what is gone (who reads is plain from the effects themselves)."""
+        parts = [f"{o} waits for {sorted(ws)}" for o, _, ws in sorted(self.pending, key=repr)]
         parts += [f"thread {t} synchronizes with {sorted(ws)}" for t, _, ws in sorted(self.syncing, key=repr)]
         parts += [f"{o} freed" for o in sorted(self.freed, key=repr)]
         return ", ".join(parts) or "quiet"

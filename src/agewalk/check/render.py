@@ -19,7 +19,7 @@ def text(path: Path) -> str:
         path.system,
         "",
         head.rstrip(),
-        "      " + "".join(("-" * (_COLUMN - 2)).ljust(_COLUMN) for _ in path.threads),
+        ("      " + "".join(("-" * (_COLUMN - 2)).ljust(_COLUMN) for _ in path.threads)).rstrip(),
     ]
     held: dict[int, tuple[str, ...]] = {}
     for step in path.steps:

@@ -193,7 +193,7 @@ class Simulator:
         changed = tuple(
             (self.world.names[v], self._show(before, v), self._show(after, v))
             for v in range(len(after.values))
-            if self.value(before, v) != self.value(after, v)
+            if self.value(before, v) != self.value(after, v) and self._show(before, v) != self._show(after, v)
         )
         return PathStep(
             number, t, self.automata.names[t], node.function, node.line, describe(node),

@@ -23,6 +23,7 @@ TOLERATED: Final = "tolerated"  # counted, with its worst case
 
 # Properties that every system has; errors of the machine itself are filed under them.
 NO_WARNING: Final = "no WARN_ON or BUG_ON"
+NO_WILD: Final = "no wild pointer or impossible value"  # the model itself fell over
 NO_USE_AFTER_FREE: Final = "no use after free"
 NO_DOUBLE_FREE: Final = "no double free"
 NO_DEADLOCK: Final = "no deadlock"
@@ -31,7 +32,7 @@ NO_SLEEP: Final = "no sleep in atomic context"
 NO_CORRUPTION: Final = "no corrupt list"
 TERMINATES: Final = "every thread ends (weak fairness, locks in turn)"
 BUILT_IN: Final = (
-    NO_WARNING, NO_USE_AFTER_FREE, NO_DOUBLE_FREE, NO_DEADLOCK, BALANCED, NO_SLEEP, NO_CORRUPTION, TERMINATES,
+    NO_WARNING, NO_WILD, NO_USE_AFTER_FREE, NO_DOUBLE_FREE, NO_DEADLOCK, BALANCED, NO_SLEEP, NO_CORRUPTION, TERMINATES,
 )  # fmt: skip
 
 

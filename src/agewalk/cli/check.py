@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from agewalk.check.search import Bounds, Progress
 
 
+_BUILT_IN = "no WARN, use after free, deadlock, starvation ..."
+
+
 def command(
     system: Annotated[
         str | None,
@@ -254,10 +257,13 @@ def _all(bounds: Bounds, as_json: bool) -> None:
 
 def table(matrix: Matrix) -> str:
     """Protocols across, properties of systems down; what is the same for all MMU kinds is one row."""
+    from agewalk.check.system import BUILT_IN
+
     protocols = list(dict.fromkeys(c.protocol for c in matrix.cells))
     rows: dict[tuple[str, str, str], dict[str, list[Cell]]] = {}
     for c in matrix.cells:
-        rows.setdefault((c.system, c.kind, c.property), {}).setdefault(c.protocol, []).append(c)
+        name = c.property if c.property not in BUILT_IN or c.verdict == "violated" else _BUILT_IN
+        rows.setdefault((c.system, c.kind, name), {}).setdefault(c.protocol, []).append(c)
     width = max(len(p) for _, _, p in rows) + 2
     short = [p.replace("linux-", "").replace("must_check=", "").replace("variant=", "")[:13] for p in protocols]
     lines, last = [], ""
@@ -273,6 +279,7 @@ def table(matrix: Matrix) -> str:
     ]
     slowest = f"slowest {matrix.slowest[1]} ({matrix.slowest[0]:.1f} s)"
     lines += [f"{len(matrix.violated)} violations of must-properties; {matrix.seconds:.0f} s, {slowest}"]
+    lines += [f"{_BUILT_IN!r}: {', '.join(BUILT_IN)}"]
     lines += ["~ marks a tolerated inaccuracy. One violation, with its path: agewalk check SYSTEM/PROTOCOL/MMU"]
     why = sorted({f"- {c.property}: {c.why}" for c in matrix.cells if c.verdict == "not-applicable" and c.why})
     return "\n".join([*lines, "", *why]) + "\n"

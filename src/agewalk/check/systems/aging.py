@@ -27,7 +27,7 @@ from agewalk.model.protocols.christopherson import WAS_FAST
 WALK, TARGET, NEIGHBOUR = "walk", "target", "neighbour"
 DIRTY_KEPT: Final = "no write is forgotten"
 WRITABLE: Final = "a writable SPTE is MMU-writable"
-UNSEEN: Final = "no access goes unseen by an eviction that looks after it"
+UNSEEN: Final = "of an access, the eviction is told or the bit stays"
 NOT_FAST: Final = "this protocol has no fast_only"
 
 
@@ -83,40 +83,73 @@ def spte_rules(host: Host, *cells: Cell) -> list[Property]:
 
 
 def dirty_kept(host: Host, done: Cell, cell: Cell) -> Property:
-    """At the end a write shows: in the SPTE's D bit (W where there is none), or on the page."""
+    """At the end a write shows: in the SPTE's D bit (W where there is none), or on the page.
+
+    From 6.13 on a page is marked dirty as soon as it is mapped writable, so without D bits nothing can be lost.
+    """
     f = host.kvm.format
+    marked_early = host.kvm.features.fault_marks_dirty
 
     def kept(wrote: bool, spte: int, dirty: int) -> bool:
-        if not wrote or dirty:
+        if not wrote or dirty or (marked_early and not spte_ad_enabled(f, spte)):
             return True
-        return is_shadow_present_pte(spte) and (is_dirty_spte(f, spte) or not spte_ad_enabled(f, spte))
+        return is_shadow_present_pte(spte) and is_dirty_spte(f, spte)
 
     return at_end(DIRTY_KEPT, kept, done, cell, host.pages.dirty)
 
 
-def age_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
-    """One page that a vCPU writes to while MGLRU asks about it, in a walk or at eviction."""
-    host = build(protocol, mmu, write=True)
-    host.age()
-    entry, done, spte = primary(host), Cell(Object("ghost"), "wrote", value=False), host.leaf()
+def unseen(host: Host, cell: Cell) -> Property:
+    """An eviction that says old leaves the bit of a later access alone: who asks again is told."""
     f = host.kvm.format
 
     def seen(found: tuple[str, bool] | None, value: int) -> bool:
-        if found is None or found[0] != TARGET or found[1]:
-            return True
-        return is_shadow_present_pte(value) and is_accessed_spte(f, value)
+        return found is None or found[1] or (is_shadow_present_pte(value) and is_accessed_spte(f, value))
+
+    return tolerated(UNSEEN, seen, Result("ager"), cell)
+
+
+def age_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
+    """A young, clean page that a vCPU writes to while MGLRU asks about it twice, in a walk or at eviction, then at eviction."""
+    host = build(protocol, mmu, write=True)
+    host.clean()
+    entry, done, spte = primary(host), Cell(Object("ghost"), "wrote", value=False), host.leaf()
+    first, then = ager(host, entry, WALK, TARGET), ager(host, entry, TARGET)
+
+    def asks_twice() -> Step[tuple[str, bool]]:
+        yield from first()
+        second: tuple[str, bool] = yield from then()
+        return second
 
     return System(
         "age-vs-guest",
-        (Thread("ager", ager(host, entry, WALK, TARGET)), Thread("vcpu", guest(host, done))),
+        (Thread("ager", asks_twice), Thread("vcpu", guest(host, done))),
         (
             *spte_rules(host, spte),
             dirty_kept(host, done, spte),
-            tolerated(UNSEEN, seen, Result("ager"), spte),
             sometimes("the eviction finds it young", lambda r: r == (TARGET, True), Result("ager")),
             sometimes("the eviction finds it old", lambda r: r == (TARGET, False), Result("ager")),
         ),
         about=(age_vs_guest.__doc__ or "").strip(),
+    )
+
+
+def age_vs_refault(protocol: AgingProtocol, mmu: str) -> System:
+    """A vCPU uses a page for ever, again and again, while MGLRU asks about it: does the question ever end?"""
+    host = build(protocol, mmu, write=True)
+    entry = primary(host)
+
+    def vcpu() -> Step[None]:
+        while True:
+            yield from host.touch(write=False)
+
+    return System(
+        "age-vs-refault",
+        (Thread("ager", ager(host, entry, TARGET)), Thread("vcpu", vcpu, daemon=True)),
+        (
+            *spte_rules(host, host.leaf()),
+            sometimes("the eviction finds it young", lambda r: r == (TARGET, True), Result("ager")),
+        ),
+        about=(age_vs_refault.__doc__ or "").strip(),
     )
 
 

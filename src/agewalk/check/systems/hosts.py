@@ -15,10 +15,10 @@ from agewalk.model.kvm.host_memory import Gup
 from agewalk.model.kvm.kvm import GuestTables, Kvm, KvmConfig, Memslot, Vcpu
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.pages import MmuPage
-from agewalk.model.kvm.spte import is_last_spte, is_shadow_present_pte, spte_to_pfn
+from agewalk.model.kvm.spte import is_last_spte, is_shadow_present_pte, spte_ad_enabled, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm import Mm, Vma
-from agewalk.model.mm.mmu_notifier import NotifierSubscriptions
+from agewalk.model.mm.mmu_notifier import NotifierRange, NotifierSubscriptions
 from agewalk.model.protocols.base import AgingProtocol
 
 BASE: Final = Hva(PAGE_SIZE * 512)  # where the slot lives in the process
@@ -137,6 +137,19 @@ class Host:
                 raise KeyError(gfn)
             table = self.kvm.page_at(spte_to_pfn(cell.value))
 
+    def clean(self) -> None:
+        """Take the first page's D bits away, as dirty logging does, and what the page knows of writes."""
+        f, spte = self.kvm.format, self.leaf()
+        if spte_ad_enabled(f, spte.value):
+            spte.value &= ~f.dirty
+        self.pages.dirty.value = 0
+
+    def unmap(self) -> None:
+        """Take the first page from the VM, but not from its process: a fault comes next."""
+        rng = NotifierRange(self.mm, BASE, self.end)
+        self.direct.run(mmu_notifier.invalidate_range_start(rng))
+        self.direct.run(mmu_notifier.invalidate_range_end(rng))
+
     def age(self) -> None:
         """Make every leaf of the first page old, before the threads run."""
         self.direct.run(mmu_notifier.clear_young(self.mm, BASE, self.end))
@@ -191,5 +204,6 @@ def build(
     if mapped:
         for gfn in range(pages):
             for alias in range(aliases):
-                small.direct.run(small.touch(gfn=gfn, alias=alias, write=write))
+                for vcpu in kvm.vcpus:  # each has its root then
+                    small.direct.run(small.touch(vcpu, gfn=gfn, alias=alias, write=write))
     return small

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from agewalk.check.ghost import Ghost
+from agewalk.check.ghost import Ghost, rewrite
 from agewalk.check.system import Property, Result, System, Thread, always, at_end, sometimes, tolerated
 from agewalk.check.systems import hosts
 from agewalk.core.cells import Cell, Object
 from agewalk.core.direct import Direct
-from agewalk.core.effects import Acquire, Exchange, FetchOr, Load, Release, Step, Store
+from agewalk.core.effects import Acquire, CompareExchange, Effect, Exchange, FetchOr, Load, Release, Step, Store
 from agewalk.core.units import PAGE_SIZE, Hva, Pfn
 from agewalk.model.mglru import mm_list
 from agewalk.model.mglru.aging import try_to_inc_max_seq
@@ -250,7 +250,7 @@ def kvm_access_vs_aging(protocol: AgingProtocol, mmu: str) -> System:
     lru.mm.pmd_cell(START).value = p.NONE
     between = Cell(Object("ghost"), "touched_between", value=False)
     asked = Cell(between.owner, "touched_before_the_second", value=False)
-    lruvec = lru.lruvec
+    lruvec, spte = lru.lruvec, host.leaf()
 
     def age() -> Step[None]:
         early = False
@@ -261,9 +261,13 @@ def kvm_access_vs_aging(protocol: AgingProtocol, mmu: str) -> System:
             yield from try_to_inc_max_seq(lruvec, seq, 1, MmWalk(), force_scan=True)
             early = yield Load(between)
 
+    def stamped(effect: Effect) -> Any:
+        """The accessed bit is set: that is the moment of the access."""
+        sets = isinstance(effect, CompareExchange) and effect.cell is spte
+        return (effect, Ghost(Store(between, True))) if sets else effect
+
     def guest() -> Step[None]:
-        yield from host.touch(write=False)
-        yield Ghost(Store(between, True))
+        yield from rewrite(host.touch(write=False), stamped)
 
     def young_enough(before: bool, max_seq: int, word: int) -> bool:
         return not before or lag(max_seq, word) < MIN_NR_GENS

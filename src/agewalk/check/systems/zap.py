@@ -6,18 +6,19 @@ from typing import Any, Final
 
 from agewalk.check.ghost import Ghost
 from agewalk.check.system import Result, System, Thread, always, at_end, sometimes, tolerated
-from agewalk.check.systems.aging import DIRTY_KEPT, TARGET, WALK, ager, guest, primary, spte_rules
+from agewalk.check.systems.aging import TARGET, WALK, ager, dirty_kept, guest, primary, spte_rules, unseen
 from agewalk.check.systems.hosts import BASE, Host, build
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Acquire, Load, Release, Step, Store
 from agewalk.model.kvm.kvm_main import kvm_mmu_zap_all_fast, nested_guest_stop
-from agewalk.model.kvm.spte import is_dirty_spte, is_shadow_present_pte, spte_ad_enabled
+from agewalk.model.kvm.spte import is_shadow_present_pte, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mmu_notifier import NotifierRange
 from agewalk.model.protocols.base import AgingProtocol
 
 COUNT_SOUND: Final = "indirect_shadow_pages is never negative"
 GONE: Final = "nothing maps a page between invalidate_range_start and its end"
+CURRENT: Final = "in the end the VM maps the frame that its process maps"
 UNLOCKED: Final = "every chain is left unlocked"
 NESTED_SEEN: Final = "a nested access is seen by an eviction that asks after it"
 
@@ -134,7 +135,8 @@ def invalidate_vs_fault(protocol: AgingProtocol, mmu: str) -> System:
     host = build(protocol, mmu, write=True, new_frames=True)
     ghost = Object("ghost")
     window, done = Cell(ghost, "invalidated", value=False), Cell(ghost, "wrote", value=False)
-    f, spte = host.kvm.format, host.leaf()
+    spte = host.leaf()
+    host.unmap()
     rng = NotifierRange(host.mm, BASE, host.end)
 
     def invalidate() -> Step[None]:
@@ -147,10 +149,8 @@ def invalidate_vs_fault(protocol: AgingProtocol, mmu: str) -> System:
     def gone(inside: bool, value: int) -> bool:
         return not (inside and is_shadow_present_pte(value))
 
-    def kept(wrote: bool, value: int, dirty: int) -> bool:
-        if not wrote or dirty:
-            return True
-        return is_shadow_present_pte(value) and (is_dirty_spte(f, value) or not spte_ad_enabled(f, value))
+    def current(value: int, pte: int) -> bool:
+        return not is_shadow_present_pte(value) or spte_to_pfn(value) == pte - 1
 
     return System(
         "invalidate-vs-fault",
@@ -162,6 +162,7 @@ def invalidate_vs_fault(protocol: AgingProtocol, mmu: str) -> System:
         (
             *spte_rules(host, spte),
             always(GONE, gone, window, spte),
+            at_end(CURRENT, current, spte, host.pages.present[0]),
             sometimes(
                 "the vCPU maps the new frame", lambda v: is_shadow_present_pte(v) and v >> 12 & 0xFFF == 0x110, spte
             ),
@@ -173,15 +174,10 @@ def invalidate_vs_fault(protocol: AgingProtocol, mmu: str) -> System:
 def age_vs_fault(protocol: AgingProtocol, mmu: str) -> System:
     """Two vCPUs fault on one page while MGLRU asks: fast page faults give W, R and X back without mmu_lock."""
     host = build(protocol, mmu, vcpus=2, write=True)
+    host.clean()
     host.age()
+    host.pages.dirty.value = 0
     spte, done = host.leaf(), Cell(Object("ghost"), "wrote", value=False)
-    f = host.kvm.format
-
-    def kept(wrote: bool, value: int, dirty: int) -> bool:
-        if not wrote or dirty:
-            return True
-        return is_shadow_present_pte(value) and (is_dirty_spte(f, value) or not spte_ad_enabled(f, value))
-
     return System(
         "age-vs-fault",
         (
@@ -189,6 +185,6 @@ def age_vs_fault(protocol: AgingProtocol, mmu: str) -> System:
             Thread("reader", guest(host, write=False, vcpu=1)),
             Thread("ager", ager(host, primary(host), TARGET)),
         ),
-        (*spte_rules(host, spte), at_end(DIRTY_KEPT, kept, done, spte, host.pages.dirty)),
+        (*spte_rules(host, spte), dirty_kept(host, done, spte), unseen(host, spte)),
         about=(age_vs_fault.__doc__ or "").strip(),
     )

@@ -1,4 +1,7 @@
-"""The primary MMU's slow path: page faults, swap and the shared zero page (mm/memory.c, mm/gup.c)."""
+"""The primary MMU's slow path: page faults, swap and the shared zero page (mm/memory.c, mm/gup.c).
+
+Frames are found beforehand (`touch.make_room`), so nothing here reclaims.
+"""
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
@@ -7,7 +10,6 @@ from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import META
 from agewalk.engine.queues import lru_add_drain, queue_add
-from agewalk.engine.reclaim import direct_reclaim
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_tier
 
@@ -44,16 +46,24 @@ def refault(word: Array, meta: Int, shadow: Int) -> Int:
 
 
 @njit
-def alloc_page(s: State) -> None:
-    """alloc_folio(): a frame, after reclaim if free ones are down at the watermark."""
-    word = s.word
-    retries = 0
-    while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM]:
-        freed = direct_reclaim(s, i64(1))
-        retries = 0 if freed else retries + 1
-        if retries > 16:
-            break
-    word[at.HELD] += 1
+def needs_frame(s: State, folio: Int, write: Int) -> bool:
+    """Will an access to this page allocate one? At most one, and before anything else changes but the page table."""
+    meta = i64(s.page[folio, META])
+    if meta & (at.MAPPED | at.RESIDENT):
+        return False
+    if not meta & at.EVICTED and not write:
+        return False
+    pte_alloc(s, folio)
+    return True
+
+
+@njit
+def pte_alloc(s: State, folio: Int) -> None:
+    """A page table, where there is none; its entry starts young."""
+    pmd = folio // at.PTES
+    if s.pmd[pmd, at.M_STATE] == 0:
+        s.pmd[pmd, at.M_STATE] = 1
+        s.pmd[pmd, at.M_YOUNG] = 1
 
 
 @njit
@@ -78,8 +88,8 @@ def map_page(s: State, folio: Int, space: Int, bits: Int) -> None:
 @njit
 def new_anon(s: State, folio: Int, space: Int) -> None:
     """do_anonymous_page() for a write: a zeroed page, mapped writable and dirty."""
-    alloc_page(s)
     page = s.page
+    s.word[at.HELD] += 1
     page[folio, META] = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
     s.counts[c.FAULTS] += 1
     s.by_space[space, c.BY_FAULTS] += 1
@@ -93,7 +103,7 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
     word, page = s.word, s.page
     cached = page[folio, META] & at.RESIDENT
     if not cached:
-        alloc_page(s)
+        word[at.HELD] += 1
         shadow = i64(page[folio, at.NEXT])
         away = word[at.NOW] - page[folio, at.PREV]
         s.counts[c.FAULTS] += 1
@@ -122,14 +132,11 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
 @njit
 def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
     """handle_mm_fault(): one attempt to make the page accessible."""
-    pmd = folio // at.PTES
-    if s.pmd[pmd, at.M_STATE] == 0:
-        s.pmd[pmd, at.M_STATE] = 1
-        s.pmd[pmd, at.M_YOUNG] = 1  # a new table's entry starts young
+    pte_alloc(s, folio)
     meta = i64(s.page[folio, META])
     if meta & at.ZERO:
         if write:  # do_wp_page(): the zero page is copied; secondary MMUs lose it first
-            alloc_page(s)
+            s.word[at.HELD] += 1
             s.page[folio, META] = (s.page[folio, META] & at.GUEST_BITS) | at.RESIDENT
             s.touch[folio] &= at.USED_NOW
             s.space[space, at.S_INVALIDATED] += 1

@@ -90,6 +90,7 @@ _NOT_REACHED: Final = {
     "six_mm_stats",
     "blank_empty_stats",
     "anon_only_swappiness",
+    "one_direct_fault_function",  # a name that is counted
     "recovers_huge_in_place",  # no 2 MiB mappings here
     "folio_batch_size",  # Host.folio_batch_size
     "gup_marks_folio",  # the same mark under another name

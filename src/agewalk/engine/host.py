@@ -15,7 +15,7 @@ from agewalk.engine import layout as at
 from agewalk.engine import protocol as pt
 from agewalk.engine.config import Host, Space
 from agewalk.engine.quality import Sample, assess_state, total
-from agewalk.engine.reclaim import memory_reclaim, run_aging, run_eviction
+from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
 from agewalk.engine.state import State
 from agewalk.engine.touch import encode_rows, nested_change, note_used, run_rows
 from agewalk.model.protocols.table import QUESTIONS, ProtocolTable
@@ -213,11 +213,11 @@ class Engine:
 
     def reclaim(self, pages: int) -> int:
         """memory.reclaim of that many pages; returns how many went."""
-        return int(memory_reclaim(self.state, pages))
+        return int(reclaim(self.state, PROACTIVE, pages, 0))
 
     def evict(self, seq: int, pages: int) -> int:
         """The '-' command: evict generations up to `seq`; returns pages taken, -1 if refused (EINVAL)."""
-        return int(run_eviction(self.state, seq, pages))
+        return int(reclaim(self.state, COMMAND, seq, pages))
 
     def nested(self, space: int, *, alive: bool) -> None:
         """The nested guest of a VM starts (alive) or ends: its shadow pages are zapped, the rmaps stay."""

@@ -124,6 +124,7 @@ S_PMD: Final = 8  # hva >> 21 of its first PMD
 S_TDP: Final = 9  # the TDP MMU serves the guest; otherwise the shadow MMU
 S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0 = guest tables are shadowed
 S_INVALIDATED: Final = 11  # mmu_invalidate_seq
+S_SNAPSHOT: Final = 12  # of S_INVALIDATED, when an access began
 S_COLUMNS: Final = 16
 
 # --- pmd[]: 512 pages each

@@ -1,5 +1,7 @@
 """How hard reclaim tries: the loops around evict_folios() (mm/vmscan.c), for the one lruvec of a host."""
 
+from typing import Final
+
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.evict import evict_folios, oldest_seq
@@ -28,9 +30,12 @@ from agewalk.engine.queues import lru_add_drain
 from agewalk.engine.state import State
 from agewalk.engine.walk import try_to_inc_max_seq
 
-DEF_PRIORITY = 12
-SWAP_CLUSTER_MAX = 32
-MAX_RECLAIM_RETRIES = 16
+DEF_PRIORITY: Final = 12
+SWAP_CLUSTER_MAX: Final = 32
+MAX_RECLAIM_RETRIES: Final = 16
+
+# Why reclaim runs.
+DIRECT, KSWAPD_RUN, PROACTIVE, COMMAND = range(4)
 
 
 @njit
@@ -152,18 +157,45 @@ def do_try_to_free_pages(s: State, goal: Int, proactive: Int) -> Int:
 
 
 @njit
-def direct_reclaim(s: State, pages: Int) -> Int:
-    """try_to_free_pages(): the allocating task reclaims for itself, from the whole node."""
-    s.word[TARGET_MEMCG] = 0
-    return do_try_to_free_pages(s, max(pages, i64(SWAP_CLUSTER_MAX)), i64(0))
+def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
+    """Every way into reclaim behind one door, so that what lies behind is compiled into its callers once.
 
-
-@njit
-def balance_pgdat(s: State) -> None:
-    """balance_pgdat(): kswapd, until free pages are above the high watermark or it cannot get further."""
+    DIRECT: try_to_free_pages() of `first` pages, by the task that allocates, from the whole node.
+    KSWAPD_RUN: balance_pgdat(), until free pages are above the high watermark or it cannot get further.
+    PROACTIVE: memory.reclaim of `first` pages.
+    COMMAND: the '-' of lru_gen (run_eviction()) for generations up to `first`, at most `second` pages.
+    Returns how many pages went; -1 if a command is refused (EINVAL).
+    """
     word = s.word
-    word[TARGET_MEMCG] = 0
+    word[KSWAPD] = 0
+    word[TARGET_MEMCG] = 1 if why >= PROACTIVE else 0
     word[RECLAIMED] = 0
+    if why == DIRECT:
+        return do_try_to_free_pages(s, max(first, i64(SWAP_CLUSTER_MAX)), i64(0))
+    if why == PROACTIVE:
+        done, retries = i64(0), i64(MAX_RECLAIM_RETRIES)
+        while done < first:
+            left = first - done
+            goal = left // 4 if word[FEATURES] & f.RECLAIM_QUARTERS else left
+            if not retries:
+                lru_add_drain(word, s.page)
+            freed = do_try_to_free_pages(s, max(goal, i64(SWAP_CLUSTER_MAX)), i64(1))
+            done += freed
+            if not freed:
+                if not retries:
+                    break
+                retries -= 1
+        return done
+    if why == COMMAND:
+        if first + MIN_GENS > word[MAX_SEQ]:
+            return i64(-1)
+        word[HAS_WALK] = 1
+        word[PRIORITY] = DEF_PRIORITY
+        while first >= oldest_seq(word) and word[RECLAIMED] < second:
+            if not evict_folios(s, min(second - word[RECLAIMED], i64(MAX_BATCH))):
+                break
+        word[HAS_WALK] = 0
+        return i64(word[RECLAIMED])
     priority = i64(DEF_PRIORITY)
     goal = max(word[HIGH], i64(SWAP_CLUSTER_MAX))
     s.counts[c.KSWAPD_RUNS] += 1
@@ -179,26 +211,7 @@ def balance_pgdat(s: State) -> None:
             priority = i64(DEF_PRIORITY)
             word[RECLAIMED] = 0
     word[KSWAPD] = 0
-
-
-@njit
-def memory_reclaim(s: State, wanted: Int) -> Int:
-    """memory.reclaim of `wanted` pages; returns how many went."""
-    word = s.word
-    done, retries = i64(0), i64(MAX_RECLAIM_RETRIES)
-    while done < wanted:
-        left = wanted - done
-        ask = left // 4 if word[FEATURES] & f.RECLAIM_QUARTERS else left
-        if not retries:
-            lru_add_drain(word, s.page)
-        word[TARGET_MEMCG] = 1
-        freed = do_try_to_free_pages(s, max(ask, i64(SWAP_CLUSTER_MAX)), i64(1))
-        done += freed
-        if not freed:
-            if not retries:
-                break
-            retries -= 1
-    return done
+    return i64(word[RECLAIMED])
 
 
 @njit
@@ -212,20 +225,3 @@ def run_aging(s: State, force_scan: Int) -> bool:
         try_to_inc_max_seq(s, force_scan)
     word[SWAPPINESS] = usual
     return not refused
-
-
-@njit
-def run_eviction(s: State, seq: Int, wanted: Int) -> Int:
-    """The '-' command (run_eviction()) for generations up to `seq`; returns pages taken, -1 if refused (EINVAL)."""
-    word = s.word
-    word[RECLAIMED] = 0
-    if seq + MIN_GENS > word[MAX_SEQ]:
-        return i64(-1)
-    word[HAS_WALK] = 1
-    word[TARGET_MEMCG] = 1
-    word[PRIORITY] = DEF_PRIORITY
-    while seq >= oldest_seq(word) and word[RECLAIMED] < wanted:
-        if not evict_folios(s, min(wanted - word[RECLAIMED], i64(MAX_BATCH))):
-            break
-    word[HAS_WALK] = 0
-    return i64(word[RECLAIMED])

@@ -3,12 +3,12 @@
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.fault import get_user_page, host_access
+from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
-from agewalk.engine.reclaim import balance_pgdat
+from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
 from agewalk.engine.state import State
 
 PTE_PREFETCH_NUM = 8
@@ -38,13 +38,14 @@ def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
 def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> bool:
     """kvm_mmu_faultin_pfn(), again and again while anything of the VM was unmapped meanwhile (mmu_invalidate_seq): by the copy of
     the zero page, or by the reclaim that made room. May the page be written?"""
+    seq = s.space[space, at.S_SNAPSHOT]  # from before the reclaim
     while True:
-        seq = s.space[space, at.S_INVALIDATED]
         writable = get_user_page(s, folio, space, write)
         if s.space[space, at.S_INVALIDATED] == seq:
             return writable
         if s.word[at.FEATURES] & f.RETRY_MARKS_ACCESSED:
             finish_fault(s.word, s.page, folio, writable)
+        seq = s.space[space, at.S_INVALIDATED]
 
 
 @njit
@@ -159,8 +160,18 @@ def slow(s: State, folio: Int, kind: Int) -> None:
             s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         shadow_access(s, folio, space, write)
     s.touch[folio] |= at.USED_NOW
-    if s.word[at.FRAMES] - s.word[at.HELD] < s.word[at.LOW]:
-        balance_pgdat(s)
+
+
+@njit
+def make_room(s: State, folio: Int, write: Int) -> None:
+    """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the watermark."""
+    word = s.word
+    space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
+    s.space[space, at.S_SNAPSHOT] = s.space[space, at.S_INVALIDATED]
+    if needs_frame(s, folio, write):
+        retries = 0
+        while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
+            retries = 0 if reclaim(s, i64(DIRECT), i64(1), i64(0)) else retries + 1
 
 
 @njit
@@ -201,7 +212,11 @@ def run_rows(s: State, pages: Array, kinds: Array) -> None:
     i = hits(s.touch, pages, kinds, i64(0))
     while i < n:
         mark_running(s, pages, i + 1)
-        slow(s, i64(pages[i]), i64(kinds[i]))
+        folio, kind = i64(pages[i]), i64(kinds[i])
+        make_room(s, folio, kind & at.WRITTEN)
+        slow(s, folio, kind)
+        if s.word[at.FRAMES] - s.word[at.HELD] < s.word[at.LOW]:
+            reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
         i = hits(s.touch, pages, kinds, i + 1)
     mark_running(s, pages, n)
     s.counts[c.ACCESSES] += n

@@ -1,0 +1,116 @@
+"""One-line faults, each of which the conformance kit must catch. Run as a module, without the compiler:
+
+    NUMBA_DISABLE_JIT=1 python -m tests.engine.faults
+
+prints one line a fault, `caught` or `MISSED`, and ends with 1 if any was missed.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import agewalk
+
+
+class Fault(NamedTuple):
+    """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows."""
+
+    module: str
+    before: str
+    after: str
+    kernel: str = "6.12"
+    mmu: str = "tdp"
+
+
+FAULTS = (
+    Fault("gens", "max_seq - back + 1", "max_seq - back", "7.3"),
+    Fault("gens", "(meta & ~(GEN_MASK | REFS_FLAGS_OLD)) | (new_gen", "(meta & ~(GEN_MASK | REFS_MASK)) | (new_gen"),
+    Fault("gens", "list_add_tail(page, base + gen * 2 + kind, folio)", "list_add(page, base + gen * 2 + kind, folio)"),
+    Fault("gens", "for _ in range(MAX_BATCH):", "for _ in range(5):"),
+    Fault("tiers", "order_base_2(refs + 1)", "order_base_2(refs)"),
+    Fault("tiers", "word[AVG_TOTAL + at] = (word[AVG_TOTAL + at] + word[PROTECTED_IN + at]", "word[AVG_TOTAL + at] = (word[AVG_TOTAL + at] + 0"),
+    Fault("walk", "young * 8 >= total", "young * 8 > total"),
+    Fault("walk", "bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)", "bloom_add(word, s.bloom, s.pmd, seq, pmd)"),
+    Fault("walk", "touch[folio] = bits & ~cleared", "touch[folio] = bits & ~(cleared & A_TDP)"),
+    Fault("walk", "if listed and not meta & GEN_MASK:", "if False and not meta & GEN_MASK:", "7.3"),
+    Fault("walk", "s.space[space, S_USED] = 0", "s.space[space, S_USED] = 1"),
+    Fault("walk", "meta |= TRACKED_TDP | LOST_W_TDP", "meta |= TRACKED_TDP", "6.12", "tdp-noad"),
+    Fault("evict", "first = folio - BATCH // 2", "first = folio - BATCH // 2 + 1"),
+    Fault("evict", "young += 1", "young += 0"),
+    Fault("evict", "page[folio, META] = (meta & ~REFS_FLAGS_OLD) | ACTIVE", "page[folio, META] = meta & ~REFS_FLAGS_OLD"),
+    Fault("evict", "while scanned < budget and isolated < BATCH", "while scanned < budget and isolated < BATCH + 1"),
+    Fault("evict", "if is_queued(word, folio):", "if False:", "6.1"),
+    Fault("reclaim", "share = evictable_pages(word) >> word[PRIORITY]", "share = (evictable_pages(word) >> word[PRIORITY]) + 1"),
+    Fault("reclaim", "if not done or should_abort(word, goal, seq) or", "if not done or", "7.3"),
+    Fault("reclaim", "word[SWAPPINESS] = 1\n", "word[SWAPPINESS] = 0\n"),
+    Fault("queues", "if word[Q_ADD] >= word[ADD_BATCH]:", "if word[Q_ADD] >= word[ADD_BATCH] - 1:"),
+    Fault("fault", "inc_refs(s.word, page, folio)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
+    Fault("fault", "return meta | at.REFS_MASK | at.WORKINGSET", "return meta | at.WORKINGSET"),
+    Fault("touch", "PTE_PREFETCH_NUM = 8", "PTE_PREFETCH_NUM = 4", "6.18", "legacy"),
+    Fault("touch", "meta |= at.REFERENCED  # get", "meta |= 0  # get", "6.12", "legacy"),
+    Fault("touch", "finish_fault(s.word, s.page, folio, writable)\n        seq", "seq"),
+)  # fmt: skip
+
+
+class _Patched(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Loads one engine module with one line changed, all others as they are."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.name = f"agewalk.engine.{fault.module}"
+        self.path = Path(next(iter(agewalk.__path__))) / "engine" / f"{fault.module}.py"
+        text = self.path.read_text()
+        assert text.count(fault.before) >= 1, f"{fault.module}: nothing reads {fault.before!r} any more"
+        self.text = text.replace(fault.before, fault.after, 1)
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return importlib.util.spec_from_loader(name, self) if name == self.name else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self.text, str(self.path), "exec"), module.__dict__)
+
+
+def _forget() -> None:
+    for name in [
+        n for n in sys.modules if n.startswith(("agewalk.engine", "tests.engine.conf", "tests.engine.test_conf"))
+    ]:
+        del sys.modules[name]
+
+
+def catches(fault: Fault) -> str:
+    """What the kit says about the fault; empty if it sees nothing."""
+    _forget()
+    patched = _Patched(fault)
+    sys.meta_path.insert(0, patched)
+    try:
+        kit: Any = importlib.import_module("tests.engine.test_conformance")
+        protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[fault.kernel]
+        for pages, memory, seed in ((130, 95, 3), (180, 400, 7), (180, 130, 9)):
+            host = {"kernel": fault.kernel, "protocol": protocol, "spaces": [(pages, fault.mmu)], "memory": memory}
+            try:
+                kit.tell(host, kit.story_of(seed))
+            except AssertionError as difference:
+                return str(difference)
+    finally:
+        sys.meta_path.remove(patched)
+        _forget()
+    return ""
+
+
+def main() -> int:
+    """Try all."""
+    missed = 0
+    for fault in FAULTS:
+        said = catches(fault)
+        missed += not said
+        print(f"{'caught' if said else 'MISSED'}  {fault.module}: {fault.before.strip()}  ({said[:60]})", flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The engine against the direct reading: equal after every event, whatever the events and however batches are cut."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.engine.conformance import Twin
+
+MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad")
+KERNELS = ("6.1", "6.9", "6.12", "6.13", "6.15", "6.18", "7.3")
+PROTOCOLS = (
+    "linux-6.9", "linux-6.13", "linux-6.15", "linux-6.18", "linux-7.3", "v5", "v7",
+    "houghton", "houghton:must_check=rmaps", "christopherson", "christopherson:variant=repaired",
+)  # fmt: skip
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+    """A host and what happens on it."""
+    mmu = draw(st.sampled_from(MMUS))
+    pages, others = draw(st.integers(20, 140)), draw(st.sampled_from((0, 60)))
+    spaces = [(pages, mmu)] + ([(others, "process")] if others else [])
+    host = {
+        "kernel": draw(st.sampled_from(KERNELS)),
+        "protocol": draw(st.sampled_from(PROTOCOLS)),
+        "spaces": spaces,
+        "memory": draw(st.sampled_from(((pages + others) * 2, (pages + others) * 7 // 10))),
+    }
+
+    def row() -> st.SearchStrategy[tuple[int, int, bool, int]]:
+        contexts = st.sampled_from((0, 0, 0, 1, 2) if mmu.startswith("tdp") else (0, 0, 0, 2))
+        guest = st.tuples(st.just(0), st.integers(0, pages - 1), st.booleans(), contexts)
+        process = st.tuples(st.just(1), st.integers(0, max(others - 1, 0)), st.booleans(), st.just(2))
+        return st.one_of(guest, guest, process) if others else guest
+
+    touch = st.tuples(st.just("touch"), st.lists(row(), min_size=1, max_size=40))
+    event = st.one_of(
+        touch,
+        touch,
+        touch,
+        st.tuples(st.just("sweep"), st.integers(0, pages - 1), st.booleans()),
+        st.tuples(st.just("age"), st.booleans()),
+        st.tuples(st.just("reclaim"), st.integers(1, 70)),
+        st.tuples(st.just("evict"), st.integers(0, 3), st.integers(1, 60)),
+        st.tuples(st.just("nested"), st.booleans()),
+    )
+    return host, draw(st.lists(event, min_size=4, max_size=14))
+
+
+def tell(host: dict[str, Any], events: list[tuple[Any, ...]]) -> None:
+    """Let it happen twice, and compare after each event."""
+    twin = Twin(**host)
+    pages, mmu = host["spaces"][0]
+    for number, (what, *args) in enumerate(events):
+        if what == "touch":
+            twin.touch(args[0])
+        elif what == "sweep":
+            first, write = args
+            twin.touch([(0, page, write, 0) for page in range(first, min(pages, first + 64))])
+        elif what == "age":
+            twin.age(force_scan=args[0])
+        elif what == "reclaim":
+            twin.reclaim(args[0])
+        elif what == "evict":
+            twin.evict(*args)
+        elif mmu.startswith("tdp"):
+            twin.nested(0, alive=args[0])
+        twin.check(f"event {number} ({what})")
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(stories())
+def test_equal_after_every_event(story: tuple[dict[str, Any], list[tuple[Any, ...]]]) -> None:
+    tell(*story)
+
+
+def story_of(seed: int) -> list[tuple[Any, ...]]:
+    """A long one, the same for all: populate, hot and cold, aging by force and not, pressure, refaults."""
+    events: list[tuple[Any, ...]] = []
+    for turn in range(9):
+        hot = [(0, (7 * i + turn) % 40, i % 4 == 0, 0) for i in range(30)]
+        spread = [(0, (11 * i) % 128, i % 5 == 0, 2 * (i % 9 == 0)) for i in range(45)]
+        events += [("sweep", (turn * 37 + seed) % 70, turn % 3 != 1), ("touch", hot)]
+        events += [("age", turn % 2 == 0), ("reclaim", 10 + 5 * turn), ("touch", spread)]
+        events += [("evict", 1 + turn % 3, 20)] if turn % 3 == 2 else []
+    return events
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_kernel_and_protocol(kernel: str, protocol: str) -> None:
+    mmu = MMUS[(KERNELS.index(kernel) + PROTOCOLS.index(protocol)) % len(MMUS)]
+    tell({"kernel": kernel, "protocol": protocol, "spaces": [(130, mmu)], "memory": 95}, story_of(3))
+
+
+@pytest.mark.parametrize("mmu", MMUS)
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18", "7.3"])
+def test_every_mmu(kernel: str, mmu: str) -> None:
+    protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[kernel]
+    tell({"kernel": kernel, "protocol": protocol, "spaces": [(130, mmu), (70, "process")], "memory": 120}, story_of(11))
+
+
+def test_nested_guests_come_and_go() -> None:
+    events: list[tuple[Any, ...]] = []
+    for turn in range(4):
+        events += [
+            ("touch", [(0, (i * (turn + 3)) % 90, i % 3 == 0, i % 2) for i in range(60)]),
+            ("age", True),
+            ("reclaim", 20),
+        ]
+        events += [("nested", turn % 2 == 1)]
+    tell({"kernel": "6.18", "protocol": "v7", "spaces": [(90, "tdp")], "memory": 70}, events)
+
+
+def test_equal_without_the_compiler() -> None:
+    """The same kernels as plain Python: NUMBA_DISABLE_JIT=1, in a process of its own."""
+    code = (
+        "from tests.engine.test_conformance import story_of, tell\n"
+        "for kernel, protocol, mmu in (('6.12', 'linux-6.13', 'tdp'), ('7.3', 'linux-7.3', 'legacy')):\n"
+        "    tell({'kernel': kernel, 'protocol': protocol, 'spaces': [(130, mmu)], 'memory': 95}, story_of(5)[:20])\n"
+    )
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)

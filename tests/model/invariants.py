@@ -107,15 +107,15 @@ def check_mappings(machine: Machine) -> None:
     for folio in folios(machine):
         if folio not in by_folio:
             assert not folio.mappings.value, folio
-    for slot in machine.memory.swap_slab.objects:
-        assert isinstance(slot, SwapSlot)
-        used = entries_of_slot.get(slot.index, 0)
-        if slot.freed:
+    for place in machine.memory.swap_slab.objects:
+        assert isinstance(place, SwapSlot)
+        used = entries_of_slot.get(place.index, 0)
+        if place.freed:
             assert not used
         else:
-            assert slot.count.value == used
-            assert used or slot.folio.value is not None, f"{slot} is leaked"
-            cached = slot.folio.value
+            assert place.count.value == used
+            assert used or place.folio.value is not None, f"{place} is leaked"
+            cached = place.folio.value
             assert cached is None or (not cached.freed and cached.flags.value & PG_SWAPCACHE)
 
 

@@ -52,10 +52,10 @@ class Host(RuleBasedStateMachine):
     @precondition(lambda self: len(self.machine.processes) < 3)
     @rule(kind=kinds, pages=st.sampled_from([100, 600, 1100]))
     def start(self, kind: str, pages: int) -> None:
-        options: dict[str, Any] = {
+        every: dict[str, dict[str, Any]] = {
             "plain": {}, "huge": {"huge": True}, "file": {"file": self.file}, "sequential": {"sequential": True},
-        }[kind]  # fmt: skip
-        process = self.machine.add_process(kind, Pages(pages), **options)
+        }  # fmt: skip
+        process = self.machine.add_process(kind, Pages(pages), **every[kind])
         self.holes[process] = set()
 
     @precondition(lambda self: len(self.machine.processes) > 1)
@@ -130,7 +130,7 @@ def test_invariants_hold_between_any_two_events(seed: int) -> None:
     from hypothesis import seed as seeded
 
     seeded(seed)(Host)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Host,
         settings=settings(
             max_examples=12, stateful_step_count=40, deadline=None, derandomize=False, database=None,

@@ -123,5 +123,5 @@ def find_vma(vmas: tuple[Vma, ...], hva: Hva) -> Vma | None:
     return vmas[at] if at < len(vmas) and vmas[at].start <= hva else None
 
 
-def _end(vma: Vma) -> int:
+def _end(vma: Vma) -> Hva:
     return vma.end

@@ -1,6 +1,7 @@
 """The engine against the direct reading: equal after every event, whatever the events and however batches are cut."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,30 @@ def story_of(seed: int) -> list[tuple[Any, ...]]:
     return events
 
 
+def chance_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
+    """A long one by the dice: clusters, idle ladders of forced agings, pressure."""
+    dice = random.Random(seed)
+    events: list[tuple[Any, ...]] = [("sweep", first, dice.random() < 0.8) for first in range(0, pages, 64)]
+    for _ in range(45):
+        at = dice.random()
+        if at < 0.45:
+            base, width = dice.randrange(pages), dice.choice((4, 40, pages))
+            rows = [
+                (0, (base + dice.randrange(width)) % pages, dice.random() < 0.3, 0)
+                for _ in range(dice.randrange(1, 50))
+            ]
+            events.append(("touch", rows))
+        elif at < 0.65:
+            events += [("age", True)] * dice.randrange(1, 4)
+        elif at < 0.75:
+            events.append(("age", False))
+        elif at < 0.9:
+            events.append(("reclaim", dice.randrange(1, 60)))
+        else:
+            events.append(("evict", dice.randrange(1, 4), dice.randrange(1, 60)))
+    return events
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_kernel_and_protocol(kernel: str, protocol: str) -> None:
@@ -103,6 +128,12 @@ def test_every_kernel_and_protocol(kernel: str, protocol: str) -> None:
 def test_every_mmu(kernel: str, mmu: str) -> None:
     protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[kernel]
     tell({"kernel": kernel, "protocol": protocol, "spaces": [(130, mmu), (70, "process")], "memory": 120}, story_of(11))
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18", "7.3"])
+def test_by_chance(kernel: str) -> None:
+    protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[kernel]
+    tell({"kernel": kernel, "protocol": protocol, "spaces": [(600, "tdp")], "memory": 420}, chance_of(1, 600))
 
 
 def test_nested_guests_come_and_go() -> None:
@@ -126,3 +157,13 @@ def test_equal_without_the_compiler() -> None:
     )
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)
+
+
+def test_the_kit_catches_seeded_faults() -> None:
+    """tests/engine/faults.py, in a process of its own."""
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "tests.engine.faults"]
+    done = subprocess.run(
+        command, check=False, env=env, cwd=Path(__file__).parents[2], timeout=600, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,250 @@
+"""The engine's speed: next to a bare loop (the limit) and to libcachesim on the same accesses; memory; aging; the start.
+
+`run(smoke)` prints tables and returns the numbers. Medians of CPU seconds; every ratio comes from one run. The two real
+traces are the shipped samples, or, with AGEWALK_TRACES naming a directory, the full recordings there.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import libcachesim as lcs
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from agewalk.engine import layout as at
+from agewalk.engine.config import Host, Space
+from agewalk.engine.host import Batch, Engine, build, compile_once
+from agewalk.engine.jit import njit
+from agewalk.engine.protocol import encode
+from agewalk.engine.reclaim import run_aging
+from agewalk.engine.touch import run_rows
+from agewalk.model.profiles import profile
+from agewalk.model.protocols.enumerate import protocol_table
+from agewalk.model.protocols.registry import get_protocol
+
+U32 = npt.NDArray[np.uint32]
+KERNELS = {"6.12": "linux-6.13", "6.18": "linux-6.18"}
+POLICIES = ("LRU", "Clock", "FIFO", "Sieve")
+SHARE = 0.7  # of the footprint: memory under pressure
+
+
+@njit
+def _bare(bits: Any, pages: Any) -> None:
+    for i in range(pages.shape[0]):
+        bits[pages[i] >> 3] |= 1 << (pages[i] & 7)
+
+
+def _zipf(accesses: int, pages: int) -> U32:
+    rng = np.random.default_rng(1)
+    shares = np.cumsum(1 / np.arange(1, pages + 1))
+    return rng.permutation(pages).astype(np.uint32)[np.searchsorted(shares / shares[-1], rng.random(accesses))]
+
+
+def _scans(accesses: int, pages: int) -> U32:
+    stream = _zipf(accesses, pages // 10)
+    for start in range(0, accesses, 4 * pages):
+        length = min(pages, accesses - start)
+        stream[start : start + length] = np.arange(length, dtype=np.uint32)
+    return stream
+
+
+def streams(*, smoke: bool) -> dict[str, U32]:
+    """The access streams, as page numbers."""
+    data = os.environ.get("AGEWALK_TRACES")
+    folder = Path(data) if data else Path(__file__).parents[1] / "src" / "agewalk" / "data"
+    found: dict[str, U32] = {}
+    for name in ("sqlite-vm", "redis-vm"):
+        column = pq.read_table(folder / f"{name}.parquet", columns=["gfn"])["gfn"].to_numpy()
+        found[name] = column[: 400_000 if smoke else None].astype(np.uint32)
+    n, pages = (400_000, 50_000) if smoke else (10_000_000, 1_000_000)
+    return found | {"zipf": _zipf(n, pages), "scan": _scans(n, pages // 2)}
+
+
+def _median(work: Callable[[], float], times: int) -> float:
+    return statistics.median(work() for _ in range(times))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """CPU seconds: all of this is one thread, and other programs may run beside it."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _host(pages: int, memory: int, kernel: str) -> Host:
+    bundle = profile(kernel)
+    features = {**asdict(bundle.mm), **asdict(bundle.kvm), **asdict(bundle.mglru)}
+    return Host(
+        [Space("vm", pages)], memory, features, folio_batch_size=bundle.mm.folio_batch_size, tick_ns=1_000_000_000
+    )
+
+
+def _batch(pages: U32, time_ns: int = 0) -> Batch:
+    n = len(pages)
+    return Batch(np.full(n, time_ns, np.int64), np.zeros(n, np.uint16), pages, pages % 3 == 0, np.zeros(n, np.uint8))
+
+
+def hit_path(pages: U32, *, times: int) -> dict[str, float]:
+    """Memory suffices: the engine's loop over accesses, and a loop that only sets a bit for each."""
+    n, top = len(pages), int(pages.max()) + 1
+    bits = np.zeros(top // 8 + 1, np.uint8)
+    table = protocol_table(get_protocol("linux-6.18"))
+    state = build(_host(top, 4 * top, "6.18"), encode(table)[0])
+    kinds = np.full(n, at.P_TDP | at.A_TDP | at.USED_NOW, np.uint8)
+    kinds[pages % 3 == 0] |= at.WRITTEN
+    run_rows(state, pages, kinds)
+    _bare(bits, pages[:1])
+    bare, ours = [], []
+    for _ in range(times):
+        bare.append(_seconds(lambda: _bare(bits, pages)))
+        state.touch[:] &= 255 - at.A_TDP - at.USED_NOW
+        ours.append(_seconds(lambda: run_rows(state, pages, kinds)))
+    limit, speed = n / statistics.median(bare) / 1e6, n / statistics.median(ours) / 1e6
+    return {"bare_M_s": limit, "engine_M_s": speed, "share": speed / limit}
+
+
+def _theirs(policy: str, capacity: int, path: Path) -> float:
+    reader = lcs.TraceReader(str(path), lcs.TraceType.ORACLE_GENERAL_TRACE, lcs.ReaderInitParam(ignore_obj_size=True))
+    cache = getattr(lcs, policy)(capacity)
+    return _seconds(lambda: cache.process_trace(reader))
+
+
+def under_reclaim(pages: U32, *, times: int) -> dict[str, float]:
+    """Memory is SHARE of the footprint: the whole engine (feed to finish), and libcachesim's policies, in M accesses/s."""
+    n, top = len(pages), int(pages.max()) + 1
+    capacity = int(len(np.unique(pages)) * SHARE)
+    batch = _batch(pages)
+    rates: dict[str, float] = {}
+    for kernel, protocol in KERNELS.items():
+        table = protocol_table(get_protocol(protocol))
+        host = _host(top, capacity, kernel)
+
+        def once(host: Host = host, table: Any = table) -> float:
+            engine = Engine(host, table, assess=False)
+            engine.state.page[:] += 0  # fault the host's own memory in first
+            engine.state.touch[:] = 0
+            return _seconds(lambda: engine.feed(batch))
+
+        rates[f"engine {kernel}"] = n / _median(once, times) / 1e6
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace"
+        record = np.zeros(n, dtype=[("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
+        record["id"], record["size"], record["next"] = pages, 1, -1
+        record.tofile(path)
+        for policy in POLICIES:
+            rates[policy] = n / _median(lambda policy=policy: _theirs(policy, capacity, path), times) / 1e6  # type: ignore[misc]
+    return rates
+
+
+def aging_curve(*, smoke: bool) -> list[dict[str, float]]:
+    """The cost of one forced aging pass by pages walked."""
+    rows = []
+    ask = encode(protocol_table(get_protocol("linux-6.18")))[0]
+    for shift in range(14, 18 if smoke else 24):
+        pages = 1 << shift
+        state = build(_host(pages, 4 * pages, "6.18"), ask)
+        everyone = np.arange(pages, dtype=np.uint32)
+        kinds = np.full(pages, at.P_TDP | at.A_TDP | at.USED_NOW | at.WRITTEN, np.uint8)
+        run_rows(state, everyone, kinds)
+
+        def once(state: Any = state, everyone: U32 = everyone, kinds: Any = kinds) -> float:
+            run_rows(state, everyone, kinds)
+            return _seconds(lambda: run_aging(state, 1))
+
+        seconds = _median(once, 3)
+        rows.append({"pages": pages, "ms": seconds * 1e3, "ns_per_page": seconds / pages * 1e9})
+    return rows
+
+
+def terabyte(*, smoke: bool) -> dict[str, float]:
+    """A host of 1 TiB (smoke: 1 GiB) with 256 VMs: build it, touch every page, age once, take 1 G (smoke: 1 M) accesses."""
+    pages_each, accesses = ((1 << 10), 1_000_000) if smoke else ((1 << 20), 1_000_000_000)
+    bundle = profile("6.18")
+    features = {**asdict(bundle.mm), **asdict(bundle.kvm), **asdict(bundle.mglru)}
+    spaces = [Space(f"vm{i}", pages_each) for i in range(256)]
+    host = Host(spaces, 257 * pages_each, features, folio_batch_size=31, tick_ns=1_000_000_000)
+    start = time.process_time()
+    state = build(host, encode(protocol_table(get_protocol("linux-6.18")))[0])
+    built = time.process_time() - start
+    total, chunk = 256 * pages_each, min(accesses, 16_000_000)
+    kinds = np.full(chunk, at.P_TDP | at.A_TDP | at.USED_NOW | at.WRITTEN, np.uint8)
+    populate = 0.0
+    for first in range(0, total, chunk):
+        part = np.arange(first, min(total, first + chunk), dtype=np.uint32)
+        populate += _seconds(lambda part=part: run_rows(state, part, kinds[: len(part)]))  # type: ignore[misc]
+    aged = _seconds(lambda: run_aging(state, 1))
+    rng = np.random.default_rng(3)
+    stream = (np.minimum(rng.pareto(0.3, chunk), 1e12) * 50).astype(np.int64) % total
+    touched = 0.0
+    for turn in range(0, accesses, chunk):
+        part = ((stream + turn * 7919) % total).astype(np.uint32)
+        touched += _seconds(lambda part=part: run_rows(state, part, kinds))  # type: ignore[misc]
+    size = sum(array.nbytes for array in state)
+    return {
+        "pages": total, "bytes_per_page": size / total, "GiB": size / 2**30, "build_s": built, "populate_s": populate,
+        "age_s": aged, "accesses": accesses, "accesses_s": touched, "M_s": accesses / touched / 1e6,
+    }  # fmt: skip
+
+
+START = """
+import time; start = time.perf_counter()
+import numpy as np
+from agewalk.engine.config import Host, Space
+from agewalk.engine.host import Batch, Engine, compile_once
+from agewalk.model.protocols.table import ProtocolTable
+said = []
+compile_once(said.append)
+engine = Engine(Host([Space("vm", 64)], 128, {}), ProtocolTable("none", (), ()))
+z = np.zeros(1, np.uint16)
+engine.feed(Batch(np.zeros(1, np.int64), z, np.zeros(1, np.uint32), np.ones(1, bool), np.zeros(1, np.uint8)))
+print(time.perf_counter() - start, len(said))
+"""
+
+
+def starts() -> dict[str, float]:
+    """Seconds from a fresh process to the first access: with an empty cache (it compiles, and says so), and after."""
+    with tempfile.TemporaryDirectory() as cache:
+        env = {**os.environ, "AGEWALK_CACHE": cache}
+        out = [
+            subprocess.run([sys.executable, "-c", START], check=True, env=env, capture_output=True, text=True).stdout
+            for _ in range(3)
+        ]
+    seconds = [float(line.split()[0]) for line in out]
+    return {"first_s": seconds[0], "said_so": float(out[0].split()[1]), "later_s": min(seconds[1:])}
+
+
+def run(smoke: bool) -> dict[str, Any]:
+    """All of it; prints as it goes."""
+    compile_once(print)
+    times = 2 if smoke else 5
+    found = streams(smoke=smoke)
+    report: dict[str, Any] = {"hit_path": hit_path(found["zipf"], times=times)}
+    hit = report["hit_path"]
+    print(
+        f"hit path, zipf: {hit['engine_M_s']:.0f} M accesses/s, {hit['share']:.0%} of a bare loop ({hit['bare_M_s']:.0f})"
+    )
+    report["under_reclaim"] = {name: under_reclaim(pages, times=min(times, 3)) for name, pages in found.items()}
+    names = [*(f"engine {kernel}" for kernel in KERNELS), *POLICIES]
+    print(f"{'70 % of the footprint, M accesses/s':36}" + "".join(f"{name:>13}" for name in names))
+    for stream, rates in report["under_reclaim"].items():
+        print(f"{stream:36}" + "".join(f"{rates[name]:13.1f}" for name in names))
+    report["aging"] = aging_curve(smoke=smoke)
+    print(
+        "one aging pass: "
+        + ", ".join(f"{r['pages']:,} pages {r['ms']:.2f} ms ({r['ns_per_page']:.1f} ns)" for r in report["aging"])
+    )
+    report["terabyte"] = terabyte(smoke=smoke)
+    print("large host: " + ", ".join(f"{name} {value:,.2f}" for name, value in report["terabyte"].items()))
+    if not smoke:
+        report["starts"] = starts()
+        print("start to first access: " + ", ".join(f"{name} {value:.2f}" for name, value in report["starts"].items()))
+    return report

@@ -22,7 +22,7 @@ from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.machine.hits import changes_nothing, guest_hit
 from agewalk.model.machine.ops import HostOps
 from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine, backing_config
-from agewalk.model.machine.pressure import balance_pgdat, direct_reclaim
+from agewalk.model.machine.pressure import NO_TTL, balance_pgdat, direct_reclaim
 from agewalk.model.machine.view import PageView, page_view
 from agewalk.model.mglru.commands import run_aging, run_eviction
 from agewalk.model.mglru.lruvec import MglruLruvec
@@ -47,7 +47,7 @@ class Machine:
 
     profile: the kernel. protocol: between its MGLRU and its KVM. swap: pages of swap (zram; it costs no memory here).
     swappiness: vm.swappiness. schedules: does each event begin with a context switch to the process that it is about
-    (lru_gen_use_mm())? Without one, aging that is not forced skips the process.
+    (lru_gen_use_mm())? Without one, aging that is not forced skips the process. min_ttl: min_ttl_ms, 0 = off.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Machine:
         swap: Pages = PLENTY,
         swappiness: int = 60,
         schedules: bool = True,
+        min_ttl: Ns = NO_TTL,
     ) -> None:
         from dataclasses import replace
 
@@ -66,6 +67,7 @@ class Machine:
         self.protocol = protocol
         self.swappiness = swappiness
         self.schedules = schedules
+        self.min_ttl = min_ttl
         self.cpu = Direct()
         mem_map: dict[Pfn, Folio] = {}
         features = replace(profile.mglru, **protocol.features)
@@ -259,7 +261,7 @@ class Machine:
         """kswapd, woken when free frames fell below the low watermark."""
         memory = self.memory
         if memory.free.value < memory.low:
-            self.cpu.run(balance_pgdat(self.lruvec, self.ops, memory, self.swappiness))
+            self.cpu.run(balance_pgdat(self.lruvec, self.ops, memory, self.swappiness, self.min_ttl))
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The systems that ship: small worlds over the model's generators."""

@@ -14,7 +14,7 @@ from agewalk.model.mglru.bloom import pmd_entry_address, update_bloom_filter
 from agewalk.model.mglru.gens import PMD_SIZE, look_around_window, lru_gen_from_seq, suitable_to_scan
 from agewalk.model.mglru.promote import folio_update_gen, lru_gen_update_size, walk_update_folio
 from agewalk.model.mglru.state import LruGen, MmWalk
-from agewalk.model.mglru.walk import get_pfn_folio, may_be_young
+from agewalk.model.mglru.walk import get_pfn_folio, may_be_young, promotes_at_once
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import ANON, PG_REFERENCED, Folio, folio_lru_gen
 from agewalk.model.mm.mm import Mm, PteTable, Vma, pte_index
@@ -85,7 +85,8 @@ def _look_around(
             continue
         young += 1
         if features.look_around_at_once:
-            yield from walk_update_folio(lruvec, walk, neighbour, gen)
+            executable = promotes_at_once(lruvec, neighbour, vma)
+            yield from walk_update_folio(lruvec, walk, neighbour, gen, executable=executable)
         else:
             old_gen = folio_lru_gen((yield Load(neighbour.flags)))
             if old_gen < 0:

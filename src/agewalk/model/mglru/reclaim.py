@@ -13,6 +13,7 @@ from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm.folio import (
     ANON,
+    FILE,
     PG_ACTIVE,
     PG_DIRTY,
     PG_LOCKED,
@@ -27,6 +28,7 @@ from agewalk.model.mm.folio import (
     Folio,
 )
 from agewalk.model.mm.lruvec import Lruvec
+from agewalk.model.mm.mm import find_vma
 
 
 class FolioReferences(Enum):
@@ -35,6 +37,17 @@ class FolioReferences(Enum):
     RECLAIM = auto()
     KEEP = auto()
     ACTIVATE = auto()
+
+
+def is_exec_file_folio(folio: Folio) -> Step[bool]:
+    """Does a process map this file folio to run it? The kernel asks the VMAs that referenced it, here all that map it."""
+    if folio.type != FILE:
+        return False
+    for mm, address in (yield Load(folio.mappings)):
+        vma = find_vma((yield Load(mm.vmas)), address)
+        if vma is not None and vma.executable:
+            return True
+    return False
 
 
 def folio_check_references(lruvec: LruGen, folio: Folio, sc: ScanControl) -> Step[FolioReferences]:
@@ -50,15 +63,19 @@ def folio_check_references(lruvec: LruGen, folio: Folio, sc: ScanControl) -> Ste
     if not references:
         return FolioReferences.RECLAIM
     if rework:
-        activate = yield from lru_gen_set_refs(lruvec, folio)
+        executable = lruvec.features.exec_activated_at_once and (yield from is_exec_file_folio(folio))
+        activate = yield from lru_gen_set_refs(lruvec, folio, executable=executable)
         return FolioReferences.ACTIVATE if activate else FolioReferences.KEEP
     return (yield from _second_chance(folio, references, referenced_folio=referenced_folio))
 
 
 def _second_chance(folio: Folio, references: int, *, referenced_folio: bool) -> Step[FolioReferences]:
-    """A page table reference marks the folio; another one, or one through a second mapping, activates it."""
+    """A page table reference marks the folio; another one, or one through a second mapping, activates it; a program's file
+    is activated at once."""
     yield FetchOr(folio.flags, PG_REFERENCED)
-    return FolioReferences.ACTIVATE if referenced_folio or references > 1 else FolioReferences.KEEP
+    if referenced_folio or references > 1 or (yield from is_exec_file_folio(folio)):
+        return FolioReferences.ACTIVATE
+    return FolioReferences.KEEP
 
 
 def folio_check_references_two_lists(folio: Folio, sc: ScanControl) -> Step[FolioReferences]:

@@ -10,7 +10,12 @@ from agewalk.core.units import PAGE_SHIFT
 from agewalk.model.mglru import lists
 from agewalk.model.mglru.gens import DEF_PRIORITY, MAX_SWAPPINESS, SWAP_CLUSTER_MAX, TYPES
 from agewalk.model.mglru.isolate import folio_evictable
-from agewalk.model.mglru.reclaim import folio_check_references_two_lists, move_folios_to_lru, shrink_folio_list
+from agewalk.model.mglru.reclaim import (
+    folio_check_references_two_lists,
+    is_exec_file_folio,
+    move_folios_to_lru,
+    shrink_folio_list,
+)
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.shrink import apply_proportional_protection
 from agewalk.model.mglru.two_list import ACTIVE, INACTIVE, TwoListLruvec
@@ -127,22 +132,27 @@ def shrink_inactive_list(lruvec: TwoListLruvec, sc: ScanControl, type_: int, nr_
 
 
 def shrink_active_list(lruvec: TwoListLruvec, sc: ScanControl, type_: int, nr_to_scan: int) -> Step[None]:
-    """shrink_active_list(): back to the inactive list, accessed bits cleared on the way; nothing but executables is spared."""
+    """shrink_active_list(): back to the inactive list, accessed bits cleared on the way; only programs that ran are spared."""
     yield Count("shrink_active_list")
     yield from sc.ops.lru_add_drain()
     yield Acquire(lruvec.lru_lock)
     folios = yield from isolate_lru_folios(lruvec, type_, ACTIVE, nr_to_scan)
     yield Release(lruvec.lru_lock)
+    active: list[Folio] = []
     inactive: list[Folio] = []
     for folio in reversed(folios):
         if folio_evictable((yield Load(folio.flags))):
-            yield from sc.ops.folio_referenced(folio, None)
+            references, _ = yield from sc.ops.folio_referenced(folio, None)
+            if references and (yield from is_exec_file_folio(folio)):
+                active.insert(0, folio)
+                continue
             yield FetchAnd(folio.flags, ~PG_ACTIVE)
             yield FetchOr(folio.flags, PG_WORKINGSET)
         else:
             yield FetchOr(folio.flags, PG_UNEVICTABLE)
         inactive.insert(0, folio)
     yield Acquire(lruvec.lru_lock)
+    yield from move_folios_to_lru(lruvec, active)
     yield from move_folios_to_lru(lruvec, inactive)
     yield Release(lruvec.lru_lock)
 

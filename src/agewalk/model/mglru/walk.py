@@ -41,7 +41,7 @@ from agewalk.model.mglru.state import (
     MmWalk,
 )
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import ANON, Folio, folio_lru_gen
+from agewalk.model.mm.folio import ANON, FILE, Folio, folio_lru_gen
 from agewalk.model.mm.mm import Mm, PteTable, Vma, pte_index
 from agewalk.model.mm.mmu_notifier import mm_has_notifiers
 from agewalk.model.protocols.base import ptep_test_and_clear_young
@@ -76,6 +76,11 @@ def get_pfn_folio(lruvec: LruGen, entry: int, *, can_swap: bool) -> Step[Folio |
     if lruvec.features.workingset_protection:
         return folio if folio_lru_gen((yield Load(folio.flags))) >= 0 else None
     return folio if can_swap or folio.type != ANON else None
+
+
+def promotes_at_once(lruvec: LruGen, folio: Folio, vma: Vma) -> bool:
+    """is_exec_file_folio() (7.3): programs are promoted at the first access that is seen."""
+    return lruvec.features.exec_activated_at_once and vma.executable and folio.type == FILE
 
 
 def may_be_young(lruvec: LruGen, mm: Mm, entry: int) -> Step[bool]:
@@ -114,7 +119,7 @@ def walk_pte_range(
                 continue
             young += 1
             stats[LEAF_YOUNG] += 1
-            yield from walk_update_folio(lruvec, walk, folio, gen)
+            yield from walk_update_folio(lruvec, walk, folio, gen, executable=promotes_at_once(lruvec, folio, vma))
     yield Release(table.ptl)
     yield Count("ptes_walked", total)
     return suitable_to_scan(total, young)

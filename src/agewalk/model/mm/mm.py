@@ -36,6 +36,7 @@ class Vma:
     file: AddressSpace | None = None
     file_page: int = 0
     huge: bool = False
+    executable: bool = False  # VM_EXEC
 
 
 class PteTable(Object):

@@ -83,8 +83,8 @@ def age_once(world: World) -> Step[int]:
     seq: int = yield Load(world.lruvec.max_seq)
     result = yield from run_aging(world.lruvec, seq, SWAPPINESS, force_scan=True)
     yield End()
-    young: int = yield Load(world.lruvec.nr_pages[lru_gen_from_seq(seq + 1)][0])
-    yield Gauge("pages in the youngest generation", young)
+    young: int = yield Load(world.lruvec.nr_pages[lru_gen_from_seq(seq)][0])
+    yield Gauge("pages found young", young)
     return result
 
 

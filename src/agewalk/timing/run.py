@@ -182,7 +182,7 @@ def run_all(
     workers: int = 1,
     done: Callable[[Row, int, int], None] | None = None,
 ) -> list[Row]:
-    """All rows, largest first so that workers end together; in the file's order. `done` hears of each: row, how many, of how many."""
+    """All rows, in the file's order; the largest start first. `done` hears of each row: the row, how many, of how many."""
     counts = tuple(vcpus or experiment.vcpus)
     if any(n > 1023 for n in counts):
         raise UsageError("more than 1023 vCPUs", hint="KVM_MAX_VCPUS is 4096, but nobody waits that long here")

@@ -1,0 +1,256 @@
+"""`agewalk timing`: what a protocol costs, and who waits for whom."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agewalk.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from agewalk.timing.calibrate import Compared
+    from agewalk.timing.costs import CostTable
+    from agewalk.timing.experiment import Experiment
+    from agewalk.timing.run import Row
+
+Name = Annotated[str, typer.Argument(help="An experiment, a .toml of your own, or: list, costs.", show_default=False)]
+Vcpus = Annotated[str, typer.Option(help="Numbers of vCPUs, as 1,4,16; default: the experiment's.")]
+Scale = Annotated[
+    int, typer.Option(help="Run with memory / SCALE and report times * SCALE; 0: the experiment's.", min=0)
+]
+Protocols = Annotated[
+    list[str] | None, typer.Option("--protocol", help="Instead of the experiment's protocols; repeatable.")
+]
+Seeds = Annotated[int, typer.Option(help="Runs with seeds 0, 1, ... for error bars.", min=1, max=100)]
+Costs = Annotated[Path | None, typer.Option(help="Your own cost table (TOML); names only what differs.")]
+Charts = Annotated[Path | None, typer.Option(help="Directory for charts (HTML, SVG, PNG).")]
+Perfetto = Annotated[Path | None, typer.Option(help="Write a timeline of the last variant, for ui.perfetto.dev.")]
+Calibrate = Annotated[bool, typer.Option("--calibrate", help="Fit the free costs on the published rows first.")]
+Sensitivity = Annotated[
+    bool, typer.Option("--sensitivity", help="Also move each cost by 30 %; with --charts, draw it.")
+]
+Workers = Annotated[int, typer.Option(help="Rows at the same time; 0: one a CPU.", min=0)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+TIMELINE_SCALE = 4096  # a timeline is for reading: few pages, every event
+
+
+def command(
+    experiment: Name,
+    vcpus: Vcpus = "",
+    scale: Scale = 0,
+    protocol: Protocols = None,
+    seeds: Seeds = 1,
+    costs: Costs = None,
+    charts: Charts = None,
+    perfetto: Perfetto = None,
+    calibrate: Calibrate = False,
+    sensitivity: Sensitivity = False,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Run the model's generators on modelled CPUs: each effect costs time, lines move, locks queue.
+
+    Experiments: access-tracking, nested, shadow, arm64-read-lock, invalidate-storm, look-around. See docs/timing.md.
+    """
+    from agewalk.timing.costs import load_costs
+    from agewalk.timing.experiment import load_experiment
+
+    table = load_costs(costs)
+    if experiment in {"list", "costs"}:
+        _print_names(as_json) if experiment == "list" else _print_costs(table, as_json)
+        return
+    plan = load_experiment(experiment)
+    if protocol:
+        plan = plan.with_protocols(protocol)
+    counts = _counts(vcpus) if vcpus else plan.vcpus
+    jobs = workers or os.cpu_count() or 1
+    if calibrate:
+        table = _calibrate(plan, table, scale, jobs)
+    rows = _run(plan, table, counts, scale, seeds, jobs)
+    document: dict[str, Any] = {"schema": 1, "experiment": plan.name, "rows": [r.json() for r in rows]}
+    compared = _compared(plan, rows)
+    if compared:
+        document["published"] = [{**vars(c), "off": c.off} for c in compared]
+    if calibrate:
+        document["costs"] = {n: c.value for n, c in table.items() if c.fitted}
+    written = _extras(plan, table, rows, counts, scale, charts, perfetto, document if sensitivity else None)
+    if as_json:
+        sys.stdout.write(json.dumps(document) + "\n")
+    else:
+        _print(plan, rows, compared, document)
+    for path in written:
+        sys.stderr.write(f"wrote {path}\n")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        raise UsageError(f"--vcpus {text!r} is not a list of counts", hint="as in --vcpus 1,4,16")
+    return counts
+
+
+def _run(
+    plan: "Experiment", table: "CostTable", counts: tuple[int, ...], scale: int, seeds: int, jobs: int
+) -> list["Row"]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from agewalk.timing.run import run_all
+
+    console = Console(stderr=True)
+    plan.pages(scale or None)  # complains before any work
+    weight = {n: n for n in counts}
+    total = sum(weight[n] for n in counts) * len(plan.variants) * seeds
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    ) as progress:  # fmt: skip
+        task = progress.add_task("vCPUs simulated", total=total)
+        return run_all(
+            plan,
+            table,
+            vcpus=counts,
+            factor=scale or None,
+            seeds=range(seeds),
+            workers=jobs,
+            done=lambda row, _n, _of: progress.advance(task, row.vcpus),
+        )
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _calibrate(plan: "Experiment", table: "CostTable", scale: int, jobs: int) -> "CostTable":
+    from agewalk.timing.calibrate import fit
+
+    done = fit(plan, table, factor=scale or None, workers=jobs, told=_tell)
+    sys.stderr.write(f"fitted in {done.runs} runs: error {' -> '.join(f'{e:.3f}' for e in done.errors)}\n")
+    return done.costs
+
+
+def _compared(plan: "Experiment", rows: list["Row"]) -> list["Compared"]:
+    from agewalk.timing.calibrate import compare_published
+
+    return compare_published(plan, rows)
+
+
+def _extras(
+    plan: "Experiment",
+    table: "CostTable",
+    rows: list["Row"],
+    counts: tuple[int, ...],
+    scale: int,
+    charts: Path | None,
+    perfetto: Path | None,
+    document: dict[str, Any] | None,
+) -> list[Path]:
+    written: list[Path] = []
+    swings = None
+    if document is not None:
+        from agewalk.timing.sensitivity import sensitivity
+
+        swings = sensitivity(
+            plan,
+            table,
+            vcpus=max(counts),
+            factor=scale or None,
+            told=_tell,
+        )
+        document["sensitivity"] = [vars(s) for s in swings]
+    if charts is not None:
+        from agewalk.timing.charts import experiment_chart, sensitivity_chart, write_charts
+
+        written += write_charts(experiment_chart(plan, rows), charts / f"timing-{plan.name}")
+        if swings is not None:
+            chart = sensitivity_chart(plan, swings, max(counts))
+            written += write_charts(chart, charts / f"timing-{plan.name}-sensitivity")
+    if perfetto is not None:
+        from agewalk.timing.perfetto_out import write_perfetto
+        from agewalk.timing.record import Recorder
+        from agewalk.timing.run import run_row
+
+        recorder = Recorder()
+        variant = plan.variants[-1]
+        factor = max(scale or plan.factor, TIMELINE_SCALE)
+        run_row(plan, variant, max(counts), table, factor=factor, recorder=recorder)
+        write_perfetto(recorder, perfetto, title=f"agewalk timing {plan.name}: {variant.name}, {max(counts)} vCPUs")
+        written.append(perfetto)
+    return written
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def _print_names(as_json: bool) -> None:
+    from agewalk.timing.experiment import load_experiment, shipped
+
+    found = [load_experiment(name) for name in shipped()]
+    if as_json:
+        listed = [{"experiment": e.name, "title": e.title, "cite": e.cite} for e in found]
+        sys.stdout.write(json.dumps({"schema": 1, "experiments": listed}) + "\n")
+        return
+    table = _table("experiment", "what it asks", "source")
+    for e in found:
+        table.add_row(e.name, e.title, e.cite)
+    _show(table)
+
+
+def _print_costs(costs: "CostTable", as_json: bool) -> None:
+    if as_json:
+        listed = {n: vars(c) for n, c in costs.items()}
+        sys.stdout.write(json.dumps({"schema": 1, "costs": listed}) + "\n")
+        return
+    table = _table("cost", "value", "fitted", "source")
+    for name, cost in costs.items():
+        table.add_row(name, f"{cost.value:g} {cost.unit}", "yes" if cost.fitted else "", cost.source)
+    _show(table)
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _show(table: "Table") -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def _print(plan: "Experiment", rows: list["Row"], compared: list["Compared"], document: dict[str, Any]) -> None:
+    sys.stdout.write(f"{plan.title}\n{plan.about}\n\n")
+    table = _table("vCPUs", "variant", "wall s", "pass s", "passes", "stall s", "p50", "p99", "max us", "write-held s")
+    for r in rows:
+        table.add_row(
+            str(r.vcpus), r.variant, f"{r.wall_s:.3f}", "-" if r.pass_s is None else f"{r.pass_s:.4f}", str(r.passes),
+            f"{r.stall_s:.3f}", f"{r.fault_p50_ns / 1000:.1f}", f"{r.fault_p99_ns / 1000:.1f}",
+            f"{r.fault_max_ns / 1000:.0f}", f"{r.mmu_lock_write_s:.3f}",
+        )  # fmt: skip
+    _show(table)
+    if compared:
+        sys.stdout.write(f"\nAgainst {plan.cite}\n")
+        against = _table("vCPUs", "what", "published", "predicted", "off", "")
+        for c in compared:
+            seen = "fitted" if c.fitted else "out of sample"
+            against.add_row(str(c.vcpus), c.what, f"{c.published:.4f}", f"{c.predicted:.4f}", f"{c.off:+.0%}", seen)
+        _show(against)
+    if "sensitivity" in document:
+        sys.stdout.write("\nWhat a cost's change by -30 % and +30 % does (counts: by one)\n")
+        swings = _table("cost", "pass ratio -", "pass ratio +", "wall -", "wall +")
+        for s in document["sensitivity"]:
+            swings.add_row(s["cost"], *(f"{s[k]:+.1%}" for k in ("pass_low", "pass_high", "wall_low", "wall_high")))
+        _show(swings)

@@ -1,0 +1,114 @@
+"""Charts of an experiment, as altair objects; `write_charts` saves them as HTML (nothing fetched at viewing), SVG and PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from agewalk.timing.experiment import Experiment
+from agewalk.timing.run import Row
+from agewalk.timing.sensitivity import Swing
+
+_WIDTH: Final = 330
+_HEIGHT: Final = 230
+
+
+def experiment_chart(experiment: Experiment, rows: list[Row]) -> Any:
+    """Four panels against the number of vCPUs: pass time, wall time, a fault's percentiles, share of time mmu_lock is held."""
+    import altair
+
+    alt: Any = altair
+
+    values = [
+        {
+            **row.json(),
+            "hold_write": row.mmu_lock_write_s / row.wall_s if row.wall_s else 0.0,
+        }
+        for row in rows
+    ]
+    for value in values:
+        del value["counts"]
+    seen = [
+        {"vcpus": p.vcpus, "variant": p.variant, "wall_s": p.wall_s, "pass_s": p.pass_s, "from": "published"}
+        for p in experiment.published
+    ]
+    data = alt.Data(values=values)
+    told = alt.Data(values=seen)
+    x = alt.X(
+        "vcpus:Q", scale=alt.Scale(type="log", base=2), title="vCPUs", axis=alt.Axis(values=list(experiment.vcpus))
+    )
+    color = alt.Color("variant:N", title=None, legend=alt.Legend(orient="bottom"))
+
+    def panel(field: str, title: str, *, log: bool = True) -> Any:
+        y = alt.Y(f"mean({field}):Q", title=title, scale=alt.Scale(type="log") if log else alt.Scale(zero=True))
+        base = alt.Chart(data).transform_filter(f"isValid(datum.{field}) && datum.{field} > 0" if log else "true")
+        line = base.mark_line(point=True).encode(x=x, y=y, color=color)
+        layers = [line]
+        if seen and field in {"wall_s", "pass_s"}:
+            dots = alt.Chart(told).transform_filter(f"isValid(datum.{field})")
+            layers.append(
+                dots.mark_point(shape="cross", size=90, strokeWidth=2).encode(x=x, y=f"{field}:Q", color=color)
+            )
+        return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+
+    stalls = (
+        alt.Chart(data)
+        .transform_fold(["fault_p50_ns", "fault_p99_ns", "fault_max_ns"], as_=["percentile", "ns"])
+        .transform_filter("datum.ns > 0")
+        .mark_line(point=True)
+        .encode(
+            x=x,
+            y=alt.Y("mean(ns):Q", title="one fault or touch, ns", scale=alt.Scale(type="log")),
+            color=color,
+            strokeDash=alt.StrokeDash("percentile:N", title=None, legend=alt.Legend(orient="bottom")),
+        )
+        .properties(width=_WIDTH, height=_HEIGHT)
+    )
+    top = alt.hconcat(panel("pass_s", "mean pass, s"), panel("wall_s", "vCPU wall time, s"))
+    low = alt.hconcat(stalls, panel("hold_write", "mmu_lock held for write, share of wall time", log=False))
+    note = "crosses: published" if seen else experiment.about
+    return alt.vconcat(top, low).properties(title=alt.Title(experiment.title, subtitle=note))
+
+
+def sensitivity_chart(experiment: Experiment, swings: list[Swing], vcpus: int) -> Any:
+    """One bar pair a cost: what -30 % and +30 % do to the ratio of pass times and to the wall time."""
+    import altair
+
+    alt: Any = altair
+
+    values = [
+        {"cost": s.cost, "of": of, "change": change, "cost moved": moved}
+        for s in swings
+        for of, moved, change in (
+            ("pass-time ratio", "down", s.pass_low),
+            ("pass-time ratio", "up", s.pass_high),
+            ("wall time", "down", s.wall_low),
+            ("wall time", "up", s.wall_high),
+        )
+    ]
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_bar(opacity=0.75)
+        .encode(
+            y=alt.Y("cost:N", sort=[s.cost for s in swings], title=None),
+            x=alt.X("change:Q", title="change", axis=alt.Axis(format="+%")),
+            color=alt.Color(
+                "cost moved:N", title="cost moved by 30 % (counts by one)", legend=alt.Legend(orient="bottom")
+            ),
+            column=alt.Column("of:N", title=None),
+        )
+        .properties(width=_WIDTH, title=f"{experiment.name}, {vcpus} vCPUs: what hangs on which cost")
+    )
+
+
+def write_charts(chart: Any, path: Path) -> list[Path]:
+    """`path` with .html, .svg and .png; each is written beside itself and renamed."""
+    written: list[Path] = []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for kind in ("html", "svg", "png"):
+        goal = path.with_name(f"{path.name}.{kind}")
+        part = path.with_name(f"{path.name}.part.{kind}")
+        chart.save(str(part), **({"inline": True} if kind == "html" else {}))
+        part.replace(goal)
+        written.append(goal)
+    return written

@@ -1,0 +1,157 @@
+"""The model's own generators on modelled CPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agewalk.core.cells import Cell
+from agewalk.core.direct import Direct
+from agewalk.core.errors import ModelError
+from agewalk.model.protocols.registry import get_protocol
+from agewalk.study.costs import prices
+from agewalk.study.scenario import Swap
+from agewalk.timing import bodies
+from agewalk.timing.costs import load_costs
+from agewalk.timing.experiment import load_experiment, shipped
+from agewalk.timing.machine import Machine
+from agewalk.timing.run import run_row, start
+from agewalk.timing.world import World, build
+
+PAGES = 64
+SWAP = Swap(read="1 ms", write="1 ms")  # type: ignore[arg-type]  # read from text
+
+
+def world(protocol: str = "linux-6.15", vcpus: int = 2) -> World:
+    return build(kernel="6.13", protocol=get_protocol(protocol), vcpus=vcpus, pages_per_vcpu=PAGES)
+
+
+def threads(w: World) -> list[Any]:
+    return [*(bodies.populate(w, v) for v in w.kvm.vcpus), bodies.age_once(w), bodies.age_once(w)]
+
+
+def view(w: World) -> object:
+    """All that a page has, everywhere, and the order of the lists."""
+    ptes = [(i, c.field, c.value) for i, t in sorted(w.mm.tables.items()) for c in t.ptes]
+    folios = [(f.pfn, f.flags.value, f.refcount.value, len(f.mappings.value)) for f in w.memory.mem_map.values()]
+    sptes = [(p.label, n, c.value) for p in w.kvm._pages.values() for n, c in sorted(p._entries.items())]
+    lists = [[m.label for m in head.items] for gen in w.lruvec.folios for head in gen]
+    sizes = [c.value for gen in w.lruvec.nr_pages for c in gen]
+    return ptes, folios, sptes, lists, sizes, w.memory.free.value, w.memory.batches.lru_add.value
+
+
+@pytest.mark.parametrize("protocol", ["linux-6.13", "linux-6.15", "v5", "v7", "houghton", "christopherson"])
+def test_one_cpu_ends_where_the_direct_reading_ends(protocol: str) -> None:
+    plain, timed = world(protocol), world(protocol)
+    direct = Direct()
+    for body in threads(plain):
+        direct.run(body)
+    machine = Machine(1, costs=load_costs().with_values({"sched.slice": 10**9}))
+    for n, body in enumerate(threads(timed)):
+        machine.spawn(f"t{n}", body, cpu=0)
+    machine.run()
+    assert repr(view(timed)) == repr(view(plain))
+    assert machine.counters == direct.counters
+
+
+def test_a_machine_that_forgets_a_bit_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeded fault: an atomic AND whose result is dropped, now and then."""
+    from agewalk.core.effects import FetchAnd
+
+    whole = FetchAnd.apply
+    seen = iter(range(10**9))
+    monkeypatch.setattr(FetchAnd, "apply", lambda self, found: found if next(seen) % 50 == 49 else whole(self, found))
+    with pytest.raises((AssertionError, ModelError)):  # lock words are words, too
+        test_one_cpu_ends_where_the_direct_reading_ends("linux-6.15")
+
+
+def test_each_cpu_has_batches_of_its_own() -> None:
+    w = world(vcpus=3)
+    machine = Machine(3)
+    for n, vcpu in enumerate(w.kvm.vcpus):
+        machine.spawn(f"vcpu{n}", bodies.populate(w, vcpu), cpu=n)
+    machine.run()
+    on_lists = sum(len(head.items) for gen in w.lruvec.folios for head in gen)
+    waiting = [cell.value for (key, _), (cell, _) in machine._per_cpu.items() if key is w.memory.batches.lru_add]
+    assert len(waiting) == 3
+    assert all(0 < len(batch) < 31 for batch in waiting)
+    assert on_lists + sum(map(len, waiting)) == 3 * (PAGES + 1)  # and one guest page table each
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_experiment_runs(name: str) -> None:
+    experiment = load_experiment(name)
+    factor = 8192 if experiment.body == "touch" else 4096
+    for variant in experiment.variants:
+        row = run_row(experiment, variant, 2, load_costs(), factor=factor)
+        assert row.wall_s > 0
+        assert (row.pass_s is not None) == bool({"age", "evict"} & set(variant.host))
+        assert row.effects > 1000
+
+
+def test_equal_seeds_equal_rows() -> None:
+    experiment = load_experiment("access-tracking")
+    variant = experiment.variants[1]
+    rows = [run_row(experiment, variant, 3, load_costs(), factor=4096, seed=s) for s in (5, 5, 6)]
+    assert rows[0] == rows[1]
+    assert rows[0].wall_s != rows[2].wall_s
+
+
+def test_the_scale_does_not_change_the_ratios() -> None:
+    """8 vCPUs with 512 KiB and with 256 KiB each, standing for 1 GiB; mean of two seeds."""
+    experiment = load_experiment("access-tracking")
+    agers = [v for v in experiment.variants if v.host]
+
+    def ratios(factor: int) -> tuple[float, float]:
+        rows = [[run_row(experiment, v, 8, load_costs(), factor=factor, seed=s) for s in range(2)] for v in agers]
+        passes = [sum(r.pass_s or 0 for r in group) for group in rows]
+        walls = [sum(r.wall_s for r in group) for group in rows]
+        return passes[0] / passes[1], walls[0] / walls[1]
+
+    large, small = ratios(2048), ratios(4096)
+    assert large[0] == pytest.approx(small[0], rel=0.15)
+    assert large[1] == pytest.approx(small[1], rel=0.05)
+    assert large[0] > 2  # and the lock is seen at all
+
+
+def test_the_window_of_running_ahead_does_not_matter() -> None:
+    experiment = load_experiment("access-tracking")
+
+    def wall(window: int) -> int:
+        machine, _ = start(experiment, experiment.variants[1], 4, load_costs(), factor=4096)
+        machine.window = window
+        return machine.run()
+
+    assert wall(0) == pytest.approx(wall(500_000), rel=0.05)
+
+
+def test_compare_prices_a_lock_as_the_timed_reading_does() -> None:
+    """`agewalk compare` charges one number for each time mmu_lock is held for write; the timed reading holds it so long."""
+    w = world("linux-6.13", vcpus=1)
+    direct = Direct()
+    direct.run(bodies.populate(w, w.kvm.vcpus[0]))
+    machine = Machine(1)
+    machine.spawn("ager", bodies.age_once(w), cpu=0)
+    machine.run()
+    lock = machine.locks[w.kvm.mmu_lock]
+    held = lock.hold["write"] / 1000 / lock.acquired["write"]
+    assert lock.acquired["write"] == machine.counters["lock:mmu_lock:write"] > PAGES
+    charged = prices(SWAP).hold
+    assert 0.2 < held / charged < 2
+    assert prices(SWAP, load_costs().with_values({"line.memory": 5000})).hold > 10 * held
+
+
+def test_a_refused_aging_command_is_no_result() -> None:
+    with pytest.raises(ModelError, match="ended with"):
+        bodies.check_result([None, -22])
+
+
+def test_freed_cells_are_seen_on_the_model_too() -> None:
+    w = world(vcpus=1)
+    w.mm.freed = True
+    machine = Machine(1)
+    machine.spawn("vcpu", bodies.populate(w, w.kvm.vcpus[0]), cpu=0)
+    with pytest.raises(ModelError, match="used after it was freed"):
+        machine.run()
+    assert isinstance(w.running, Cell)

@@ -176,7 +176,7 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=[f"case{i}" for i in range(len(CASES))])
 def test_nothing_breaks(case: dict[str, Any]) -> None:
     for seed in range(25):
         stress(seed, **case)

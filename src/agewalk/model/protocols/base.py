@@ -86,6 +86,9 @@ class AgingProtocol:
         """The KVM that this protocol needs, made from a kernel's."""
         return replace(kernel, **self.kvm_changes)
 
+    def __repr__(self) -> str:
+        return f"<protocol {self.name}>"
+
     def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
         """The protocol's own words in a subscriber's answer, beyond "young"."""
         return ()

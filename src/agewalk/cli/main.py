@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
     "Understand a protocol": {
         "protocol": "list, show and compare protocols; their truth tables",
         "check": "every interleaving: can an accessed bit be lost, a lock dead-lock?",
-        #"timing": "what aging costs, and who waits for mmu_lock, up to 112 vCPUs",
+        "timing": "what aging costs, and who waits for mmu_lock, up to 112 vCPUs",
         "witness": "the model against recordings of real kernels, page by page",
         "profile": "the kernels, and the named features in which they differ",
     },

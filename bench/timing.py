@@ -1,0 +1,97 @@
+"""Effects a second of the timed reading: the scheduler alone, and with the model's generators."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agewalk.core.cells import Cell, Lock, Object
+from agewalk.core.direct import Direct
+from agewalk.core.effects import READ, Acquire, FetchAdd, Load, Release, Step, Store, Work
+from agewalk.timing.costs import load_costs
+from agewalk.timing.experiment import load_experiment
+from agewalk.timing.machine import Machine
+from agewalk.timing.run import start
+
+
+def _plain(lock: Lock, own: list[Cell], shared: Cell, n: int) -> Step[None]:
+    """A shallow thread: mostly memory of its own, now and then a lock and a shared word."""
+    for _ in range(n):
+        for cell in own:
+            found = yield Load(cell)
+            yield Store(cell, found + 1)
+        yield Work("vm_exit")
+        yield Acquire(lock, READ)
+        yield Load(shared)
+        yield Release(lock, READ)
+        yield FetchAdd(shared, 1)
+
+
+def _scheduler(cpus: int, rounds: int) -> Machine:
+    machine = Machine(cpus)
+    lock = Lock(Object("kvm"), "mmu_lock")
+    shared = Cell(Object("shared"), "count", 0)
+    for n in range(cpus):
+        own = [Cell(Object(f"own{n}"), i, 0) for i in range(8)]
+        machine.spawn(f"t{n}", _plain(lock, own, shared, rounds), cpu=n)
+    return machine
+
+
+def _model(vcpus: int, factor: int) -> Machine:
+    experiment = load_experiment("access-tracking")
+    machine, _ = start(experiment, experiment.variants[-1], vcpus, load_costs(), factor=factor)
+    return machine
+
+
+def _direct(factor: int) -> tuple[int, float]:
+    """The direct reading of the same vCPU thread: what the generators cost by themselves."""
+    experiment = load_experiment("access-tracking")
+    machine, _ = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
+    send = machine.threads[0].send
+    cpu = Direct()
+    done = 0
+    began = time.process_time()
+    try:
+        effect = send(None)
+        while True:
+            done += 1
+            effect = send(effect.perform(cpu))
+    except StopIteration:
+        return done, time.process_time() - began
+
+
+def run(smoke: bool) -> dict[str, Any]:
+    """Print a table and return it: million effects a CPU second, each the best of three (one if `smoke`)."""
+    tries = 1 if smoke else 3
+    rounds, factor = (300, 4096) if smoke else (3000, 1024)
+    cases: dict[str, Any] = {
+        "scheduler alone, 1 CPU": lambda: _scheduler(1, rounds * 8),
+        "scheduler alone, 16 CPUs": lambda: _scheduler(16, rounds),
+        "model, 1 vCPU and ager": lambda: _model(1, factor),
+        "model, 16 vCPUs and ager": lambda: _model(16, factor * 2),
+    }
+    results: dict[str, float] = {}
+    for name, make in cases.items():
+        best = 0.0
+        for _ in range(tries):
+            machine = make()
+            began = time.process_time()
+            machine.run()
+            best = max(best, machine.effects / (time.process_time() - began))
+        results[name] = best / 1e6
+    done, took = max((_direct(factor) for _ in range(tries)), key=lambda r: r[0] / r[1])
+    results["direct reading of the same generators"] = done / took / 1e6
+    table = Table("timed reading", "M effects/s", title="agewalk timing")
+    for name, value in results.items():
+        table.add_row(name, f"{value:.2f}")
+    Console().print(table)
+    return {"timing": results}
+
+
+if __name__ == "__main__":
+    import sys
+
+    run("--smoke" in sys.argv)

@@ -193,11 +193,11 @@ def test_a_filter_has_no_false_negatives() -> None:
     lru = host.lruvec
     items = [bloom.pmd_entry_address(0, i << 21) for i in range(3000)]  # type: ignore[arg-type]
     assert host.run(bloom.test_bloom_filter(lru.filters, 4, items[0]))
-    host.run(bloom.reset_bloom_filter(lru.filters, lru.spare_filters, 4))
+    host.run(bloom.reset_bloom_filter(lru.filters, 4))
     for item in items[:1500]:
         host.run(bloom.update_bloom_filter(lru.filters, 4, item))
     assert all(host.run(bloom.test_bloom_filter(lru.filters, 4, i)) for i in items[:1500])
     false = sum(host.run(bloom.test_bloom_filter(lru.filters, 4, i)) for i in items[1500:])
     assert false < 150  # k=2, m=32768, n=1500: (1 - e^-(2n/m))^2 = 0.8 %
-    host.run(bloom.reset_bloom_filter(lru.filters, lru.spare_filters, 4))
+    host.run(bloom.reset_bloom_filter(lru.filters, 4))
     assert not any(host.run(bloom.test_bloom_filter(lru.filters, 4, i)) for i in items)

@@ -1,22 +1,21 @@
 """The two Bloom filters that tell a page-table walk where to look (mm/vmscan.c, 6.12).
 
-A filter has 2^15 bits and two hash functions; the item is the *address of a PMD entry*. A real kernel hashes its own
-pointer; ours is a stand-in: PMD pages of one mm lie side by side in a direct map, those of different mms far apart. So
-the false positives of a real kernel differ from ours in place, not in number.
+A filter has 2^15 bits, here one integer in one cell, and two hash functions; the item is the *address of a PMD entry*. A
+real kernel hashes its own pointer; ours is a stand-in: PMD pages of one mm lie side by side in a direct map, those of
+different mms far apart. So the false positives of a real kernel differ from ours in place, not in number.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from agewalk.core.cells import Cell, Object
+from agewalk.core.cells import Cell
 from agewalk.core.effects import FetchOr, Load, Step, Store
 from agewalk.core.units import PMD_SHIFT, Hva
 
 BLOOM_FILTER_SHIFT: Final = 15
 NR_BLOOM_FILTERS: Final = 2
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
-_WORD: Final = 64
 _DIRECT_MAP: Final = 0xFFFF_8880_0000_0000
 _MM_STRIDE: Final = 1 << 30  # room for the PMD pages of 47 bits of addresses
 
@@ -37,51 +36,30 @@ def get_item_key(address: int) -> tuple[int, int]:
     return hashed & (1 << BLOOM_FILTER_SHIFT) - 1, hashed >> BLOOM_FILTER_SHIFT
 
 
-class BloomFilter(Object):
-    """A bitmap of 2^15 bits as words of 64; a word that nobody set yet has no cell and is zero."""
-
-    __slots__ = ("words",)
-
-    def __init__(self, label: str) -> None:
-        super().__init__(label)
-        self.words: dict[int, Cell] = {}
-
-    def word(self, bit: int) -> Cell:
-        """The word that holds `bit`."""
-        index = bit // _WORD
-        if index not in self.words:
-            self.words[index] = Cell(self, index)
-        return self.words[index]
-
-
 def test_bloom_filter(filters: tuple[Cell, Cell], seq: int, item: int) -> Step[bool]:
     """May the page table behind `item` be worth a visit? A filter that is not there says yes to all."""
-    filter_: BloomFilter | None = yield Load(filters[seq % NR_BLOOM_FILTERS])
-    if filter_ is None:
+    cell = filters[seq % NR_BLOOM_FILTERS]
+    bits: int | None = yield Load(cell)
+    if bits is None:
         return True
-    for bit in get_item_key(item):
-        if not (yield Load(filter_.word(bit))) >> bit % _WORD & 1:
-            return False
-    return True
+    first, second = get_item_key(item)
+    if not bits >> first & 1:
+        return False
+    bits = yield Load(cell)
+    return bits is not None and bool(bits >> second & 1)
 
 
 def update_bloom_filter(filters: tuple[Cell, Cell], seq: int, item: int) -> Step[None]:
-    """Remember `item`."""
-    filter_: BloomFilter | None = yield Load(filters[seq % NR_BLOOM_FILTERS])
-    if filter_ is None:
+    """Remember `item`: two bits, set one after the other where they are not set yet."""
+    cell = filters[seq % NR_BLOOM_FILTERS]
+    bits: int | None = yield Load(cell)
+    if bits is None:
         return
-    for bit in get_item_key(item):
-        word = filter_.word(bit)
-        if not (yield Load(word)) >> bit % _WORD & 1:
-            yield FetchOr(word, 1 << bit % _WORD)
+    for key in get_item_key(item):
+        if not (yield Load(cell)) >> key & 1:
+            yield FetchOr(cell, 1 << key)
 
 
-def reset_bloom_filter(filters: tuple[Cell, Cell], spares: tuple[BloomFilter, BloomFilter], seq: int) -> Step[None]:
-    """Empty the filter of `seq`; the first time, allocate it (from `spares`)."""
-    gen = seq % NR_BLOOM_FILTERS
-    filter_: BloomFilter | None = yield Load(filters[gen])
-    if filter_ is None:
-        yield Store(filters[gen], spares[gen])
-        return
-    for index in sorted(filter_.words):
-        yield Store(filter_.words[index], 0)
+def reset_bloom_filter(filters: tuple[Cell, Cell], seq: int) -> Step[None]:
+    """Empty the filter of `seq`; the first time, allocate it. The kernel clears word after word; here it is one step."""
+    yield Store(filters[seq % NR_BLOOM_FILTERS], 0)

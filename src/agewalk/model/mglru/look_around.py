@@ -12,6 +12,7 @@ from agewalk.core.effects import Acquire, Count, FetchOr, IsContended, Load, Rel
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mglru.bloom import pmd_entry_address, update_bloom_filter
 from agewalk.model.mglru.gens import PMD_SIZE, look_around_window, lru_gen_from_seq, suitable_to_scan
+from agewalk.model.mglru.mm_list import mm_number
 from agewalk.model.mglru.promote import folio_update_gen, lru_gen_update_size, walk_update_folio
 from agewalk.model.mglru.state import LruGen, MmWalk
 from agewalk.model.mglru.walk import get_pfn_folio, may_be_young, promotes_at_once
@@ -96,7 +97,8 @@ def _look_around(
     yield Count("ptes_looked_around", (end - start) // PAGE_SIZE)
     if suitable_to_scan((end - start) // PAGE_SIZE, young):
         yield Count("update_bloom_filter")
-        yield from update_bloom_filter(lruvec.filters, max_seq, pmd_entry_address(lruvec.mm_numbers[mm], address))
+        item = pmd_entry_address((yield from mm_number(lruvec, mm)), address)
+        yield from update_bloom_filter(lruvec.filters, max_seq, item)
     if later:
         yield from _promote_collected(lruvec, walk, later, gen)
 

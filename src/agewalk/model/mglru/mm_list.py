@@ -13,7 +13,9 @@ from agewalk.model.mm.mm import Mm
 def lru_gen_add_mm(lruvec: LruGen, mm: Mm) -> Step[None]:
     """lru_gen_add_mm(): an mm joins the memcg, by exec, fork or migration (lru_gen_migrate_mm())."""
     yield Acquire(lruvec.mm_list_lock)
-    lruvec.mm_numbers.setdefault(mm, len(lruvec.mm_numbers))
+    known: tuple[Mm, ...] = yield Load(lruvec.known_mms)
+    if mm not in known:
+        yield Store(lruvec.known_mms, (*known, mm))
     if (yield Load(lruvec.tail)) == FIFO:  # the first addition since the last iteration
         yield Store(lruvec.tail, mm)
     mms: tuple[Mm, ...] = yield Load(lruvec.fifo)
@@ -32,6 +34,12 @@ def lru_gen_del_mm(lruvec: LruGen, mm: Mm) -> Step[None]:
         yield Store(lruvec.tail, mms[at + 1] if at + 1 < len(mms) else FIFO)
     yield Store(lruvec.fifo, mms[:at] + mms[at + 1 :])
     yield Release(lruvec.mm_list_lock)
+
+
+def mm_number(lruvec: LruGen, mm: Mm) -> Step[int]:
+    """What stands for the address of an mm's PMD pages."""
+    known: tuple[Mm, ...] = yield Load(lruvec.known_mms)
+    return known.index(mm)
 
 
 def _next(mms: tuple[Mm, ...], at: Mm | str) -> Mm | str:
@@ -104,7 +112,7 @@ def iterate_mm_list(lruvec: LruGen, walk: MmWalk, had: Mm | None) -> Step[tuple[
                 walk.mm_stats[i] = 0
     yield Release(lruvec.mm_list_lock)
     if mm is not None and first:
-        yield from reset_bloom_filter(lruvec.filters, lruvec.spare_filters, walk.seq + 1)
+        yield from reset_bloom_filter(lruvec.filters, walk.seq + 1)
     return last, mm
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from agewalk.core.cells import Cell, ListHead, Lock
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import Ns, Pfn
-from agewalk.model.mglru.bloom import BloomFilter
 from agewalk.model.mglru.features import MglruFeatures
 from agewalk.model.mglru.gens import MAX_NR_GENS, MAX_NR_TIERS, MIN_NR_GENS, TYPES
 from agewalk.model.mm.lruvec import Lruvec
@@ -42,6 +41,8 @@ class LruGen(Lruvec, ABC):
     fifo: the memcg's mm_list, a tuple of mms, oldest first; under mm_list_lock, as `mm_seq`, `head` and `tail` are.
     head: the mm that the current iteration stands on, FIFO when at the start, None before the first; tail: the first mm
         added after the last iteration (to be scanned by force), FIFO if there is none, None before the first.
+    known_mms: all mms that were ever on the list; the place of one stands for the address of its PMD pages (bloom.py).
+    filters: None until the first reset allocates one, then its bits.
     timestamps: birth of each generation, ns; clock: now, ns, kept by the machine.
     """
 
@@ -55,19 +56,18 @@ class LruGen(Lruvec, ABC):
         "filters",
         "folios",
         "head",
+        "known_mms",
         "max_seq",
         "mem_map",
         "memory",
         "min_seq",
         "mm_list_lock",
-        "mm_numbers",
         "mm_seq",
         "mm_stats",
         "nr_pages",
         "protected",
         "protocol",
         "refaulted",
-        "spare_filters",
         "tail",
         "timestamps",
     )
@@ -96,16 +96,13 @@ class LruGen(Lruvec, ABC):
         self.mm_list_lock = Lock(self, "mm_list_lock")
         none: tuple[Mm, ...] = ()
         self.fifo = Cell(self, "fifo", none)
-        self.mm_numbers: dict[
-            Mm, int
-        ] = {}  # stands for the address of an mm's PMD pages; grows when an mm is first added
+        self.known_mms = Cell(self, "known_mms", none)
         self.mm_seq = Cell(self, "mm_seq", MIN_NR_GENS)
         nowhere: Mm | str | None = None
         self.head = Cell(self, "mm_head", nowhere)
         self.tail = Cell(self, "mm_tail", nowhere)
-        absent: BloomFilter | None = None
+        absent: int | None = None
         self.filters = (Cell(self, "filters[0]", absent), Cell(self, "filters[1]", absent))
-        self.spare_filters = (BloomFilter(f"{label}.filter0"), BloomFilter(f"{label}.filter1"))
         self.mm_stats = tuple(Cell(self, f"mm_stats[{i}]", 0) for i in range(NR_MM_STATS))
 
     @abstractmethod
@@ -125,12 +122,13 @@ class MmWalk:
     nr_pages: changes of size by [generation][type], to be added under lru_lock; batched: folios in there.
     """
 
-    __slots__ = ("batched", "force_scan", "mm_stats", "nr_pages", "seq", "swappiness")
+    __slots__ = ("batched", "force_scan", "mm_number", "mm_stats", "nr_pages", "seq", "swappiness")
 
     def __init__(self) -> None:
         self.seq = 0
         self.swappiness = 0
         self.force_scan = False
+        self.mm_number = 0
         self.batched = 0
         self.nr_pages = [[0, 0] for _ in range(MAX_NR_GENS)]
         self.mm_stats = [0] * NR_MM_STATS

@@ -29,6 +29,7 @@ from agewalk.model.mglru.gens import (
     lru_gen_from_seq,
     suitable_to_scan,
 )
+from agewalk.model.mglru.mm_list import mm_number
 from agewalk.model.mglru.promote import walk_update_folio
 from agewalk.model.mglru.state import (
     LEAF_OLD,
@@ -182,7 +183,7 @@ def walk_pmd_range(lruvec: LruGen, walk: MmWalk, mm: Mm, vmas: tuple[Vma, ...], 
             if not p.pte_young(pmd):
                 continue
             aside.append(area)
-        item = pmd_entry_address(lruvec.mm_numbers[mm], area)
+        item = pmd_entry_address(walk.mm_number, area)
         if not walk.force_scan and not (yield from test_bloom_filter(lruvec.filters, walk.seq, item)):
             continue
         stats[NONLEAF_FOUND] += 1
@@ -196,6 +197,7 @@ def walk_pmd_range(lruvec: LruGen, walk: MmWalk, mm: Mm, vmas: tuple[Vma, ...], 
 def walk_mm(lruvec: LruGen, walk: MmWalk, mm: Mm) -> Step[None]:
     """walk_mm(): all page tables of an mm, 1 GiB at a time; promotions are booked in between when there are many. Gives up
     if the address space is being changed (mmap_lock), or if another walker finished this round."""
+    walk.mm_number = yield from mm_number(lruvec, mm)
     next_address: int | None = 0
     while next_address is not None:
         if (yield Load(lruvec.max_seq)) != walk.seq:

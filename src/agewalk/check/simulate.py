@@ -274,12 +274,12 @@ def describe(node: Node) -> str:
 def parse_replay(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
     """(system, moves) of a replay string. Raises InputError."""
     system, _, rest = text.rpartition(":")
+    if not system:
+        raise InputError(f"{text!r} names no system", hint="as in 'age-vs-zap/v7/nested:0.1.1c1.0'")
     moves = []
     for part in rest.split(".") if rest else []:
         thread, _, choice = part.partition("c")
         if not thread.isdigit() or (choice and not choice.isdigit()):
-            raise InputError(f"{part!r} is no step of a replay string", hint="as in 'tdp-age-vs-guest/v7:0.1.1c1.0'")
+            raise InputError(f"{part!r} is no step of a replay string", hint="as in 'age-vs-zap/v7/nested:0.1.1c1.0'")
         moves.append((int(thread), int(choice or 0)))
-    if not system:
-        raise InputError(f"{text!r} names no system", hint="as in 'tdp-age-vs-guest/v7:0.1.1c1.0'")
     return system, moves

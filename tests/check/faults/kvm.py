@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tests.check.faults.base import Fault, drop
+
 from agewalk.check.system import (
     BALANCED,
     NO_DEADLOCK,
@@ -39,8 +41,6 @@ from agewalk.model.kvm import page_fault, rmap, shadow_mmu, tdp_mmu
 from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.spte import WRITABLE as W
 from agewalk.model.kvm.spte import is_accessed_spte, is_shadow_present_pte, mark_spte_for_access_track
-
-from .base import Fault, drop
 
 # --- SPTEs: atomicity ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.check.faults.base import Fault, drop
+
 from agewalk.check.catalog import built
 from agewalk.check.system import NO_CORRUPTION, NO_USE_AFTER_FREE, NO_WARNING, System
 from agewalk.check.systems import mglru as g
@@ -30,8 +32,6 @@ from agewalk.model.protocols.base import AgingProtocol, Verdict
 from agewalk.model.protocols.christopherson import WAS_FAST, Christopherson
 from agewalk.model.protocols.linux_6_15 import Linux615
 from agewalk.model.protocols.v7 import V7
-
-from .base import Fault, drop
 
 # --- protocols ------------------------------------------------------------------------------------------------------------
 

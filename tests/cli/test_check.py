@@ -1,0 +1,152 @@
+"""`agewalk check`, from the outside: documents, exit codes, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from agewalk.check.matrix import run as run_matrix
+from agewalk.cli import check as cli
+
+HOLDS = "age-vs-guest/linux-7.3/tdp"
+BROKEN = "subscribers/v5/tdp"
+
+
+def call(*words: str) -> tuple[int, str]:
+    """Through `agewalk.cli.main`, as the shell does it."""
+    import typer
+
+    app = typer.Typer(add_completion=False)
+    app.command()(cli.command)
+    result = CliRunner().invoke(app, list(words))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout
+
+
+def document(*words: str) -> tuple[int, dict[str, Any]]:
+    code, out = call(*words, "--json")
+    found: dict[str, Any] = json.loads(out)
+    return code, found
+
+
+def test_one_system_as_json() -> None:
+    code, found = document(HOLDS)
+    assert code == 0
+    assert {
+        "schema",
+        "system",
+        "verdict",
+        "states",
+        "transitions",
+        "depth",
+        "seconds",
+        "properties",
+        "counterexample",
+        "replay",
+    } <= set(found)
+    assert (found["schema"], found["system"], found["verdict"], found["counterexample"], found["replay"]) == (
+        1,
+        HOLDS,
+        "holds",
+        [],
+        "",
+    )
+    assert all(
+        p["holds"] is True and isinstance(p["witnessed"], bool)
+        for p in found["properties"]
+        if p["verdict"] != "not-applicable"
+    )
+
+
+def test_a_violation_ends_with_1_and_can_be_replayed() -> None:
+    code, found = document(BROKEN)
+    assert (code, found["verdict"]) == (1, "violated")
+    assert set(found["counterexample"][0]) == {"thread", "function", "effect", "cell", "value"}
+    code, again = document("--replay", found["replay"])
+    assert code == 0
+    assert again["steps"] == found["counterexample"]
+    assert "an answer is young" in again["outcome"]
+    code, text = call("--replay", found["replay"])
+    assert "_age_spte()" in text
+    assert "* kvm2.tdp1.0[0]:" in text
+
+
+def test_files(tmp_path: Path) -> None:
+    names = {n: tmp_path / n for n in ("m.pml", "m.mmd", "m.pftrace", "test_it.py")}
+    code, _ = call(
+        BROKEN, "--promela", str(names["m.pml"]), "--mermaid", str(names["m.mmd"]), "--perfetto", str(names["m.pftrace"]),
+        "--emit-test", str(names["test_it.py"]),
+    )  # fmt: skip
+    assert code == 1
+    assert names["m.pml"].read_text().startswith("/* subscribers/v5/tdp")
+    assert names["m.mmd"].read_text().startswith("sequenceDiagram\n  participant t0 as ager")
+    assert len(names["m.pftrace"].read_bytes()) > 1000
+    assert not list(tmp_path.glob("*.part"))
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(names["test_it.py"])],
+        capture_output=True, text=True, cwd=tmp_path, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    assert "an answer is young if it cleared a young bit" in done.stdout
+
+
+def test_no_counterexample_no_file(tmp_path: Path) -> None:
+    from agewalk.core.errors import UsageError
+
+    with pytest.raises(UsageError, match="has no counterexample to write"):
+        call(HOLDS, "--mermaid", str(tmp_path / "x"))
+    with pytest.raises(UsageError, match="nothing to check"):
+        call()
+
+
+def test_bounded(tmp_path: Path) -> None:
+    code, found = document("age-vs-zap/v7/nested", "--max-states", "50")
+    assert (code, found["verdict"], found["bound"]) == (0, "bounded", "50 states")
+    assert not any(p["holds"] for p in found["properties"] if p["verdict"] == "bounded")
+    code, text = call("age-vs-zap/v7/nested", "--max-states", "50")
+    assert "not all was seen" in text
+
+
+def test_list_walks_and_memory_models() -> None:
+    code, found = document("--list")
+    assert code == 0
+    assert {"age-vs-zap", "subscribers", "max-seq-vs-walkers"} <= {s["system"] for s in found["systems"]}
+    code, found = document(HOLDS, "--walks", "30", "--seed", "3")
+    assert sum(o["count"] for o in found["outcomes"]) == 30
+    code, found = document("two-agers/linux-6.13/legacy", "--memory-model", "tso")
+    assert (code, found["system"]) == (0, "two-agers/linux-6.13/legacy+tso")
+
+
+def test_matrix() -> None:
+    names = [("look-around-decision", p, "tdp") for p in ("linux-7.3", "christopherson")]
+    matrix = run_matrix(names)
+    assert len(matrix.violated) == 1
+    row = matrix.violated[0].document()
+    assert {"system", "protocol", "property", "kind", "verdict", "length", "states"} <= set(row)
+    assert (row["kind"], row["verdict"]) == ("must", "violated")
+    text = cli.table(matrix)
+    assert "BUG/" in text
+    assert "this protocol makes no difference between MMUs" in text
+
+
+def test_loops_and_locks_are_shown() -> None:
+    from tests.check import toys
+
+    from agewalk.check.explore import check
+    from agewalk.check.render import mermaid, text
+
+    path = check(toys.retry(bounded=False)).path
+    assert path is not None
+    assert "... and again from step" in text(path)
+    path = check(toys.lock_order(same=False)).path
+    assert path is not None
+    assert "o.a: 0 to -1" in mermaid(path)

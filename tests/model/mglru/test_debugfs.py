@@ -144,3 +144,29 @@ def test_enabled() -> None:
     assert debugfs.enabled_show() == "0x0007\n"
     assert debugfs.enabled_show(nonleaf_young=False) == "0x0003\n"
     assert [debugfs.enabled_store(t) for t in ("y\n", "N", "0x5\n", "3", "foo")] == [7, 0, 5, 3, EINVAL]
+
+
+# what the lab's kernels answered (0: accepted), and max_seq after it, each script starting at max_seq 3
+SCRIPTS = {
+    "6.12": [("+ 1 0 3", 0, 4), ("+ 1 0 2", 0, 4), ("+ 1 0 9", -22, 4), ("- 99 0 1", -22, 4), ("+ 1 7 4", -22, 4)],
+    "6.18": [("+ 1 0 3", 0, 4), ("+ 1 0 2", 0, 5), ("+ 1 0 3", 0, 6), ("+ 1 0 99", -22, 6), ("- 1 0 0 010", 0, 6)],
+    "7.3": [("+ 1 0 3", 0, 4), ("+ 1 0 2", 0, 5), ("- 1 0 0 202", -22, 5), ("+ 1 0 4 1 0;+ 1 0 4 1 0", 0, 7)],
+}
+
+
+@pytest.mark.parametrize("kernel", sorted(SCRIPTS))
+def test_commands_answer_as_kernels_do(kernel: str) -> None:
+    host = MiniHost(kernel, 64)
+    host.touch(*range(64))
+    for text, answer, max_seq in SCRIPTS[kernel]:
+        assert host.run(debugfs.lru_gen_seq_write(host.lruvec, host, text)) == answer
+        assert host.lruvec.max_seq.value == max_seq
+
+
+def test_a_write_evicts() -> None:
+    host = MiniHost("6.18", 256)
+    host.touch(*range(256))
+    assert host.run(debugfs.lru_gen_seq_write(host.lruvec, host, "+ 1 0 3\n+ 1 0 4\n+ 1 0 5")) == 0
+    assert host.run(debugfs.lru_gen_seq_write(host.lruvec, host, "- 1 0 4 200 100")) == 0
+    assert len(host.shadows) == 100
+    assert host.run(debugfs.lru_gen_seq_write(host.lruvec, host, "- 1 0 5 200 100")) == EINVAL  # too young

@@ -24,6 +24,7 @@ from agewalk.model.machine.ops import HostOps
 from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine, backing_config
 from agewalk.model.machine.pressure import NO_TTL, balance_pgdat, direct_reclaim
 from agewalk.model.machine.view import PageView, page_view
+from agewalk.model.mglru import debugfs
 from agewalk.model.mglru.commands import run_aging, run_eviction
 from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mglru.memcg_reclaim import memory_reclaim
@@ -225,6 +226,14 @@ class Machine:
             run_eviction(self.lruvec, self.ops, seq, swappiness, nr_to_reclaim, default_swappiness=self.swappiness)
         )
         return ret
+
+    def lru_gen(self, *, full: bool = False) -> str:
+        """What /sys/kernel/debug/lru_gen, or lru_gen_full, prints now."""
+        return self.cpu.run(debugfs.show(self.lruvec, memcg=1, path="/", now=self.now, full=full))
+
+    def lru_gen_write(self, text: str) -> int:
+        """Write commands to lru_gen: 0 or a negative errno."""
+        return self.cpu.run(debugfs.lru_gen_seq_write(self.lruvec, self.ops, text, default_swappiness=self.swappiness))
 
     def drain(self) -> None:
         """lru_add_drain_all()."""

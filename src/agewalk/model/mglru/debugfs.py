@@ -11,6 +11,7 @@ from typing import Final
 
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import Ns
+from agewalk.model.mglru.commands import run_aging, run_eviction
 from agewalk.model.mglru.features import MglruFeatures
 from agewalk.model.mglru.gens import (
     EINVAL,
@@ -22,6 +23,7 @@ from agewalk.model.mglru.gens import (
     lru_gen_from_seq,
 )
 from agewalk.model.mglru.pid import protected_slot
+from agewalk.model.mglru.scan_control import ReclaimOps, ScanControl, get_swappiness
 from agewalk.model.mglru.state import LEAF_OLD, NONLEAF_TOTAL, NR_MM_STATS, LruGen, load_min_seq
 
 _NS_PER_MS: Final = 1_000_000
@@ -188,3 +190,37 @@ def enabled_store(text: str) -> int:
         return int(text.strip(), 0) & 0x7
     except ValueError:
         return EINVAL
+
+
+def lru_gen_seq_write(
+    lruvec: LruGen, ops: ReclaimOps, text: str, *, memcg: int = 1, default_swappiness: int = 60
+) -> Step[int]:
+    """A write to lru_gen: its commands one after the other; 0, or the errno of the first that fails. `memcg` is the number of
+    this lruvec's memcg; there is node 0 alone."""
+    for command in parse_commands(text, lruvec.features):
+        if isinstance(command, int):
+            return command
+        if command.memcg != memcg or command.node:
+            return EINVAL
+        error = yield from run_cmd(lruvec, ops, command, default_swappiness)
+        if error:
+            return error
+    return 0
+
+
+def run_cmd(lruvec: LruGen, ops: ReclaimOps, command: Command, default_swappiness: int) -> Step[int]:
+    """run_cmd()."""
+    if command.verb == "+":
+        swappiness = command.swappiness
+        if swappiness is None:
+            swappiness = yield from get_swappiness(ScanControl(ops, swappiness=default_swappiness))
+        return (yield from run_aging(lruvec, command.seq, swappiness, force_scan=command.force_scan))
+    error, _ = yield from run_eviction(
+        lruvec,
+        ops,
+        command.seq,
+        command.swappiness,
+        command.nr_to_reclaim,
+        default_swappiness=default_swappiness,
+    )
+    return error

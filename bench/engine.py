@@ -40,7 +40,7 @@ SHARE = 0.7  # of the footprint: memory under pressure
 @njit
 def _bare(bits: Any, pages: Any) -> None:
     for i in range(pages.shape[0]):
-        bits[pages[i] >> 3] |= 1 << (pages[i] & 7)
+        bits[pages[i]] |= 1
 
 
 def _zipf(accesses: int, pages: int) -> U32:
@@ -96,7 +96,7 @@ def _batch(pages: U32, time_ns: int = 0) -> Batch:
 def hit_path(pages: U32, *, times: int) -> dict[str, float]:
     """Memory suffices: the engine's loop over accesses, and a loop that only sets a bit for each."""
     n, top = len(pages), int(pages.max()) + 1
-    bits = np.zeros(top // 8 + 1, np.uint8)
+    bits = np.zeros(top, np.uint8)
     table = protocol_table(get_protocol("linux-6.18"))
     state = build(_host(top, 4 * top, "6.18"), encode(table)[0])
     kinds = np.full(n, at.P_TDP | at.A_TDP | at.USED_NOW, np.uint8)

@@ -88,6 +88,8 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         raise UsageError(
             "a host needs a space and a page of memory", hint="Host(spaces=[Space(...)], memory_pages=...)"
         )
+    if any(space.huge for space in host.spaces):
+        raise UsageError("the engine maps 4 KiB pages only", hint="run hosts with 2 MiB pages with --engine direct")
     firsts, total = [], 0
     for space in host.spaces:
         lead = (space.hva >> 12) % at.PTES

@@ -4,7 +4,8 @@ Everything is counted in integers over one population (the resident pages) at on
 are properties, so that samples can be added up.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host
-from agewalk.engine.jit import Array, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.state import State
 
 
@@ -27,7 +28,10 @@ class Sample:
     cold: pages idle for at least `cold_after` (truth); called: pages in the older half of the generations that exist
     (seq <= max_seq - 2, what eviction takes from); both: their intersection.
     concordant, discordant: pairs of pages of different generation and different true age, ordered alike or not;
-    pairs_by_gen, pairs_by_age: pairs that differ in generation, in true age.
+    pairs_by_gen, pairs_by_age: pairs that differ in generation, in true age. working_set: pages not cold; estimate: pages
+    not called cold. false_old_*: false old ones by the cause that their accessed bits show after the pass: set in a table
+    that the walk does not ask (not_consulted), set only where fast_only does not look (fast_only), or set where the walk would
+    have looked had it come by (not_walked: Bloom filter, idle PMD entry). The rest was seen, but too early or only once.
     """
 
     time_ns: int = 0
@@ -44,6 +48,9 @@ class Sample:
     pairs_by_age: int = 0
     working_set: int = 0
     estimate: int = 0
+    false_old_not_consulted: int = 0
+    false_old_fast_only: int = 0
+    false_old_not_walked: int = 0
 
     @property
     def precision(self) -> float | None:
@@ -146,17 +153,34 @@ def _of_table(table: npt.NDArray[np.int64], cold_after: int, time_ns: int) -> Sa
 
 
 @njit
-def _survey(touch: Array, page: Array, word: Array, table: Array) -> None:
-    """The contingency table of a host: resident pages on a list, by generations below max_seq and by ticks of idleness."""
+def _survey(s: State, table: Array, cold_after: Int, causes: Array) -> None:
+    """The contingency table of a host: resident pages on a list, by generations below max_seq and by ticks of idleness; and
+    causes[not consulted, fast_only, not walked] of false old ones."""
+    touch, page, word = s.touch, s.page, s.word
+    ask = s.ask[at.ASK_WALK]
     youngest = word[at.MAX_SEQ] % at.N_GENS
     longest = table.shape[1] - 1
     for folio in range(word[at.N_PAGES]):
         meta = i64(page[folio, at.META])
         if not meta & at.GEN_MASK:
             continue
-        gen = ((meta & at.GEN_MASK) >> at.GEN_SHIFT) - 1
-        idle = i64(0) if touch[folio] & at.USED_NOW else word[at.NOW] - page[folio, at.USED]
-        table[(youngest - gen) % at.N_GENS, min(idle, longest)] += 1
+        bits = i64(touch[folio])
+        below = (youngest - (((meta & at.GEN_MASK) >> at.GEN_SHIFT) - 1)) % at.N_GENS
+        idle = i64(0) if bits & at.USED_NOW else word[at.NOW] - page[folio, at.USED]
+        table[below, min(idle, longest)] += 1
+        if below < 2 or idle >= cold_after:
+            continue
+        space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
+        seen = bits & (at.A_ANY if s.space[space, at.S_NOTIFIERS] else at.A_PRIMARY)
+        if not seen:
+            continue
+        row = s.space[space, at.S_MODE] * 8
+        if ask[row + seen] & at.YOUNG:
+            causes[2] += 1
+        elif seen == at.A_SHADOW and ask[row + at.A_TDP] & at.YOUNG:
+            causes[1] += 1
+        else:
+            causes[0] += 1
 
 
 def assess_state(s: State, time_ns: int, host: Host) -> Sample:
@@ -164,5 +188,21 @@ def assess_state(s: State, time_ns: int, host: Host) -> Sample:
     cold_after = max(1, -(-host.cold_after_ns // host.tick_ns))
     longest = min(int(s.word[at.NOW]) + 1, 8 * cold_after)
     table = np.zeros((4, max(longest, cold_after) + 1), np.int64)
-    _survey(s.touch, s.page, s.word, table)
-    return _of_table(table, cold_after, time_ns)
+    causes = np.zeros(3, np.int64)
+    _survey(s, table, cold_after, causes)
+    not_consulted, fast_only, not_walked = (int(n) for n in causes)
+    return replace(
+        _of_table(table, cold_after, time_ns),
+        false_old_not_consulted=not_consulted,
+        false_old_fast_only=fast_only,
+        false_old_not_walked=not_walked,
+    )
+
+
+def skew(evictions: Sequence[int], bound: Sequence[int]) -> list[float | None]:
+    """Share of each space in all evictions, minus its share under a bound (OPT): above 0, it pays for others. None where
+    nothing was evicted."""
+    ours, theirs = sum(evictions), sum(bound)
+    if not ours or not theirs:
+        return [None] * len(evictions)
+    return [own / ours - best / theirs for own, best in zip(evictions, bound, strict=True)]

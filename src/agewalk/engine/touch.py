@@ -1,5 +1,7 @@
 """What an access does: the hot loop, and KVM's page faults behind it (arch/x86/kvm/mmu/mmu.c, virt/kvm/kvm_main.c)."""
 
+import numpy as np
+
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
@@ -193,14 +195,17 @@ def mark_running(s: State, pages: Array, end: Int) -> None:
 
 @njit
 def hits(touch: Array, pages: Array, kinds: Array, start: Int) -> Int:
-    """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop."""
-    for i in range(start, pages.shape[0]):
-        kind = kinds[i]
-        missing = kind & ~touch[pages[i]]
-        if missing:
-            if missing & 0xF0:
-                return i64(i)
-            touch[pages[i]] |= kind
+    """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop.
+
+    It stores even if nothing changes: a branch on that would be guessed wrong after each aging pass. Unsigned indices spare
+    the test for negative ones.
+    """
+    for i in range(np.uint64(start), np.uint64(pages.shape[0])):
+        page, kind = pages[i], kinds[i]
+        bits = touch[page]
+        if kind & ~bits & 0xF0:
+            return i64(i)
+        touch[page] = bits | kind
     return i64(pages.shape[0])
 
 

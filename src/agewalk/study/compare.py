@@ -1,25 +1,18 @@
 """Many runs side by side: policies times memory sizes, on the cores that there are."""
 
 import os
-import signal
-import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agewalk.core.errors import AgewalkError, Interrupted
+from agewalk.core.errors import Interrupted
 from agewalk.study.outcome import Run
 from agewalk.study.policies import check
 from agewalk.study.scenario import Scenario
 from agewalk.study.setup import Job, Reading, jobs
 from agewalk.study.store import Store, key
-
-POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,80 +106,12 @@ def _here(planned: list[Job], left: list[int], board: _Board) -> Iterator[tuple[
 
 
 def _side_by_side(planned: list[Job], left: list[int], at_once: int, board: _Board) -> Iterator[tuple[int, Run]]:
-    import joblib
+    from agewalk.study.workers import Workers
 
-    with tempfile.TemporaryDirectory(prefix="agewalk-") as folder:
-        path = Path(folder) / "progress"
-        np.zeros(len(planned), np.int64).tofile(path)
-        board.words = np.memmap(path, np.int64, "r+")
-        parallel = joblib.Parallel(n_jobs=at_once, backend="loky", batch_size=1, return_as="generator_unordered")
-        me = os.getpid()
-        with _quiet_workers():
-            results = parallel(joblib.delayed(_work)(planned[i], i, str(path), me) for i in left)
-        finished: list[tuple[int, Run | Exception]] = []
-        news = threading.Event()
-
-        def collect() -> None:  # joblib's generator blocks, and this thread would rather show how far things are
-            try:
-                for item in results:
-                    finished.append(item)
-                    news.set()
-            except BaseException as error:
-                finished.append((-1, error if isinstance(error, Exception) else RuntimeError(repr(error))))
-                news.set()
-
-        thread = threading.Thread(target=collect, daemon=True)
-        thread.start()
-        given = 0
-        try:
-            while given < len(left):
-                news.wait(POLL_S)
-                news.clear()
-                while given < len(finished):
-                    i, outcome = finished[given]
-                    if isinstance(outcome, Exception):
-                        raise outcome
-                    given += 1
-                    yield i, outcome
-                board.say()
-        except BaseException:
-            _stop_workers()
-            raise
-        thread.join()
-
-
-def _stop_workers() -> None:
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor().shutdown(wait=False, kill_workers=True)
-
-
-def _work(job: Job, index: int, path: str, parent: int) -> tuple[int, Run | Exception]:
-    """In a worker: one job, its progress written to the shared file."""
-    from agewalk.study.replay import replay
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    words = np.memmap(path, np.int64, "r+")
-
-    def tell(done: int) -> None:
-        words[index] = done
-        if os.getppid() != parent:  # it was killed: nobody waits for this
-            os._exit(1)
-
-    try:
-        return index, replay(job, tell)
-    except AgewalkError as error:
-        return index, error
-
-
-@contextmanager
-def _quiet_workers() -> Iterator[None]:
-    """Workers start with SIGINT ignored, so that Ctrl-C prints one message and not one for each."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with Workers([(i, planned[i]) for i in left], at_once) as workers:
+        board.words = workers.done
+        for news in workers.finished():
+            if news is not None:
+                yield news
+            board.say()
+        board.words = workers.done.copy()

@@ -1,0 +1,209 @@
+"""`agewalk compare`: the same accesses under several protocols, side by side."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agewalk.core.errors import UsageError
+from agewalk.core.units import format_size, format_time
+
+if TYPE_CHECKING:
+    from agewalk.study.compare import News
+    from agewalk.study.outcome import Run
+    from agewalk.study.scenario import Scenario
+
+OUT = Path("out")
+
+
+def command(
+    scenario: Annotated[Path, typer.Argument(help="A scenario (.toml) or a trace (.parquet).", show_default=False)],
+    engine: Annotated[
+        str, typer.Option(help="compiled, or direct: the model itself, some 100 times slower.")
+    ] = "compiled",
+    workers: Annotated[int, typer.Option(min=0, help="Runs at once; 0: one a core.")] = 0,
+    memory: Annotated[
+        list[str] | None,
+        typer.Option(help="A memory size, such as '512 MiB'; several draw a curve.", show_default=False),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="A protocol instead of the scenario's; repeat for more.", show_default=False),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="A baseline instead of the scenario's; repeat for more.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.json, report.html and finished runs.")] = OUT,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take runs that an earlier call has finished from OUT.")
+    ] = False,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Replay VMs' page accesses on a host with less memory than they use, under several protocols.
+
+    A trace alone makes a default host: memory for 70 % of the pages it touches, aged every 2 s. Numbers: docs/metrics.md.
+    """
+    run(scenario, Wanted(engine, workers, memory, protocol, baseline, out, resume, report, as_json))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of a comparison; see `command`."""
+
+    engine: str = "compiled"
+    workers: int = 0
+    memory: list[str] | None = None
+    protocols: list[str] | None = None
+    baselines: list[str] | None = None
+    out: Path = OUT
+    resume: bool = False
+    report: bool = True
+    as_json: bool = False
+
+
+def run(path: Path, wanted: Wanted) -> None:
+    """The command; `agewalk demo` calls it with the sample."""
+    engine, out = wanted.engine, wanted.out
+    if engine not in {"compiled", "direct"}:
+        raise UsageError(f"there is no engine {engine!r}", hint="--engine compiled or --engine direct")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is not a folder", hint="--out names the folder that results go to")
+    from agewalk.study.compare import compare
+    from agewalk.study.policies import check
+    from agewalk.study.scenario import change, load
+    from agewalk.study.setup import jobs
+    from agewalk.study.store import Store, write_atomically
+
+    chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
+    for job in jobs(chosen):
+        check(job)  # before anything takes time
+    with interruptible(), progress() as tell:
+        if engine == "compiled":
+            from agewalk.engine.host import compile_once
+
+            compile_once(_say)
+        runs = compare(
+            chosen,
+            engine="direct" if engine == "direct" else "compiled",
+            workers=wanted.workers or None,
+            store=Store(out / "runs"),
+            resume=wanted.resume,
+            tell=tell,
+        )
+    document: dict[str, Any] = {"schema": 1, "scenario": str(path), "results": [one.row() for one in runs]}
+    write_atomically(out / "results.json", json.dumps(document, indent=1) + "\n")
+    if wanted.report:
+        write_atomically(out / "report.html", page(path, chosen, runs))
+    if wanted.as_json:
+        sys.stdout.write(json.dumps(document) + "\n")
+        return
+    from agewalk.report.terminal import show
+
+    sys.stdout.write(show(document["results"], colour=sys.stdout.isatty()))
+    where = f"report: {out / 'report.html'}   " if wanted.report else ""
+    sys.stdout.write(f"\n{where}data: {out / 'results.json'}\n")
+
+
+def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
+    """`report.html` of a finished comparison."""
+    from agewalk.report.page import Lines, Page, Picture, render
+    from agewalk.study.heat import heat_maps
+
+    aging = scenario.aging.every
+    facts = [
+        ("VMs and processes", ", ".join(member.name for member in scenario.members)),
+        ("memory", ", ".join(format_size(size) for size in scenario.memories)),
+        ("kernel", f"{scenario.host.kernel}, where a protocol brings none"),
+        ("proactive aging", f"every {format_time(aging)}" if aging else "under pressure only"),
+        ("accesses", f"{runs[0].measured.accesses:,}"),
+        ("reading", runs[0].engine),
+    ]
+    lines = [
+        Lines(one.policy, one.memory_bytes, one.timeline.bin_ns, one.timeline.refaults) for one in runs if one.timeline
+    ]
+    pictures = [Picture(h.name, h.bin_ns, h.pages_per_row, h.counts, h.phases) for h in heat_maps(scenario)]
+    return render(Page(f"Aging protocols on {path.name}", facts, [one.row() for one in runs], lines, pictures))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM (a shutdown, a batch system) ends like Ctrl-C: what is finished is kept."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[News], None]]:
+    """A bar on standard error with rate and time left; one line a finished run where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield _lines
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.fields[runs]} runs"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[running]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None, runs="0", rate="", running="")
+
+        def tell(news: News) -> None:
+            if news.finished:
+                bar.console.print(_said(news.finished), highlight=False)
+            speed = bar.tasks[0].speed
+            bar.update(
+                task,
+                completed=news.done,
+                total=news.total,
+                runs=f"{news.runs_done}/{news.runs}",
+                rate=f"{speed / 1e6:.2f} M/s" if speed else "",
+                running=", ".join(news.running)[:40],
+            )
+
+        yield tell
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _lines(news: News) -> None:
+    if news.finished:
+        sys.stderr.write(f"[{news.runs_done}/{news.runs}] {_said(news.finished)}\n")
+
+
+def _said(run: Run) -> str:
+    return f"{run.policy} with {format_size(run.memory_bytes)}: {run.refaults:,} refaults ({run.seconds:.1f} s)"

@@ -1,0 +1,117 @@
+"""`report.html`: one page that needs nothing else, no network and no other file.
+
+Data travels as JSON inside the page; page.js draws it. Both themes come from page.css.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib import resources
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What each number means, in a sentence; docs/metrics.md has the formulas.
+MEANINGS: Final = {
+    "refaults": "Faults on pages that reclaim had taken: the guest still needed them.",
+    "evictions": "Pages that reclaim took.",
+    "hot_evictions": "Evictions of pages used less than one aging interval before.",
+    "cold_recall": "Of the pages truly idle for an interval, the share that aging calls old.",
+    "cold_precision": "Of the pages that aging calls old, the share that truly is idle.",
+    "age_rank_correlation": "Kendall's tau-b of generation and true age; 1 is the right order.",
+    "ptes_walked": "Entries of the primary page tables that walks, look-around and eviction read.",
+    "notifier_calls": "Young questions to secondary MMUs.",
+    "mmu_lock_write_ns": "Time that aging holds mmu_lock for write, by the cost table.",
+    "vcpu_stall_ns": "Time that vCPUs wait for the host: exits, swap reads, swap writes.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A heat map: counts[row of pages, column of time]."""
+
+    name: str
+    bin_ns: int
+    pages_per_row: int
+    counts: NDArray[np.uint32]
+    phases: Sequence[tuple[int, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Refaults of one policy on one memory size: `refaults[m][i]` of VM m in bin i."""
+
+    policy: str
+    memory_bytes: int
+    bin_ns: int
+    refaults: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything on the page. facts: what was compared, (name, value) for people. results: as in `compare --json`."""
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    results: Sequence[Mapping[str, Any]]
+    lines: Sequence[Lines] = ()
+    pictures: Sequence[Picture] = field(default=())
+
+
+def _shades(counts: NDArray[np.uint32]) -> str:
+    """Counts on a logarithmic scale, one byte each, base64."""
+    scale = np.log1p(counts)
+    top = float(scale.max()) or 1.0
+    return base64.b64encode(np.ceil(scale * (255 / top)).astype(np.uint8).tobytes()).decode()
+
+
+def _data(page: Page) -> dict[str, Any]:
+    return {
+        "results": page.results,
+        "meanings": MEANINGS,
+        "lines": [
+            {
+                "policy": one.policy,
+                "memory": one.memory_bytes,
+                "bin": one.bin_ns,
+                "sum": [sum(bins) for bins in zip(*one.refaults, strict=True)],
+            }
+            for one in page.lines
+        ],
+        "pictures": [
+            {
+                "name": one.name,
+                "bin": one.bin_ns,
+                "pagesPerRow": one.pages_per_row,
+                "rows": one.counts.shape[0],
+                "columns": one.counts.shape[1],
+                "top": int(one.counts.max()),
+                "shades": _shades(one.counts),
+                "phases": [{"at": at, "text": text} for at, text in one.phases],
+            }
+            for one in page.pictures
+        ],
+    }
+
+
+def render(page: Page) -> str:
+    """The page as HTML text."""
+    here = resources.files("agewalk.report")
+    text = here.joinpath("page.html").read_text(encoding="utf-8")
+    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in page.facts)
+    data = json.dumps(_data(page), separators=(",", ":")).replace("</", "<\\/")
+    parts = {
+        "TITLE": escape(page.title),
+        "FACTS": facts,
+        "VERSION": escape(version("agewalk")),
+        "STYLE": here.joinpath("page.css").read_text(encoding="utf-8"),
+        "SCRIPT": here.joinpath("page.js").read_text(encoding="utf-8"),
+        "DATA": data,
+    }
+    for name, value in parts.items():
+        text = text.replace("{{" + name + "}}", value)
+    return text

@@ -1,0 +1,98 @@
+"""Results for people, in a terminal: a table that fits 80 columns for a few numbers and grows with the window."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from agewalk.core.units import format_size, format_time
+
+Row = dict[str, Any]
+
+
+def whole(value: Any) -> str:
+    """A count with separators; a dash for what a policy does not have."""
+    return "-" if value is None else f"{value:,}"
+
+
+def share(value: Any) -> str:
+    """A ratio as per cent."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def ratio(value: Any) -> str:
+    """A correlation."""
+    return "-" if value is None else f"{value:+.2f}"
+
+
+def time(value: Any) -> str:
+    """Nanoseconds in a unit that people read."""
+    return "-" if value is None else format_time(value) if value else "0"
+
+
+#: key of a row, heading, how to write it, is less better (None: neither)
+COLUMNS: Final[tuple[tuple[str, str, Callable[[Any], str], bool | None], ...]] = (
+    ("refaults", "refaults", whole, True),
+    ("evictions", "evictions", whole, True),
+    ("hot_evictions", "hot evicted", whole, True),
+    ("cold_recall", "cold found", share, False),
+    ("cold_precision", "cold right", share, False),
+    ("age_rank_correlation", "age order", ratio, False),
+    ("ptes_walked", "PTEs walked", whole, None),
+    ("notifier_calls", "notifier calls", whole, None),
+    ("mmu_lock_write_ns", "mmu_lock", time, True),
+    ("vcpu_stall_ns", "vCPU stall", time, True),
+)
+
+
+def best(rows: Sequence[Row], key: str, less: bool | None) -> Any:
+    """The best value of a column among policies that could run on a host (OPT knows the future and is out), or None."""
+    values = [row[key] for row in rows if row[key] is not None and row["policy"] != "opt"]
+    if less is None or not values or min(values) == max(values):
+        return None
+    return min(values) if less else max(values)
+
+
+def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None) -> str:
+    """The results as a table for each memory size, and one of the VMs. rows: as in `compare --json`.
+
+    width: columns; by default the terminal's, and as many as it takes where there is none.
+    """
+    from io import StringIO
+
+    from rich.console import Console
+
+    out = StringIO()
+    console = Console(file=out, width=width or (None if colour else 200), force_terminal=colour, highlight=False)
+    for memory in sorted({row["memory_bytes"] for row in rows}):
+        here = [row for row in rows if row["memory_bytes"] == memory]
+        table = _table(f"{format_size(memory)} of memory")
+        table.add_column("policy", no_wrap=True)
+        tops = {key: best(here, key, less) for key, _, _, less in COLUMNS}
+        for _, heading, _, _ in COLUMNS:
+            table.add_column(heading, justify="right")
+        for row in here:
+            cells = []
+            for key, _, text, _ in COLUMNS:
+                top = tops[key] is not None and row[key] == tops[key]
+                cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
+            table.add_row(row["policy"], *cells)
+        console.print(table)
+        console.print(_members(here))
+    return out.getvalue()
+
+
+def _table(title: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _members(rows: Sequence[Row]) -> Any:
+    names = [vm["name"] for vm in rows[0]["vms"]]
+    table = _table("refaults / pages resident at the end")
+    table.add_column("policy", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(row["policy"], *(f"{vm['refaults']:,} / {vm['resident_pages']:,}" for vm in row["vms"]))
+    return table

@@ -1,0 +1,51 @@
+"""The compiler's cache: keyed by all sources, writable by the user, told about."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agewalk.core.errors import UsageError
+from agewalk.engine import features, jit
+from agewalk.engine.config import Host, Space
+from agewalk.engine.host import build
+from agewalk.engine.protocol import MODES
+
+
+def test_an_edit_in_any_file_changes_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "caller.py").write_text("from sub.callee import f\n")
+    (tmp_path / "sub" / "callee.py").write_text("def f(): return 1\n")
+    before = jit.digest_of(tmp_path)
+    assert jit.digest_of(tmp_path) == before
+    (tmp_path / "sub" / "callee.py").write_text("def f(): return 2\n")
+    assert jit.digest_of(tmp_path) != before
+
+
+def test_the_cache_goes_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGEWALK_CACHE", str(tmp_path / "mine"))
+    assert jit.cache_directory("abc") == tmp_path / "mine" / "engine-abc"
+    monkeypatch.setenv("AGEWALK_CACHE", "/dev/null/nowhere")
+    assert jit.cache_directory("abc").is_dir()  # a temporary one
+
+
+def test_importing_the_package_loads_no_compiler() -> None:
+    code = "import sys, agewalk.engine; sys.exit('numba' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_page_costs_less_than_24_bytes() -> None:
+    state = build(Host([Space("vm", 1 << 20)], 1 << 20, {}), np.zeros((3, MODES * 8), np.uint8))
+    per_page = state.touch.nbytes + state.page.nbytes + state.pmd.nbytes
+    assert per_page / (1 << 20) < 17.1
+
+
+def test_unknown_features_and_sizes_are_refused() -> None:
+    with pytest.raises(UsageError, match="does not know the feature 'time_travel'"):
+        features.encode({"time_travel": True})
+    with pytest.raises(UsageError, match="shrink_loop cannot be 'never'"):
+        features.encode({"shrink_loop": "never"})
+    with pytest.raises(UsageError, match="4 KiB pages only"):
+        build(Host([Space("vm", 512, huge=True)], 512, {}), np.zeros((3, MODES * 8), np.uint8))

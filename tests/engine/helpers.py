@@ -6,6 +6,9 @@ from typing import Any
 import libcachesim as lcs
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
+
+import agewalk
 
 U32 = npt.NDArray[np.uint32]
 
@@ -26,6 +29,14 @@ def scans(accesses: int, pages: int, seed: int) -> U32:
         length = min(pages, accesses - start)
         hot[start : start + length] = np.arange(length, dtype=np.uint32)
     return hot
+
+
+def real(name: str, accesses: int) -> U32:
+    """The first accesses of a recorded VM that ships with the package, as page numbers from 0 on."""
+    path = Path(agewalk.__file__).parent / "data" / f"{name}.parquet"
+    column = pq.read_table(path, columns=["gfn"])["gfn"].slice(0, accesses).to_numpy()
+    pages: U32 = np.unique(column, return_inverse=True)[1].astype(np.uint32)
+    return pages
 
 
 def next_uses(pages: U32) -> npt.NDArray[np.int64]:

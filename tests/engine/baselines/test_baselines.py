@@ -4,14 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.engine.helpers import U32, libcachesim_misses, scans, zipf
+from tests.engine.helpers import U32, libcachesim_misses, real, scans, zipf
 
 from agewalk.core.errors import UsageError
 from agewalk.engine.baselines.curve import LruCurve, Shards
 from agewalk.engine.baselines.opt import opt
 from agewalk.engine.baselines.queues import Queue
 
-TRACES = {"zipf": zipf(60_000, 5_000, 1), "scan": scans(60_000, 3_000, 2)}
+TRACES = {
+    "zipf": zipf(60_000, 5_000, 1),
+    "scan": scans(60_000, 3_000, 2),
+    "sqlite": real("sqlite-vm", 120_000),
+    "redis": real("redis-vm", 120_000),
+}
 
 
 def misses(policy: str, pages: U32, capacity: int, cut: int = 7_001) -> int:

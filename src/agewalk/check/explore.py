@@ -60,7 +60,7 @@ class Outcome:
             return None
         moves = self.graph.path(verdict.state)
         simulator = Simulator(self.automata)
-        outcome = f"{verdict.name}: {verdict.why}" if verdict.why else verdict.name
+        outcome = f"{verdict.name}: {verdict.why}" if verdict.why not in {"", verdict.name} else verdict.name
         if verdict.loop:
             return simulator.path(
                 [*moves, *verdict.loop], f"{outcome}; from here back to step {len(moves) + 1}", len(moves) + 1

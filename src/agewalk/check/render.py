@@ -12,8 +12,11 @@ _COLUMN: Final = 38
 _STEP_NS: Final = 1000  # a step's length on the timeline
 
 
-def text(path: Path) -> str:
-    """Numbered steps, one column a thread: kernel function, effect, and under it only what changed. Fits into a mail."""
+def text(path: Path, *, brief: bool = False) -> str:
+    """Numbered steps, one column a thread: kernel function, effect, and under it only what changed. Fits into a mail.
+
+    brief: leave out steps that change nothing and read no page-table entry.
+    """
     head = "      " + "".join(name.ljust(_COLUMN) for name in path.threads)
     lines = [
         path.system,
@@ -23,6 +26,8 @@ def text(path: Path) -> str:
     ]
     held: dict[int, tuple[str, ...]] = {}
     for step in path.steps:
+        if brief and not step.changed and not step.cell.endswith("]") and step.number != len(path.steps):
+            continue
         for i, part in enumerate(_said(step, held.get(step.thread, ()))):
             number = f"{step.number:4d}  " if not i else " " * 6
             lines.append(f"{number}{' ' * (_COLUMN * step.thread)}{part}".rstrip())

@@ -48,6 +48,7 @@ def command(
     mermaid: Annotated[Path | None, typer.Option(help="Write the counterexample as a sequence diagram.")] = None,
     perfetto: Annotated[Path | None, typer.Option(help="Write the counterexample as a Perfetto timeline.")] = None,
     emit_test: Annotated[Path | None, typer.Option(help="Write a pytest that fails until the bug is fixed.")] = None,
+    brief: Annotated[bool, typer.Option(help="Of a path, only steps that change something or read an entry.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Explore every interleaving. Exit code 1: a must-property is violated."""
@@ -60,13 +61,13 @@ def command(
     elif every:
         _all(bounds, as_json)
     elif replay is not None:
-        _replay(replay, as_json)
+        _replay(replay, as_json, brief=brief)
     elif system is None:
         raise UsageError("nothing to check", hint="name a system (`agewalk check --list`), or say --all")
     elif walks:
         _walk(system, memory_model, walks, seed, as_json)
     else:
-        _one(system, bounds, memory_model, (reduce, symmetry), (promela, mermaid, perfetto, emit_test), as_json)
+        _one(system, bounds, memory_model, (reduce, symmetry, brief), (promela, mermaid, perfetto, emit_test), as_json)
 
 
 def _emit(document: dict[str, Any]) -> None:
@@ -104,7 +105,7 @@ def _one(
     name: str,
     bounds: Bounds,
     model: str,
-    counting: tuple[bool, bool],
+    how: tuple[bool, bool, bool],
     files: tuple[Path | None, Path | None, Path | None, Path | None],
     as_json: bool,
 ) -> None:
@@ -114,7 +115,7 @@ def _one(
 
     built = with_memory_model(get_system(name), model)
     progress = _show_progress if sys.stderr.isatty() else None
-    reduce, symmetric = counting
+    reduce, symmetric, brief = how
     outcome = check(built, bounds, reduce=reduce, symmetric=symmetric, progress=progress)
     if progress:
         sys.stderr.write("\n")
@@ -122,7 +123,7 @@ def _one(
     if as_json:
         _emit(document(outcome))
     else:
-        sys.stdout.write(report(outcome))
+        sys.stdout.write(report(outcome, brief=brief))
     _finish(outcome.verdict != "violated")
 
 
@@ -174,7 +175,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def report(outcome: Outcome) -> str:
+def report(outcome: Outcome, *, brief: bool = False) -> str:
     """The same for people."""
     from agewalk.check.render import text
 
@@ -195,11 +196,11 @@ def report(outcome: Outcome) -> str:
         why = f" ({v.why})" if v.why and v.why != v.name else ""
         lines.append(f"  {v.severity:<10}{v.verdict:<15}{v.name}{at}{more}{worst}{why}")
     if o.path:
-        lines += ["", text(o.path)]
+        lines += ["", text(o.path, brief=brief)]
     return "\n".join(lines) + "\n"
 
 
-def _replay(text: str, as_json: bool) -> None:
+def _replay(text: str, as_json: bool, *, brief: bool) -> None:
     from agewalk.check import render
     from agewalk.check.automaton import Automata
     from agewalk.check.catalog import get_system
@@ -214,7 +215,7 @@ def _replay(text: str, as_json: bool) -> None:
     if as_json:
         _emit({"schema": 1, "system": name, "steps": render.as_json(path), "outcome": path.outcome})
     else:
-        sys.stdout.write(render.text(path))
+        sys.stdout.write(render.text(path, brief=brief))
 
 
 def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:

@@ -245,10 +245,16 @@ def _folio(m: Machine, process: Process, page: int) -> Any:
     return m.memory.folio(p.pte_pfn(entry)) if entry & p.PRESENT and not entry & p.SPECIAL else None
 
 
-def _filter(value: Any) -> set[int] | None:
-    if value is None:
+def _filter(bits: int | None) -> set[int] | None:
+    """The bits that are set in a Bloom filter."""
+    if bits is None:
         return None
-    return {64 * i + bit for i, cell in value.words.items() for bit in range(64) if cell.value >> bit & 1}
+    places = set()
+    while bits:
+        lowest = bits & -bits
+        places.add(lowest.bit_length() - 1)
+        bits ^= lowest
+    return places
 
 
 def _spte_young(vm: VirtualMachine | None, page: int) -> tuple[bool, bool]:

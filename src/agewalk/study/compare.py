@@ -1,7 +1,8 @@
 """Many runs side by side: policies times memory sizes, on the cores that there are."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +63,15 @@ def compare(
     board = _Board(planned, runs, tell)
     try:
         at_once = min(len(left), workers or cores())
-        works = _here(planned, left, board) if at_once <= 1 else _side_by_side(planned, left, at_once, board)
-        for i, run in works:
-            runs[i] = run
-            if store:
-                store.put(keys[i], run)
-            board.say(run)
+        one_by_one = at_once <= 1
+        with closing(
+            _here(planned, left, board) if one_by_one else _side_by_side(planned, left, at_once, board)
+        ) as works:
+            for i, run in works:
+                if store:
+                    store.put(keys[i], run)
+                runs[i] = run
+                board.say(run)
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted: {len(runs)} of {len(planned)} runs are finished"
@@ -93,7 +97,7 @@ class _Board:
         self.tell(News(done, total, len(self.runs), len(self.planned), running, finished))
 
 
-def _here(planned: list[Job], left: list[int], board: _Board) -> Iterator[tuple[int, Run]]:
+def _here(planned: list[Job], left: list[int], board: _Board) -> Generator[tuple[int, Run], None, None]:
     from agewalk.study.replay import replay
 
     for i in left:
@@ -105,7 +109,9 @@ def _here(planned: list[Job], left: list[int], board: _Board) -> Iterator[tuple[
         yield i, replay(planned[i], tell)
 
 
-def _side_by_side(planned: list[Job], left: list[int], at_once: int, board: _Board) -> Iterator[tuple[int, Run]]:
+def _side_by_side(
+    planned: list[Job], left: list[int], at_once: int, board: _Board
+) -> Generator[tuple[int, Run], None, None]:
     from agewalk.study.workers import Workers
 
     with Workers([(i, planned[i]) for i in left], at_once) as workers:

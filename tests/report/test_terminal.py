@@ -1,0 +1,43 @@
+"""The table for people."""
+
+from typing import Any
+
+from agewalk.report.terminal import best, show
+
+
+def row(policy: str, refaults: int, *, memory: int = 1 << 20, aging: bool = True) -> dict[str, Any]:
+    return {
+        "policy": policy,
+        "memory_bytes": memory,
+        "refaults": refaults,
+        "evictions": 1234567,
+        "hot_evictions": 0,
+        "cold_recall": 0.5 if aging else None,
+        "cold_precision": 0.25 if aging else None,
+        "age_rank_correlation": -0.125 if aging else None,
+        "ptes_walked": 10 if aging else None,
+        "notifier_calls": 0 if aging else None,
+        "mmu_lock_write_ns": 0 if aging else None,
+        "vcpu_stall_ns": 1_500_000,
+        "vms": [{"name": "a", "refaults": refaults, "resident_pages": 9, "evictions": 3}],
+    }
+
+
+def test_one_table_a_memory_size_with_units_and_dashes() -> None:
+    text = show([row("v7", 20), row("opt", 3, aging=False), row("v7", 7, memory=2 << 20)])
+    assert text.count("1 MiB of memory") == 1
+    assert text.count("2 MiB of memory") == 1
+    assert "1,234,567" in text
+    assert "50.0 %" in text
+    assert "-0.12" in text
+    assert "1.50 ms" in text
+    assert "\x1b[" not in text  # no colour unless asked
+    line = next(line for line in text.splitlines() if line.strip().startswith("opt"))
+    assert line.count(" - ") >= 4
+
+
+def test_opt_is_never_the_best() -> None:
+    rows = [row("v7", 20), row("v5", 30), row("opt", 3, aging=False)]
+    assert best(rows, "refaults", less=True) == 20
+    assert best(rows, "cold_recall", less=False) is None  # all equal: nobody is best
+    assert "\x1b[" in show(rows, colour=True, width=200)

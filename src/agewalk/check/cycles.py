@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from agewalk.check import kernel
+from agewalk.check.jit import compiled
 
 
-@njit(cache=True)
+@compiled()
 def index_states(states: Any, n: int, table: Any, index: Any) -> None:
     """A hash set that also knows each state's index."""
     words = states.shape[1]
@@ -24,7 +24,7 @@ def index_states(states: Any, n: int, table: Any, index: Any) -> None:
         index[slot] = i
 
 
-@njit(cache=True)
+@compiled()
 def edges(
     states: Any, n: int, flags: Any, lay: Any, aut: Any, cpu: Any, sym: Any, table: Any, index: Any, fan: int, start: Any,
     target: Any, move: Any,
@@ -62,7 +62,7 @@ def edges(
     return at
 
 
-@njit(cache=True)
+@compiled()
 def components(n: int, start: Any, target: Any, inside: Any, component: Any) -> int:
     """Tarjan's strongly connected components of the states marked `inside`; how many. Others get -1."""
     low = np.full(n, -1, np.int64)
@@ -121,7 +121,7 @@ def components(n: int, start: Any, target: Any, inside: Any, component: Any) -> 
     return found
 
 
-@njit(cache=True)
+@compiled()
 def able_threads(n: int, start: Any, move: Any, able: Any) -> None:
     """For each state, the threads that can take a step, as a mask."""
     for i in range(n):
@@ -131,7 +131,7 @@ def able_threads(n: int, start: Any, move: Any, able: Any) -> None:
         able[i] = mask
 
 
-@njit(cache=True)
+@compiled()
 def fairness(
     n: int, start: Any, target: Any, move: Any, component: Any, able: Any, threads: int, runs: Any, can: Any, rests: Any,
     loops: Any,

@@ -1,4 +1,4 @@
-"""The compiled part of the search. One file, so that numba's cache can never hold half of an older version.
+"""The compiled part of the search.
 
 A state is a row of 64-bit words, its fields packed at (word, shift, mask): first the node of each thread, then who runs
 on each CPU, then the variables. The top bit of word 0 is always set, so that an all-zero slot of the hash set is free.
@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from agewalk.check.jit import compiled
 
 STEP, CHOICE, END, ERROR = 0, 1, 2, 3
 UNKNOWN, BLOCKED = -1, -2
@@ -24,7 +25,7 @@ _K2 = np.uint64(0xD6E8FEB86659FD93)
 _S32 = np.uint64(32)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def hash_row(row: Any, words: int) -> Any:
     """Mixes all words of a state."""
     h = row[0] * _K1
@@ -35,20 +36,20 @@ def hash_row(row: Any, words: int) -> Any:
     return h ^ (h >> _S32)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def get(row: Any, lay: Any, f: int) -> Any:
     """Field f of a state."""
     return np.int64((row[lay[0][f]] >> lay[1][f]) & lay[2][f])
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def put(row: Any, lay: Any, f: int, value: Any) -> None:
     """Set field f of a state."""
     w = lay[0][f]
     row[w] = (row[w] & ~(lay[2][f] << lay[1][f])) | (np.uint64(value) << lay[1][f])
 
 
-@njit(cache=True)
+@compiled()
 def take(row: Any, lay: Any, aut: Any, t: int, choice: int, missing: Any, ctl: Any) -> int:
     """Let thread t take its next step in `row`, and its ghost steps with it. 1 done, 0 it cannot, -1 not known yet."""
     kind, var, base, stride, ghost, mortal, uaf, edge_next, edge_value, freed, offset, memory = aut
@@ -84,7 +85,7 @@ def take(row: Any, lay: Any, aut: Any, t: int, choice: int, missing: Any, ctl: A
             return 1
 
 
-@njit(cache=True)
+@compiled()
 def canonical(row: Any, words: int, lay: Any, sym: Any, memory: int, missing: Any, ctl: Any) -> int:
     """Replace a state by the least of those that exchanging identical threads makes of it. -1: not known yet."""
     perms, memory_of = sym
@@ -114,7 +115,7 @@ def canonical(row: Any, words: int, lay: Any, sym: Any, memory: int, missing: An
     return 0
 
 
-@njit(cache=True)
+@compiled()
 def may_run(row: Any, lay: Any, aut: Any, cpu: Any, t: int) -> bool:
     """Does the scheduler let thread t run? On a shared CPU only if the running thread can be preempted now."""
     cpu_of, firm, cpu_field = cpu
@@ -131,7 +132,7 @@ def may_run(row: Any, lay: Any, aut: Any, cpu: Any, t: int) -> bool:
     return bool(aut[7][aut[2][node] + get(row, lay, aut[1][node])] != BLOCKED)  # spins with preemption off
 
 
-@njit(cache=True)
+@compiled()
 def insert(row: Any, words: int, table: Any) -> bool:
     """Add a state to the hash set; was it new?"""
     mask = np.uint64(table.shape[0] - 1)
@@ -151,14 +152,14 @@ def insert(row: Any, words: int, table: Any) -> bool:
         slot = (slot + np.uint64(1)) & mask
 
 
-@njit(cache=True)
+@compiled()
 def rehash(states: Any, n: int, table: Any) -> None:
     """Fill an empty hash set with the first n states."""
     for i in range(n):
         insert(states[i], states.shape[1], table)
 
 
-@njit(cache=True)
+@compiled()
 def keep(row: Any, words: int, parent: int, move: int, store: Any, aut: Any, lay: Any, threads: int, ctl: Any) -> None:
     """Append a new state."""
     states, parents, moves, flags, first_error = store
@@ -177,7 +178,7 @@ def keep(row: Any, words: int, parent: int, move: int, store: Any, aut: Any, lay
     ctl[COUNT] = n + 1
 
 
-@njit(cache=True)
+@compiled()
 def ended(row: Any, lay: Any, aut: Any, threads: int, daemons: Any) -> bool:
     """Have all threads ended that ever do?"""
     for t in range(threads):  # noqa: SIM110  (compiled)
@@ -186,7 +187,7 @@ def ended(row: Any, lay: Any, aut: Any, threads: int, daemons: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled()
 def independent(row: Any, lay: Any, aut: Any, foot: Any, threads: int, t: int) -> bool:
     """Is thread t's next step invisible, and independent of all that the others may ever still do?"""
     step_reads, step_writes, later_reads, later_writes, visible = foot
@@ -202,7 +203,7 @@ def independent(row: Any, lay: Any, aut: Any, foot: Any, threads: int, t: int) -
     return True
 
 
-@njit(cache=True)
+@compiled()
 def successors(
     row: Any,
     words: int,
@@ -247,7 +248,7 @@ def successors(
     return -1 if unknown else made
 
 
-@njit(cache=True)
+@compiled()
 def search(
     store: Any, table: Any, lay: Any, aut: Any, cpu: Any, sym: Any, foot: Any, daemons: Any, cand: Any, cand_moves: Any,
     cand_parents: Any, slots: Any, missing: Any, reduce: bool, proviso: bool, fan: int, ctl: Any,
@@ -334,7 +335,7 @@ def search(
             return
 
 
-@njit(cache=True)
+@compiled()
 def look_ahead(
     store: Any, lay: Any, aut: Any, cpu: Any, sym: Any, cand: Any, cand_moves: Any, missing: Any, ctl: Any
 ) -> None:
@@ -348,7 +349,7 @@ def look_ahead(
             return
 
 
-@njit(cache=True)
+@compiled()
 def known(row: Any, words: int, table: Any) -> bool:
     """Is a state in the hash set?"""
     mask = np.uint64(table.shape[0] - 1)
@@ -365,7 +366,7 @@ def known(row: Any, words: int, table: Any) -> bool:
     return False
 
 
-@njit(cache=True)
+@compiled()
 def reduced(
     row: Any, words: int, lay: Any, aut: Any, cpu: Any, sym: Any, foot: Any, threads: int, cand: Any, cand_moves: Any, at: int,
     missing: Any, table: Any, proviso: bool, ctl: Any,
@@ -374,7 +375,7 @@ def reduced(
     for t in range(threads):
         if not independent(row, lay, aut, foot, threads, t):
             continue
-        made = successors(row, words, lay, aut, cpu, sym, t, cand, cand_moves, at, missing, ctl)
+        made: int = successors(row, words, lay, aut, cpu, sym, t, cand, cand_moves, at, missing, ctl)
         if made < 0:
             return -1
         if made == 0:

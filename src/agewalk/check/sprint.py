@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from agewalk.check.jit import compiled
 
 POS, COUNT, STOP, TRANSITIONS, CODE, SPARE = range(6)  # ctl
 DONE, GROW = range(2)
@@ -26,7 +27,7 @@ _S32 = np.uint64(32)
 _ONE = np.uint64(1)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _hash(a: Any, b: Any) -> Any:
     h = a * _K1
     h = (h ^ (h >> _S32) ^ b) * _K2
@@ -35,7 +36,7 @@ def _hash(a: Any, b: Any) -> Any:
     return h ^ (h >> _S32)
 
 
-@njit(cache=True)
+@compiled()
 def refill(states: Any, n: int, table: Any) -> None:
     """Fill an empty hash set with the first n states."""
     mask = np.uint64(table.shape[0] - 1)
@@ -47,7 +48,7 @@ def refill(states: Any, n: int, table: Any) -> None:
         table[slot, 1] = states[i, 1]
 
 
-@njit(cache=True)
+@compiled()
 def sprint(
     states: Any, parents: Any, moves: Any, flags: Any, first_error: Any, table: Any, node_word: Any, node_shift: Any,
     node_mask: Any, first_row: Any, offset: Any, daemon: Any, info: Any, effect: Any, add: Any, freed: Any, memory: Any,

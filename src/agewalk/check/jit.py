@@ -1,0 +1,60 @@
+"""Compiling the search once, and never running stale machine code.
+
+`numba.njit(cache=True)` looks at the file of the function that it decorates and at no other, so an edited callee in a second
+file would leave the old caller's machine code in place. The cache directory therefore carries a digest of every compiled
+file of this package and of the versions of numba and NumPy. It lies under AGEWALK_CACHE, XDG_CACHE_HOME or ~/.cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numba.core import config as _config
+
+_SOURCES: Final = ("kernel.py", "cycles.py", "sprint.py", "jit.py")
+_settings: Any = _config  # its attributes are made at import
+
+
+def _digest() -> str:
+    seen = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+    for name in _SOURCES:
+        seen.update((Path(__file__).parent / name).read_bytes())
+    return seen.hexdigest()[:16]
+
+
+def _directory() -> Path:
+    named = os.environ.get("AGEWALK_CACHE")
+    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "agewalk"
+    directory = base / f"check-{_digest()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="agewalk-check-"))
+
+
+_CACHE: Final = _directory()
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba.njit with a cache that any change of the compiled files empties."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        compiler: Any = numba.njit
+        before = _settings.CACHE_DIR
+        _settings.CACHE_DIR = str(_CACHE)  # read once, when the cache of this one function is set up
+        try:
+            return compiler(cache=True, **options)(function)
+        finally:
+            _settings.CACHE_DIR = before
+
+    return decorate

@@ -123,7 +123,7 @@ def test_the_window_of_running_ahead_does_not_matter() -> None:
         machine.window = window
         return machine.run()
 
-    assert wall(0) == pytest.approx(wall(500_000), rel=0.05)
+    assert wall(0) == pytest.approx(wall(500_000), rel=0.1)  # as far as two seeds are apart
 
 
 def test_compare_prices_a_lock_as_the_timed_reading_does() -> None:

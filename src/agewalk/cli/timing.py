@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from agewalk.timing.experiment import Experiment
     from agewalk.timing.run import Row
 
-Name = Annotated[str, typer.Argument(help="An experiment, a .toml of your own, or: list, costs.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="An experiment, a .toml of your own, or: list, costs, one-page.", show_default=False)
+]
 Vcpus = Annotated[str, typer.Option(help="Numbers of vCPUs, as 1,4,16; default: the experiment's.")]
 Scale = Annotated[
     int, typer.Option(help="Run with memory / SCALE and report times * SCALE; 0: the experiment's.", min=0)
@@ -64,6 +66,9 @@ def command(
     table = load_costs(costs)
     if experiment in {"list", "costs"}:
         _print_names(as_json) if experiment == "list" else _print_costs(table, as_json)
+        return
+    if experiment == "one-page":
+        _one_page(table, protocol, as_json)
         return
     plan = load_experiment(experiment)
     if protocol:
@@ -213,6 +218,31 @@ def _print_costs(costs: "CostTable", as_json: bool) -> None:
     table = _table("cost", "value", "fitted", "source")
     for name, cost in costs.items():
         table.add_row(name, f"{cost.value:g} {cost.unit}", "yes" if cost.fitted else "", cost.source)
+    _show(table)
+
+
+def _one_page(costs: "CostTable", protocols: list[str] | None, as_json: bool) -> None:
+    from agewalk.timing.one_page import one_page
+
+    names = protocols or ["linux-6.9", "linux-6.13", "linux-6.15", "v5", "v7", "houghton", "christopherson"]
+    rows = [
+        one_page(costs, name, mmu=mmu, other=other, retpoline=retpoline)
+        for retpoline in (True, False)
+        for name in names
+        for mmu in ("tdp", "legacy")
+        for other in (False, True)
+    ]
+    if as_json:
+        document = {"schema": 1, "experiment": "one-page", "rows": [vars(r) for r in rows]}
+        sys.stdout.write(json.dumps(document) + "\n")
+        return
+    sys.stdout.write("An aging pass on an idle host, ns a page; 'other': a second subscriber that is not fast\n\n")
+    table = _table("calls", "protocol", "MMU", "other", "first visit", "again", "indirect calls", "saved")
+    for r in rows:
+        table.add_row(
+            "retpoline" if r.retpoline else "plain", r.protocol, r.mmu, "yes" if r.other else "",
+            f"{r.first_ns:.1f}", f"{r.again_ns:.1f}", str(r.calls), str(r.calls_saved),
+        )  # fmt: skip
     _show(table)
 
 

@@ -29,7 +29,11 @@ from agewalk.core.effects import (
     FetchOr,
     IndirectCall,
     Load,
+    RcuReadLock,
+    RcuReadUnlock,
     Release,
+    SrcuReadLock,
+    SrcuReadUnlock,
     Step,
     Store,
     Work,
@@ -42,8 +46,8 @@ from agewalk.timing.locks import TimedLock
 from agewalk.timing.prices import Prices
 from agewalk.timing.rare import RareEffects
 from agewalk.timing.record import Recorder
-from agewalk.timing.steps import ClearBits
-from agewalk.timing.threads import FOREVER, CpuState, Thread
+from agewalk.timing.steps import Begin, ClearBits, End
+from agewalk.timing.threads import FOREVER, CpuState, Thread, spread
 
 WINDOW: Final = 500_000  # ps
 _LOAD: Final = 0
@@ -56,18 +60,12 @@ _ACQUIRE: Final = 6
 _RELEASE: Final = 7
 _CALL: Final = 8
 _NOTHING: Final = 9
+_LOCAL: Final = 10  # rare, but of no concern to other CPUs
 _KINDS: Final[dict[type[Effect], int]] = {
     Load: _LOAD, Store: _STORE, ClearBits: _STORE, FetchAnd: _RMW, FetchOr: _RMW, FetchAdd: _RMW, Exchange: _RMW,
     CompareExchange: _CAS, Count: _COUNT, Work: _WORK, Acquire: _ACQUIRE, Release: _RELEASE, IndirectCall: _CALL, Again: _NOTHING,
+    RcuReadLock: _LOCAL, RcuReadUnlock: _LOCAL, SrcuReadLock: _LOCAL, SrcuReadUnlock: _LOCAL, Begin: _LOCAL, End: _LOCAL,
 }  # fmt: skip
-
-
-def spread(cpus: int, costs: CostTable) -> list[int]:
-    """The socket of each busy CPU: few stay on one node, more are spread evenly, as the scheduler places them at fork
-    (adjust_numa_imbalance(), kernel/sched/fair.c; imb_numa_nr, kernel/sched/topology.c, 6.12)."""
-    sockets = int(costs.number("topology.sockets"))
-    together = int(costs.number("topology.numa_imbalance"))
-    return [0] * cpus if cpus <= together else [n * sockets // cpus for n in range(cpus)]
 
 
 class Machine(Coherence, RareEffects):
@@ -153,6 +151,7 @@ class Machine(Coherence, RareEffects):
         prices = self.prices
         hit, hit_atomic, store = prices.hit, prices.hit + prices.atomic, prices.store
         of_cell = self.lines.of_cell
+        count_cost, function = prices.counts.get, prices.function
         fetch = self._fetch
         cached = self._cached
         counters = self.counters
@@ -228,7 +227,7 @@ class Machine(Coherence, RareEffects):
                             far = horizon + self.window
                 elif kind == _COUNT:
                     counters[effect.what] += effect.n  # type: ignore[attr-defined]
-                    t += prices.count(effect.what, effect.n)  # type: ignore[attr-defined]
+                    t += count_cost(effect.what, function) * effect.n  # type: ignore[attr-defined]
                     value = None
                 elif kind == _WORK:
                     t += int(prices.work(effect.what, effect.n, th) * (prices.quiet + prices.loud * draw()))  # type: ignore[attr-defined]
@@ -239,6 +238,12 @@ class Machine(Coherence, RareEffects):
                     t += prices.indirect
                     value = None
                 elif kind == _NOTHING:
+                    value = None
+                elif kind == _LOCAL:
+                    if t > horizon and self._after:  # somebody waits for readers to leave
+                        self._later(th, t, send, value, effect)
+                        break
+                    t = rare[effect.__class__](th, effect, t)
                     value = None
                 else:
                     if t > horizon:

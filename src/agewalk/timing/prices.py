@@ -45,7 +45,7 @@ class Prices:
         self.quiet = 1.0 - noise / 2
         self.loud = noise
         self._work = {name.removeprefix("work."): ps(name) for name in costs if name.startswith("work.")}
-        self._counts = {name.removeprefix("count."): ps(name) for name in costs if name.startswith("count.")}
+        self.counts = {name.removeprefix("count."): ps(name) for name in costs if name.startswith("count.")}
 
     def work(self, what: str, n: int, thread: Thread | None = None) -> int:
         """Picoseconds of `Work(what, n)`. Raises ModelError for a kind without a cost: nothing is free by accident."""
@@ -59,7 +59,3 @@ class Prices:
                 f"Work({what!r}) has no cost", hint=f"add work.{what} to the cost table; known: {', '.join(self._work)}"
             )
         return cost * n
-
-    def count(self, what: str, n: int) -> int:
-        """Picoseconds of `Count(what, n)`: a function's entry and exit, or what the table says for this name."""
-        return self._counts.get(what, self.function) * n

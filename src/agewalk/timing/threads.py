@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.effects import Effect, Step
+from agewalk.timing.costs import CostTable
 
 if TYPE_CHECKING:
     from agewalk.timing.locks import TimedLock
@@ -83,3 +84,11 @@ class Thread:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def spread(cpus: int, costs: CostTable) -> list[int]:
+    """The socket of each busy CPU: few stay on one node, more are spread evenly, as the scheduler places them at fork
+    (adjust_numa_imbalance(), kernel/sched/fair.c; imb_numa_nr, kernel/sched/topology.c, 6.12)."""
+    sockets = int(costs.number("topology.sockets"))
+    together = int(costs.number("topology.numa_imbalance"))
+    return [0] * cpus if cpus <= together else [n * sockets // cpus for n in range(cpus)]

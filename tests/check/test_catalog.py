@@ -90,3 +90,13 @@ def test_a_users_own_system(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             get_system(name)
+
+
+def test_the_documented_system_is_what_it_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    outcome = check(scope["two_agers"]())  # type: ignore[operator]
+    assert outcome.verdict == "holds"
+    assert outcome.states == 5  # nobody, either, both in either order

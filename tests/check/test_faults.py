@@ -13,7 +13,7 @@ from agewalk.check.search import Bounds
 from agewalk.check.system import System
 
 FAULTS = (*kvm.FAULTS, *mm.FAULTS)
-BOUNDS = Bounds(states=3_000_000, seconds=60)
+BOUNDS = Bounds(states=3_000_000)
 
 
 def test_there_are_enough_of_them() -> None:

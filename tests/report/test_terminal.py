@@ -41,3 +41,13 @@ def test_opt_is_never_the_best() -> None:
     assert best(rows, "refaults", less=True) == 20
     assert best(rows, "cold_recall", less=False) is None  # all equal: nobody is best
     assert "\x1b[" in show(rows, colour=True, width=200)
+
+
+def test_a_narrow_window_gets_more_tables_and_loses_no_digit() -> None:
+    rows = [row("christopherson", 12345), row("v7", 23456)]
+    for width in (60, 80, 100):
+        text = show(rows, width=width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        assert "12,345" in text
+        assert "1.50 ms" in text

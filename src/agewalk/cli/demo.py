@@ -19,8 +19,8 @@ What to look at:
   refaults            pages that were taken and needed again. linux-6.9 asks KVM only at eviction, so its walks find
                       nothing young in a guest; since 6.13 walks ask KVM too, and refaults fall
   cold right          of the pages that aging calls old, how many really were idle
-  two-list            the classic LRU (MGLRU off). Where it is better, scans and idle phases are the reason: look at
-                      "Refaults over time" in the report
+  two-list            the classic LRU (MGLRU off) on the same host. In which phase of the guests the policies part,
+                      "Refaults over time" in the report shows
 Next:
   xdg-open {report}                the same with pictures; one file, no network
   agewalk compare {scenario} --memory '32 MiB' --memory '40 MiB'

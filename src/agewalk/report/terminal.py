@@ -6,6 +6,7 @@ from typing import Any, Final
 from agewalk.core.units import format_size, format_time
 
 Row = dict[str, Any]
+Column = tuple[str, str, Callable[[Any], str], bool | None]
 
 
 def whole(value: Any) -> str:
@@ -29,7 +30,7 @@ def time(value: Any) -> str:
 
 
 #: key of a row, heading, how to write it, is less better (None: neither)
-COLUMNS: Final[tuple[tuple[str, str, Callable[[Any], str], bool | None], ...]] = (
+COLUMNS: Final[tuple[Column, ...]] = (
     ("refaults", "refaults", whole, True),
     ("evictions", "evictions", whole, True),
     ("hot_evictions", "hot evicted", whole, True),
@@ -64,20 +65,39 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
     console = Console(file=out, width=width or (None if colour else 200), force_terminal=colour, highlight=False)
     for memory in sorted({row["memory_bytes"] for row in rows}):
         here = [row for row in rows if row["memory_bytes"] == memory]
-        table = _table(f"{format_size(memory)} of memory")
-        table.add_column("policy", no_wrap=True)
-        tops = {key: best(here, key, less) for key, _, _, less in COLUMNS}
-        for _, heading, _, _ in COLUMNS:
-            table.add_column(heading, justify="right")
-        for row in here:
-            cells = []
-            for key, _, text, _ in COLUMNS:
-                top = tops[key] is not None and row[key] == tops[key]
-                cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
-            table.add_row(row["policy"], *cells)
-        console.print(table)
+        title = f"{format_size(memory)} of memory"
+        for part in _parts(here, console.width):
+            table = _table(title)
+            title = ""
+            table.add_column("policy", no_wrap=True)
+            for _, heading, _, _ in part:
+                table.add_column(heading, justify="right", no_wrap=True)
+            tops = {key: best(here, key, less) for key, _, _, less in part}
+            for row in here:
+                cells = []
+                for key, _, text, _ in part:
+                    top = tops[key] is not None and row[key] == tops[key]
+                    cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
+                table.add_row(row["policy"], *cells)
+            console.print(table)
         console.print(_members(here))
     return out.getvalue()
+
+
+def _parts(rows: Sequence[Row], width: int) -> list[list[Column]]:
+    """The columns, in as many tables as it takes for none to be cut."""
+    first = 3 + max(len(row["policy"]) for row in rows)
+    parts: list[list[Column]] = [[]]
+    used = first
+    for column in COLUMNS:
+        key, heading, text, _ = column
+        needed = 3 + max(len(heading), *(len(text(row[key])) for row in rows))
+        if used + needed > width and parts[-1]:
+            parts.append([])
+            used = first
+        parts[-1].append(column)
+        used += needed
+    return parts
 
 
 def _table(title: str) -> Any:

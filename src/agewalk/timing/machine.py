@@ -71,8 +71,8 @@ _KINDS: Final[dict[type[Effect], int]] = {
 class Machine(Coherence, RareEffects):
     """CPUs, lines, locks and a clock.
 
-    cpus: how many. costs: the table (default: the shipped one). seed: of the noise on `Work` and of start times.
-    cached: lines that stay in a CPU's caches before the oldest is dropped (None: all). recorder: gets the timeline.
+    costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that a CPU's caches hold (None: all).
+    recorder: gets the timeline.
     """
 
     def __init__(
@@ -318,8 +318,6 @@ class Machine(Coherence, RareEffects):
                 return cell, self.lines.cell(cell)
             found = self._per_cpu[cell, cpu] = mine, Line(cell.owner, f"{cell.field}@{cpu}")
         return found
-
-    # --- locks ------------------------------------------------------------------------------------------------------
 
     def timed(self, lock: Lock) -> TimedLock:
         """The insides of a lock of the model."""

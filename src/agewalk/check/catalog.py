@@ -46,6 +46,7 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "two-agers": Shipped(aging.two_agers, _ALL, "I5, 7.10"),
     "look-around-decision": Shipped(aging.look_around_decision, ("tdp", "nested", "legacy"), "2.5, 7.14"),
     "age-vs-zap": Shipped(zap.age_vs_zap, _ALL, "7.5, 7.6, 7.9, 7.13"),
+    "age-vs-memslot": Shipped(zap.age_vs_memslot, ("tdp", "legacy", "nested"), "7.12"),
     "age-vs-nested-end": Shipped(zap.age_vs_nested_end, _NESTED, "7.6, 7.7, 7.8, 7.9"),
     "age-vs-nested-storm": Shipped(zap.age_vs_nested_storm, ("nested",), "7.6, 7.7, 7.8, 7.9"),
     "age-vs-nested-count": Shipped(zap.age_vs_nested_count, _NESTED, "7.11"),

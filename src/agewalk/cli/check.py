@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _BUILT_IN = "no WARN, use after free, deadlock, starvation ..."
 
+_WIDE = 18  # of a column of the matrix
+
 
 def command(
     system: Annotated[
@@ -266,14 +268,18 @@ def table(matrix: Matrix) -> str:
         name = c.property if c.property not in BUILT_IN or c.verdict == "violated" else _BUILT_IN
         rows.setdefault((c.system, c.kind, name), {}).setdefault(c.protocol, []).append(c)
     width = max(len(p) for _, _, p in rows) + 2
-    short = [p.replace("linux-", "").replace("must_check=", "").replace("variant=", "")[:13] for p in protocols]
+    cuts = (("linux-", ""), ("must_check=", ""), ("variant=", ""), ("christopherson", "christoph"))
+    short = protocols
+    for long, cut in cuts:
+        short = [p.replace(long, cut) for p in short]
+    short = [s if len(s) <= _WIDE else s[-_WIDE:] for s in short]
     lines, last = [], ""
     for (system, kind, name), by in rows.items():
         if system != last:
-            lines += ["", f"{system:<{width}}" + "".join(f"{s:>14}" for s in short)]
+            lines += ["", f"{system:<{width}}" + "".join(f"{s:>19}" for s in short)]
             last = system
         mark = "  " if kind == "must" else "~ "
-        lines.append(f"{mark}{name:<{width - 2}}" + "".join(f"{_mark(by.get(p, [])):>14}" for p in protocols))
+        lines.append(f"{mark}{name:<{width - 2}}" + "".join(f"{_mark(by.get(p, [])):>19}" for p in protocols))
     lines += [
         "",
         "ok holds   BUG/n violated, shortest path n steps   n seen (worst w): tolerated, path of n steps   - not applicable",

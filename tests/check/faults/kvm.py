@@ -34,7 +34,10 @@ from agewalk.core.effects import (
     RcuReadLock,
     RcuReadUnlock,
     Release,
+    SrcuReadLock,
+    SrcuReadUnlock,
     Store,
+    SynchronizeSrcu,
     Warn,
 )
 from agewalk.model.kvm import page_fault, rmap, shadow_mmu, tdp_mmu
@@ -216,6 +219,18 @@ RMAP, TDP, FAULT = "kvm.rmap.", "kvm.tdp_mmu.", "kvm.page_fault."
 END = "age-vs-nested-end/linux-6.18/nested"
 
 FAULTS = (
+    Fault(
+        "memslot freed without synchronize_srcu()",
+        "age-vs-memslot/linux-6.18/legacy",
+        NO_USE_AFTER_FREE,
+        changes=(("delete", drop(SynchronizeSrcu)),),
+    ),
+    Fault(
+        "walk of the slots without SRCU",
+        "age-vs-memslot/linux-6.18/nested",
+        NO_USE_AFTER_FREE,
+        changes=(("ager", drop(SrcuReadLock, SrcuReadUnlock)),),
+    ),
     Fault("plain store for LOCK AND", "age-vs-guest/linux-6.18/tdp", DIRTY_KEPT, ((TDP + "_age_spte", plain_age),)),
     Fault(
         "plain store for cmpxchg brings a zapped SPTE back",

@@ -10,7 +10,7 @@ from agewalk.check.systems.aging import TARGET, WALK, ager, dirty_kept, guest, p
 from agewalk.check.systems.hosts import BASE, Host, build
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Acquire, Load, Release, Step, Store
-from agewalk.model.kvm.kvm_main import kvm_mmu_zap_all_fast, nested_guest_stop
+from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_mmu_zap_all_fast, nested_guest_stop
 from agewalk.model.kvm.spte import is_shadow_present_pte, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mmu_notifier import NotifierRange
@@ -46,6 +46,27 @@ def age_vs_zap(protocol: AgingProtocol, mmu: str) -> System:
             sometimes("the zap comes first", lambda r: r == (TARGET, False), Result("ager")),
         ),
         about=(age_vs_zap.__doc__ or "").strip(),
+    )
+
+
+def age_vs_memslot(protocol: AgingProtocol, mmu: str) -> System:
+    """The VM's memory slot is deleted (invalid, zapped, out of the list, freed) while MGLRU asks about its page."""
+    host = build(protocol, mmu, levels=2, write=True)
+    slot = host.kvm.memslots[0].value[0][0]
+
+    def delete() -> Step[None]:
+        yield from kvm_delete_memslot(host.kvm, slot)
+
+    return System(
+        "age-vs-memslot",
+        (Thread("ager", ager(host, primary(host), TARGET)), Thread("delete", delete)),
+        (
+            *spte_rules(host, host.leaf()),
+            at_end("the slot is gone", lambda slots: slots == (), host.kvm.memslots[0]),
+            sometimes("the eviction comes first", lambda r: r == (TARGET, True), Result("ager")),
+            sometimes("the deletion comes first", lambda r: r == (TARGET, False), Result("ager")),
+        ),
+        about=(age_vs_memslot.__doc__ or "").strip(),
     )
 
 

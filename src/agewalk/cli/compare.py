@@ -87,6 +87,7 @@ def run(path: Path, wanted: Wanted) -> None:
     chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
     for job in jobs(chosen):
         check(job)  # before anything takes time
+    (out / "runs").mkdir(parents=True, exist_ok=True)
     with interruptible(), progress() as tell:
         if engine == "compiled":
             from agewalk.engine.host import compile_once
@@ -110,6 +111,8 @@ def run(path: Path, wanted: Wanted) -> None:
     from agewalk.report.terminal import show
 
     sys.stdout.write(show(document["results"], colour=sys.stdout.isatty()))
+    if not any(one.measured.evictions for one in runs):
+        sys.stdout.write("\nNothing was evicted: there is memory for everything. Try less, as in --memory '64 MiB'.\n")
     where = f"report: {out / 'report.html'}   " if wanted.report else ""
     sys.stdout.write(f"\n{where}data: {out / 'results.json'}\n")
 

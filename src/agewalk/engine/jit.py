@@ -89,6 +89,15 @@ def njit(kernel: F) -> F:
     return cast("F", compiled)
 
 
+def njit_inline(kernel: F) -> F:
+    """Paste `kernel` into its few callers: a level of calls less that the compiler optimises all over again."""
+    if not COMPILED:
+        return kernel
+    compiler: Any = numba.njit
+    compiled: Any = compiler(inline="always", _nrt=False)(kernel)
+    return cast("F", compiled)
+
+
 def is_warm() -> bool:
     """Whether `mark_warm` was called for these sources: a start will load machine code, not make it."""
     return not COMPILED or (directory() / "warm").exists()

@@ -5,7 +5,7 @@ from typing import Final
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.evict import evict_folios, oldest_seq
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
 from agewalk.engine.layout import (
     BATCH,
     FEATURES,
@@ -139,7 +139,7 @@ def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
     word[HAS_WALK] = 0
 
 
-@njit
+@njit_inline
 def do_try_to_free_pages(s: State, goal: Int, proactive: Int) -> Int:
     """do_try_to_free_pages(): ever larger shares, 1/4096 first, until enough is reclaimed; returns how many went."""
     word = s.word

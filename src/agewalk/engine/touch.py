@@ -7,7 +7,7 @@ from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.gens import inc_refs
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
@@ -164,7 +164,7 @@ def slow(s: State, folio: Int, kind: Int) -> None:
     s.touch[folio] |= at.USED_NOW
 
 
-@njit
+@njit_inline
 def make_room(s: State, folio: Int, write: Int) -> None:
     """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the watermark."""
     word = s.word

@@ -81,9 +81,7 @@ def test_json_is_one_document_with_the_keys_of_the_format_on_both_engines(folder
     assert [row["policy"] for row in direct["results"]] == ["linux-6.9", "linux-6.18", "two-list", "lru", "opt"]
     for ours, theirs in zip(compiled["results"], direct["results"], strict=True):
         assert list(theirs) == KEYS
-        assert {k: v for k, v in ours.items() if k not in {"seconds", "vms"}} == {
-            k: v for k, v in theirs.items() if k not in {"seconds", "vms"}
-        }
+        assert {k: v for k, v in ours.items() if k != "seconds"} == {k: v for k, v in theirs.items() if k != "seconds"}
         for row in (ours, theirs):
             assert row["accesses"] == 6000
             assert row["refaults"] == sum(vm["refaults"] for vm in row["vms"])

@@ -109,10 +109,11 @@ def _table(title: str) -> Any:
 
 def _members(rows: Sequence[Row]) -> Any:
     names = [vm["name"] for vm in rows[0]["vms"]]
-    table = _table("refaults / pages resident at the end")
+    table = _table("each VM: refaults, pages resident at the end, working set")
     table.add_column("policy", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(row["policy"], *(f"{vm['refaults']:,} / {vm['resident_pages']:,}" for vm in row["vms"]))
+        cells = [[vm["refaults"], vm["resident_pages"], vm.get("working_set_pages")] for vm in row["vms"]]
+        table.add_row(row["policy"], *("  ".join(f"{whole(n):>7}" for n in cell) for cell in cells))
     return table

@@ -5,14 +5,39 @@ from dataclasses import asdict
 import numpy as np
 
 from agewalk.core.units import pages_of
+from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.model.protocols.enumerate import protocol_table
+from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.costs import prices
 from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured, Member
 from agewalk.study.policies import kernel_of
 from agewalk.study.setup import TICK, Job
+
+
+class _Engine(Engine):
+    """Also adds up, at each aging, the pages of each space in the two youngest generations: what MGLRU holds for in use."""
+
+    def __init__(self, host: Host, table: ProtocolTable) -> None:
+        super().__init__(host, table)
+        self.young = [0] * len(host.spaces)
+        self.passes = 0
+
+    def age(self, *, force_scan: bool = True) -> bool:
+        """The '+' command."""
+        done = super().age(force_scan=force_scan)
+        state = self.state
+        youngest = int(state.word[at.MAX_SEQ])
+        young = np.zeros(8, np.bool_)  # by generation + 1; 0 is "on no list"
+        young[[1 + youngest % at.N_GENS, 1 + (youngest - 1) % at.N_GENS]] = True
+        for i in range(len(self.young)):
+            first, pages = int(state.space[i, at.S_FIRST]), int(state.space[i, at.S_PAGES])
+            gens = (state.page[first : first + pages, at.META] & at.GEN_MASK) >> at.GEN_SHIFT
+            self.young[i] += int(np.count_nonzero(young[gens]))
+        self.passes += 1
+        return done
 
 
 class CompiledRunner:
@@ -42,7 +67,7 @@ class CompiledRunner:
             tick_ns=TICK,
             folio_batch_size=profile.mm.folio_batch_size,
         )
-        self.engine = Engine(host, protocol_table(protocol))
+        self.engine = _Engine(host, protocol_table(protocol))
 
     def feed(self, rows: Accesses) -> None:
         """Take the next accesses."""
@@ -58,6 +83,7 @@ class CompiledRunner:
         """The numbers of the whole run."""
         result = self.engine.result()
         counts, costs, quality = result.counts, result.costs, result.quality
+        passes = self.engine.passes
         cost = prices(self.job.scenario.host.swap)
         return Measured(
             accesses=result.accesses,
@@ -65,7 +91,10 @@ class CompiledRunner:
             refaults=result.refaults,
             evictions=result.evictions,
             hot_evictions=result.hot_evictions,
-            vms=[Member(s.name, s.resident_pages, s.refaults, s.evictions) for s in result.spaces],
+            vms=[
+                Member(s.name, s.resident_pages, s.refaults, s.evictions, young // passes if passes else None)
+                for s, young in zip(result.spaces, self.engine.young, strict=True)
+            ],
             cold_recall=quality.recall if quality else None,
             cold_precision=quality.precision if quality else None,
             age_rank_correlation=quality.rank_correlation if quality else None,

@@ -88,7 +88,7 @@ class DirectRunner:
         self.next_age = self.every
         self.samples: list[Sample] = []
         self.young = [0] * len(job.spaces)
-        self.accesses = self.faults = self.hot_evictions = self.kvm_faults = 0
+        self.accesses = self.faults = self.hot_evictions = self.kvm_faults = self.passes = 0
         self._hot = -(-job.interval_ns // TICK)
 
     def feed(self, rows: Accesses) -> None:
@@ -144,6 +144,7 @@ class DirectRunner:
         """Compare the generations with the truth, over the pages that are on a list."""
         gens, ages = array("q"), array("q")
         now, youngest = time // TICK, self.machine.max_seq
+        self.passes += 1
         longest = 8 * self._hot  # as the engine: what is idle for longer is equally old
         for i, process in enumerate(self.processes):
             used = self.truth[i].used
@@ -168,7 +169,7 @@ class DirectRunner:
         cost = prices(self.job.scenario.host.swap)
         quality = total(self.samples)
         refaults = sum(self.refaults())
-        passes = len(self.samples)
+        passes = self.passes
         return Measured(
             accesses=self.accesses,
             faults=self.faults,

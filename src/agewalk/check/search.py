@@ -205,16 +205,27 @@ class Search:
         if kinds > len(self.first_error):
             more = np.full(kinds - len(self.first_error), -1, np.int64)
             self.first_error = np.concatenate([self.first_error, more])
-        wanted = self.source.layout()
-        if wanted.widths != self.layout.widths:
-            n = self.count
-            columns = [self.layout.column(self.states[:n], f) for f in range(len(self.layout.widths))]
-            self.layout = wanted
-            states = np.zeros((len(self.states), wanted.words), np.uint64)
-            states[:n] = wanted.pack(columns, n)
-            self.states = states
-            self.table = np.zeros((len(self.table), wanted.words), np.uint64)
-            kernel.rehash(self.states, n, self.table)
+        self._fit(self.source.layout().widths)
+
+    def _fit(self, wanted: list[int]) -> None:
+        """Make room for wider and for new fields; with a bit to spare, so that states are seldom packed anew."""
+        now = self.layout.widths
+        grown = any(w > c for w, c in zip(wanted, now, strict=False))
+        if not grown and len(wanted) == len(now):
+            return
+        kept = [c if w <= c else w + 1 for w, c in zip(wanted, now, strict=False)]
+        layout = Layout(kept + [w + 1 for w in wanted[len(now) :]])
+        if not grown and layout.words == self.layout.words:
+            self.layout = layout  # fields keep their places, and a new one starts at zero, the value it was built with
+            return
+        n = self.count
+        columns = [self.layout.column(self.states[:n], f) for f in range(len(now))]
+        self.layout = layout
+        states = np.zeros((len(self.states), layout.words), np.uint64)
+        states[:n] = layout.pack(columns, n)
+        self.states = states
+        self.table = np.zeros((len(self.table), layout.words), np.uint64)
+        kernel.rehash(self.states, n, self.table)
 
     def _grow(self) -> None:
         n = self.count

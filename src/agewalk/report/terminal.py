@@ -66,9 +66,9 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
     for memory in sorted({row["memory_bytes"] for row in rows}):
         here = [row for row in rows if row["memory_bytes"] == memory]
         title = f"{format_size(memory)} of memory"
+        console.print(f"[bold]{title}[/]")
         for part in _parts(here, console.width):
-            table = _table(title)
-            title = ""
+            table = _table()
             table.add_column("policy", no_wrap=True)
             for _, heading, _, _ in part:
                 table.add_column(heading, justify="right", no_wrap=True)
@@ -80,6 +80,7 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
                     cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
                 table.add_row(row["policy"], *cells)
             console.print(table)
+        console.print("[bold]each VM: refaults, pages resident at the end, working set in pages[/]")
         console.print(_members(here))
     return out.getvalue()
 
@@ -100,16 +101,16 @@ def _parts(rows: Sequence[Row], width: int) -> list[list[Column]]:
     return parts
 
 
-def _table(title: str) -> Any:
+def _table() -> Any:
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _members(rows: Sequence[Row]) -> Any:
     names = [vm["name"] for vm in rows[0]["vms"]]
-    table = _table("each VM: refaults, pages resident at the end, working set")
+    table = _table()
     table.add_column("policy", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")

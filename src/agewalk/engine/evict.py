@@ -1,7 +1,5 @@
 """Eviction: sort the oldest generation, isolate a batch, ask each page once more, take it or keep it (mm/vmscan.c)."""
 
-from typing import Final
-
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.gens import (
@@ -14,33 +12,23 @@ from agewalk.engine.gens import (
     set_refs,
     try_to_inc_min_seq,
     type_of,
-    update_gen,
 )
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
-    A_ANY,
-    A_PRIMARY,
     A_SHADOW,
     A_TDP,
     ACTIVE,
-    ASK_NEIGHBOUR,
-    ASK_TARGET,
     BATCH,
     D_PRIMARY,
     DIRTY,
     EVICTED,
     EVICTED_IN,
     FEATURES,
-    FILE,
-    GEN_MASK,
     GUEST_BITS,
-    HAS_WALK,
     HELD,
     HOT_AFTER,
-    LATER,
     LIST_ISOLATED,
     LIST_KEPT,
-    LOOK_AROUND,
     LOOKED_AT,
     LOST_W_SHADOW,
     LOST_W_TDP,
@@ -68,12 +56,8 @@ from agewalk.engine.layout import (
     REFS_FLAGS_OLD,
     REFS_MASK,
     RW_PRIMARY,
-    S_AD,
-    S_FIRST,
     S_INVALIDATED,
-    S_MODE,
     S_NOTIFIERS,
-    S_PAGES,
     S_RSS,
     SPTE_BITS,
     SWAPCACHE,
@@ -83,98 +67,12 @@ from agewalk.engine.layout import (
     W_SHADOW,
     W_TDP,
     WORKINGSET,
-    YOUNG,
 )
 from agewalk.engine.lists import list_add, list_add_tail, list_del, list_empty, list_tail
-from agewalk.engine.queues import is_queued, queue_activate, seen_young
+from agewalk.engine.look import referenced
+from agewalk.engine.queues import is_queued
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_refs, lru_tier, tier_idx, type_to_scan
-from agewalk.engine.walk import bloom_add, clear_bits, suitable_to_scan
-
-PAGEVEC_SIZE: Final = 15
-
-
-@njit
-def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
-    """lru_gen_look_around() behind its test: up to 64 pages around a young one are aged too, and its table remembered.
-
-    `young`: 1 if the target is counted already, 0 if it is met among its neighbours (up to 6.12).
-    """
-    touch, page, word = s.touch, s.page, s.word
-    features = word[FEATURES]
-    first = max(folio // PTES * PTES, s.space[space, S_FIRST])
-    end = min(folio // PTES * PTES + PTES, s.space[space, S_FIRST] + s.space[space, S_PAGES])
-    if end - first == 1 and features & f.LOOK_AROUND_TESTS_TARGET:
-        return
-    if end - first > BATCH:
-        if folio - first < BATCH // 2:
-            end = first + BATCH
-        elif end - folio < BATCH // 2:
-            first = end - BATCH
-        else:
-            first = folio - BATCH // 2
-            end = folio + BATCH // 2
-    mode, ad = s.space[space, S_MODE], s.space[space, S_AD]
-    everyone = s.space[space, S_NOTIFIERS] and features & f.WALK_NOTIFIES
-    listed = features & f.WORKINGSET_PROTECTION
-    ask, asked = s.ask[ASK_NEIGHBOUR], s.asked[ASK_NEIGHBOUR]
-    seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
-    no_anon = not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1  # up to 6.3: a walk without a swappiness yet
-    later = i64(0)
-    for near in range(first, end):
-        meta = i64(page[near, META])
-        bits = i64(touch[near])
-        if not meta & MAPPED or not (everyone or bits & A_PRIMARY) or (listed and not meta & GEN_MASK):
-            continue
-        if no_anon and not meta & FILE:
-            continue
-        row = mode * 8 + (bits & seen)
-        asked[row] += 1
-        answer = i64(ask[row])
-        if answer & bits & A_ANY:
-            clear_bits(touch, page, near, answer & A_ANY, ad, features)
-        if not answer & YOUNG:
-            continue
-        young += 1
-        if features & f.LOOK_AROUND_AT_ONCE:
-            seen_young(word, page, i64(near), word[HAS_WALK])
-        elif not meta & GEN_MASK:
-            page[near, META] = page[near, META] | REFERENCED
-        elif gen_of(meta) != word[MAX_SEQ] % N_GENS:
-            word[LATER + later] = near
-            later += 1
-    s.counts[c.LOOK_AROUND_PTES] += end - first
-    if suitable_to_scan(end - first, young):
-        bloom_add(word, s.bloom, s.pmd, word[MAX_SEQ], folio // PTES)
-    for i in range(later):  # few folios are activated one by one, many (PAGEVEC_SIZE) promoted under the lock
-        if word[HAS_WALK] or later >= PAGEVEC_SIZE:
-            update_gen(word, page, i64(word[LATER + i]))
-        else:
-            queue_activate(word, page, i64(word[LATER + i]))
-
-
-@njit
-def referenced(s: State, folio: Int) -> Int:
-    """folio_referenced(): was it used since somebody last looked? Clears what the protocol clears, and looks around."""
-    space = i64(s.pmd[folio // PTES, M_SPACE])
-    found = i64(0)
-    tests_target = s.word[FEATURES] & f.LOOK_AROUND_TESTS_TARGET
-    if not tests_target and s.touch[folio] & A_PRIMARY:
-        s.counts[c.LOOK_AROUNDS] += 1
-        look_around(s, folio, space, i64(0))
-        found = i64(1)
-    bits = i64(s.touch[folio])
-    seen = A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY
-    row = s.space[space, S_MODE] * 8 + (bits & seen)
-    s.asked[ASK_TARGET, row] += 1
-    answer = i64(s.ask[ASK_TARGET, row])
-    if answer & bits & A_ANY:
-        clear_bits(s.touch, s.page, folio, answer & A_ANY, s.space[space, S_AD], s.word[FEATURES])
-    if tests_target:
-        s.counts[c.LOOK_AROUNDS] += 1
-        if answer & LOOK_AROUND:
-            look_around(s, folio, space, i64(1))
-    return i64(1) if answer & YOUNG else found
 
 
 @njit

@@ -36,8 +36,8 @@ def test_one_table_a_memory_size_with_units_and_dashes() -> None:
     assert line.count(" - ") >= 4
 
 
-def test_opt_is_never_the_best() -> None:
-    rows = [row("v7", 20), row("v5", 30), row("opt", 3, aging=False)]
+def test_what_no_kernel_can_run_is_never_the_best() -> None:
+    rows = [row("v7", 20), row("v5", 30), row("opt", 3, aging=False), row("lru", 5, aging=False)]
     assert best(rows, "refaults", less=True) == 20
     assert best(rows, "cold_recall", less=False) is None  # all equal: nobody is best
     assert "\x1b[" in show(rows, colour=True, width=200)

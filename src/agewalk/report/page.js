@@ -60,8 +60,10 @@ for (const policy of policies) {
 groups.forEach((g, i) => { g.colour = `var(--c${i % 8})`; g.name = g.policies.length > 2 ? `${g.policies[0]} and ${g.policies.length - 1} alike` : g.policies.join(", "); });
 const groupOf = policy => groups.find(g => g.policies.includes(policy));
 
+/* Could a kernel run it? LRU and its like see every access, OPT the future: they read no page tables. */
+function runs(row) { return row.ptes_walked != null; }
 function best(rows, key, sign) {
-  const values = rows.filter(r => r.policy !== "opt" && r[key] != null).map(r => r[key]);
+  const values = rows.filter(r => runs(r) && r[key] != null).map(r => r[key]);
   if (!sign || !values.length || Math.min(...values) === Math.max(...values)) return null;
   return sign < 0 ? Math.min(...values) : Math.max(...values);
 }
@@ -77,7 +79,7 @@ function drawTable() {
     line.append(first);
     for (const [key, , text, sign] of COLUMNS) {
       const cell = make("td", text(row[key])), top = best(rows, key, sign);
-      if (top != null && row[key] === top) cell.classList.add("best");
+      if (top != null && row[key] === top && runs(row)) cell.classList.add("best");
       if (key === "refaults") { cell.classList.add("bar"); cell.style.backgroundSize = `${100 * row.refaults / most}% 62%`; }
       line.append(cell);
     }
@@ -86,7 +88,7 @@ function drawTable() {
   table.replaceChildren(thead, body);
   const vms = by("vms"), names = rows.length ? rows[0].vms.map(v => v.name) : [];
   const top = make("tr"); top.append(make("th", "policy"));
-  for (const name of names) for (const what of ["refaults", "evictions", "resident at the end", "working set"]) top.append(make("th", `${name}: ${what}`));
+  for (const name of names) for (const what of ["refaults", "evictions", "resident", "working set"]) top.append(make("th", `${name}: ${what}`));
   const vmHead = make("thead"), vmBody = make("tbody"); vmHead.append(top);
   for (const row of rows) {
     const line = make("tr"); line.append(make("td", row.policy));
@@ -96,13 +98,13 @@ function drawTable() {
   vms.replaceChildren(vmHead, vmBody);
 }
 function drawAnswer() {
-  const rows = rowsOf(memory).filter(r => r.policy !== "opt");
+  const rows = rowsOf(memory).filter(runs);
   if (rows.length < 2) return;
   const least = rows.reduce((a, b) => b.refaults < a.refaults ? b : a), most = rows.reduce((a, b) => b.refaults > a.refaults ? b : a);
   const alike = rows.filter(r => r.refaults === least.refaults).map(r => r.policy);
   const who = alike.length > 2 ? `${alike.slice(0, -1).join(", ")} and ${alike.at(-1)}` : alike.join(" and ");
   by("answer").textContent = least.refaults === most.refaults
-    ? `With ${size(memory)}, every policy here refaults ${whole(least.refaults)} pages.`
+    ? `With ${size(memory)}, every kernel here refaults ${whole(least.refaults)} pages.`
     : `With ${size(memory)}, ${who} refault${alike.length > 1 ? "" : "s"} least: ${whole(least.refaults)} pages. ${most.policy} refaults ${whole(most.refaults)}` +
       (least.refaults ? `, ${Math.round(100 * (most.refaults / least.refaults - 1))} % more.` : ".");
 }

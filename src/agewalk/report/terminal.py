@@ -45,8 +45,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
 
 
 def best(rows: Sequence[Row], key: str, less: bool | None) -> Any:
-    """The best value of a column among policies that could run on a host (OPT knows the future and is out), or None."""
-    values = [row[key] for row in rows if row[key] is not None and row["policy"] != "opt"]
+    """The best value of a column among policies that a kernel can run, or None. The others see every access, or the
+    future: they read no page tables."""
+    values = [row[key] for row in rows if row[key] is not None and row["ptes_walked"] is not None]
     if less is None or not values or min(values) == max(values):
         return None
     return min(values) if less else max(values)
@@ -76,7 +77,7 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
             for row in here:
                 cells = []
                 for key, _, text, _ in part:
-                    top = tops[key] is not None and row[key] == tops[key]
+                    top = tops[key] is not None and row[key] == tops[key] and row["ptes_walked"] is not None
                     cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
                 table.add_row(row["policy"], *cells)
             console.print(table)

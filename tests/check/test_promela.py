@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from tests.check import toys
+from tests.check.counts import SPIN
 from tests.check.faults import kvm
 from tests.check.faults.base import Fault
 
@@ -35,19 +36,6 @@ HOLDING = [
     toys.allocator(reuse=True),
     with_memory_model(toys.message_passing(), "tso"),
 ]
-SHIPPED = [
-    "age-vs-guest/linux-7.3/tdp",
-    "age-vs-guest/v7/nested-noad",
-    "questions-vs-guest/v5/tdp",
-    "two-agers/linux-6.13/legacy",
-    "age-vs-zap/linux-7.3/nested",
-    "age-vs-nested-end/v7/nested",
-    "age-vs-nested-count/linux-6.18/nested",
-    "invalidate-vs-fault/linux-6.9/legacy",
-    "walk-vs-register/christopherson/tdp",
-    "max-seq-vs-walkers/linux-6.13/tdp",
-    "update-gen-vs-isolation/linux-7.3/tdp",
-]
 
 
 def minimal_of(system: System) -> Minimal:
@@ -73,7 +61,7 @@ def test_toys(system: System) -> None:
 
 
 @needs_spin
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", SPIN)
 def test_shipped(name: str) -> None:
     agree(get_system(name))
 

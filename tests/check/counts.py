@@ -1,0 +1,81 @@
+"""Counts of the shipped systems, and the table in which they are pinned.
+
+Refresh it after a change to the model that is meant to change them: `python -m tests.check.counts`, from the top of the
+project, and look at the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from agewalk.check.automaton import Automata
+from agewalk.check.catalog import SYSTEMS, get_system
+from agewalk.check.fast import Fast, fits
+from agewalk.check.learn import Learner
+from agewalk.check.minimal import Minimal
+from agewalk.check.search import Search
+from agewalk.check.system import System
+
+PINNED = Path(__file__).with_name("pinned_counts.toml")
+SPIN = (  # SPIN counts these too: test_promela.py asks it, live
+    "age-vs-guest/linux-7.3/tdp",
+    "age-vs-guest/v7/nested-noad",
+    "questions-vs-guest/v5/tdp",
+    "two-agers/linux-6.13/legacy",
+    "age-vs-zap/linux-7.3/nested",
+    "age-vs-nested-end/v7/nested",
+    "age-vs-nested-count/linux-6.18/nested",
+    "invalidate-vs-fault/linux-6.9/legacy",
+    "walk-vs-register/christopherson/tdp",
+    "max-seq-vs-walkers/linux-6.13/tdp",
+    "update-gen-vs-isolation/linux-7.3/tdp",
+)
+
+
+STORM = "age-vs-nested-storm/linux-6.13/nested"  # the largest system; with linux-7.3 it takes seconds to learn
+
+
+def names() -> list[str]:
+    """What is pinned: every system for the newest kernel and for v7, with its first kind of MMU, and all that SPIN counts."""
+    chosen = {
+        f"{name}/{protocol}/{shipped.mmus[0]}"
+        for name, shipped in SYSTEMS.items()
+        for protocol in ("linux-7.3", "v7")
+        if not STORM.startswith(name + "/")
+    }
+    return sorted({*chosen, *SPIN, STORM})
+
+
+def count(system: System) -> dict[str, int]:
+    """States and transitions of the minimal automata; states with partial-order reduction (reduced), and where there are
+    identical threads with these exchanged (symmetric)."""
+    automata = Automata(system)
+    Search(Learner(automata)).run()
+    source = Minimal(automata)
+    plain = Fast(source).run() if fits(source) else Search(source).run()
+    found = {
+        "states": plain.count,
+        "transitions": plain.transitions,
+        "reduced": Search(source, reduce=True).run().count,
+    }
+    if any(t.n > 1 for t in system.threads):
+        found["symmetric"] = Search(Minimal(automata, symmetric=True)).run().count
+    return found
+
+
+def pinned() -> dict[str, dict[str, int]]:
+    """The table."""
+    table: dict[str, dict[str, int]] = tomllib.loads(PINNED.read_text())
+    return table
+
+
+def main() -> None:
+    """Write the table anew, under the comment that it begins with."""
+    head = [line for line in PINNED.read_text().splitlines() if line.startswith("#")]
+    rows = (f'"{n}" = {{ ' + ", ".join(f"{k} = {v}" for k, v in count(get_system(n)).items()) + " }" for n in names())
+    PINNED.write_text("\n".join([*head, *rows]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,8 +13,6 @@ from agewalk.core.units import Bytes, Ns, Pages
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
-from agewalk.model.kvm.kvm import GuestTables
-from agewalk.model.kvm.kvm_main import nested_guest_start
 from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.view import NOT_THERE, SWAPPED, PageView, entry_of, page_view
@@ -72,7 +70,6 @@ class Twin:
         )  # fmt: skip
         self.engine = Engine(host, table_of(rules), assess=False)
         self.now = 0
-        self.serial = 0
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -83,7 +80,8 @@ class Twin:
             if vm is None or context == 2:
                 self.machine.touch_host(self.processes[space], page, write=write)
             elif context == 1:
-                self._start_nested(vm)
+                if vm.nested is None:
+                    self.machine.start_nested(vm)
                 self.machine.touch_nested(vm, page, write=write)
             else:
                 self.machine.touch_guest(vm, page, write=write)
@@ -125,17 +123,10 @@ class Twin:
         if alive == (vm.nested is not None):
             return
         if alive:
-            self._start_nested(vm)
+            self.machine.start_nested(vm)
         else:
             self.machine.end_nested(vm)
         self.engine.nested(space, alive=alive)
-
-    def _start_nested(self, vm: VirtualMachine) -> None:
-        """A nested guest with tables of its own: a serial number that no guest before it had."""
-        if vm.nested is None:
-            self.serial += 1
-            vm.nested = GuestTables(f"{vm.name}.ept12-{self.serial}", self.serial, guest_mode=True)
-            self.machine.cpu.run(nested_guest_start(vm.vcpu, vm.nested))
 
     # --- comparison -------------------------------------------------------------------------------------------------
 

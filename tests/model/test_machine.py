@@ -194,3 +194,15 @@ def test_every_profile_runs() -> None:
         machine.age()
         machine.reclaim(Bytes(1 << 16))
         check(machine)
+
+
+def test_nested_guests_have_tables_of_their_own() -> None:
+    machine = Machine(profile("6.18"), get_protocol("linux-6.18"), memory=Pages(1 << 12))
+    vm = machine.start_vm(machine.add_process("qemu", Pages(16)), "vm", mmu="tdp")
+    serials = set()
+    for _ in range(2):
+        machine.start_nested(vm)
+        assert vm.nested is not None
+        serials.add(vm.nested.serial)
+        machine.end_nested(vm)
+    assert len(serials) == 2

@@ -66,7 +66,7 @@ CASES: list[tuple[str, bytes, str]] = [
     ("damon", GOOD["damon"].replace(b'"12,288"', b'"0"'), "region 0: end is before start"),
     ("damon", GOOD["damon"].replace(b'"12,288"', str(1 << 60).encode()), "snapshot 0: touches more than 64 GiB"),
     ("damon", GOOD["damon"].replace(b'"samples": 3', b'"samples": null'), "neither samples nor a percentage"),
-    ("damon", zlib.compress(GOOD["damon"])[:-6], "the zlib stream is cut short"),
+    ("damon", zlib.compress(GOOD["damon"])[:-6], "source: the zlib stream is cut short"),
     ("perf", b"  ls 10 [000]  5.000001: page-faults:     55e0\n", "line 1: not a memory sample"),
     ("perf", b"  ls 10/1 [000]  5.000001: faults:  55e0 main+0x5 (/bin/ls)\n", "line 1: not a memory sample"),
     ("perf", b"a 1/1 [0] 5.000001: e: 55e0\na 1/1 [0] 4.000001: e: 55e0\n", "line 2: time runs back"),

@@ -146,7 +146,8 @@ class Machine:
         """A guest hypervisor in `vm` starts a guest of its own."""
         if vm.nested is not None:
             raise UsageError(f"{vm.name} runs a nested guest already", hint="one at a time")
-        vm.nested = GuestTables(f"{vm.name}.ept12", 1, guest_mode=True)
+        vm.nested_serial += 1  # the tables of a guest that is gone are not these, though the slab may reuse their pages
+        vm.nested = GuestTables(f"{vm.name}.ept12", vm.nested_serial, guest_mode=True)
         self.cpu.run(nested_guest_start(vm.vcpu, vm.nested))
 
     def end_nested(self, vm: VirtualMachine) -> None:

@@ -43,6 +43,7 @@ class VirtualMachine:
     process: Process
     base_gfn: Gfn
     nested: GuestTables | None = None
+    nested_serial: int = 0  # of the last nested guest
     running: bool = True
 
     @property

@@ -34,12 +34,13 @@ _HINT: Final = (
 
 def read_damon(source: Source, *, min_samples: int = 1, max_touched: int = MAX_TOUCHED) -> Iterator[Batch]:
     """Accesses of all targets, in order of time. Raises TraceError that says which record, snapshot and region is bad."""
+    text = source.read_all(MAX_BYTES)  # outside the try: its own errors say more than "not JSON"
     try:
-        records = json.loads(source.read_all(MAX_BYTES))
+        records = json.loads(text)
     except (ValueError, RecursionError) as e:
-        text = "nested too deeply" if isinstance(e, RecursionError) else " ".join(str(e).split())[:100]
+        why = "nested too deeply" if isinstance(e, RecursionError) else " ".join(str(e).split())[:100]
         raise source.error(
-            f"not JSON: {text}", hint="the file is truncated, or not damo's json or json_compressed"
+            f"not JSON: {why}", hint="the file is truncated, or not damo's json or json_compressed"
         ) from None
     walk = _Walk(source)
     snapshots = []

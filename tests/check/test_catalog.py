@@ -14,7 +14,7 @@ from agewalk.check.systems.aging import DIRTY_KEPT, LOOKS
 from agewalk.core.errors import InputError, UsageError
 from agewalk.model.protocols.registry import get_protocol
 
-# What the search finds in kernels and posted protocols: docs/findings-check.md tells each story.
+# What the search finds in kernels and posted protocols: docs/findings.md tells each story.
 FOUND = {
     ("age-vs-fault", "linux-6.9", "tdp-noad"): DIRTY_KEPT,
     ("questions-vs-guest", "v5", "nested"): monitors.TEST_SEES,

@@ -98,5 +98,6 @@ def test_synthesis_that_draws_in_the_order_of_asking(monkeypatch: pytest.MonkeyP
 
     rng = np.random.default_rng(0)
     monkeypatch.setattr(synth, "_raw", lambda seed, block, count: rng.integers(0, 2**64, count, np.uint64))
-    with pytest.raises(CAUGHT):  # one case, not a search: hypothesis would try for minutes to make a random fault smaller
+    # One case, not a search: hypothesis would try for minutes to make a random fault smaller.
+    with pytest.raises(CAUGHT):
         synth_test.hypothesis.inner_test("zipf", 1000, 0)  # type: ignore[attr-defined]

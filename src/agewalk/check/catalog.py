@@ -6,8 +6,6 @@ A user's own system is `path/to/file.py:function`; the function takes nothing an
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from agewalk.check.system import System
 from agewalk.check.systems import aging, mglru, notifiers, zap
 from agewalk.check.systems.hosts import MMUS
 from agewalk.core.errors import InputError, UsageError
+from agewalk.core.userfile import run_user_file
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
 
@@ -106,25 +105,10 @@ def all_names() -> Iterator[tuple[str, str, str]]:
 
 def load_system(path: Path, function: str) -> System:
     """The system that a user's function builds. Raises InputError that says what is wrong with file or function."""
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file", hint="give a path to a Python file, then a colon and the function in it"
-        )
-    module_name = f"agewalk_system_{path.stem}_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(
-            f"{path} does not run: {type(error).__name__}: {error}", hint=f"try `python {path}`"
-        ) from error
+    module = run_user_file(path, wanted="the function in it", example="docs/check.md")
     build = getattr(module, function, None)
     if not callable(build):
-        mine = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module_name]
+        mine = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
         raise InputError(f"{path} has no function {function!r}", hint=f"it has {', '.join(mine) or 'none'}")
     system = build()
     if not isinstance(system, System):

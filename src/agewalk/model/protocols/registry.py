@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Final
 
 from agewalk.core.errors import InputError, UsageError
+from agewalk.core.userfile import run_user_file
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.christopherson import Christopherson
 from agewalk.model.protocols.houghton import Houghton
@@ -67,23 +66,9 @@ def _options(spec: str, text: str) -> dict[str, str]:
 
 def load_class(path: Path, name: str) -> type[AgingProtocol]:
     """Class `name` of a Python file, which is run. Raises InputError that says what is wrong with file or class."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", hint="give a path to a Python file, then a colon and the class in it")
-    module_name = f"agewalk_user_{path.stem}_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(
-            f"{path} does not run: {type(error).__name__}: {error}",
-            hint=f"try `python {path}`; docs/your-own-protocol.md shows a file that works",
-        ) from error
+    module = run_user_file(path, wanted="the class in it", example="docs/your-own-protocol.md")
     cls = getattr(module, name, None)
-    mine = [n for n, v in vars(module).items() if _is_protocol(v) and v.__module__ == module_name]
+    mine = [n for n, v in vars(module).items() if _is_protocol(v) and v.__module__ == module.__name__]
     if cls is None:
         found = f"it has {', '.join(mine)}" if mine else "it has no subclass of AgingProtocol"
         raise InputError(f"{path} has no class {name!r}", hint=found)

@@ -14,7 +14,7 @@ from agewalk.check.fast import Fast, fits
 from agewalk.check.learn import Learner
 from agewalk.check.liveness import judge
 from agewalk.check.minimal import Minimal
-from agewalk.check.search import Bounds, Graph, Progress, Search
+from agewalk.check.search import UNBOUNDED, Bounds, Graph, Progress, Search
 from agewalk.check.simulate import Path, Simulator
 from agewalk.check.system import System
 
@@ -70,7 +70,7 @@ class Outcome:
 
 def check(
     system: System,
-    bounds: Bounds = Bounds(),  # noqa: B008  (frozen)
+    bounds: Bounds = UNBOUNDED,
     *,
     stop_at_violation: bool = False,
     minimise: bool = True,
@@ -125,7 +125,7 @@ def _unsure(v: Verdict) -> Verdict:
     return Verdict(v.name, v.severity, BOUNDED, False, why="not all states were seen")
 
 
-def reduced_graph(system: System, bounds: Bounds = Bounds()) -> tuple[Graph, Automata]:  # noqa: B008
+def reduced_graph(system: System, bounds: Bounds = UNBOUNDED) -> tuple[Graph, Automata]:
     """Search with partial-order reduction from the start, in rounds, for systems too large to see whole.
 
     Each round decides by what the rounds before it learnt, and counts anything new as touching everything; the last

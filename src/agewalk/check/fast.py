@@ -11,7 +11,7 @@ import numpy as np
 from agewalk.check import sprint
 from agewalk.check.automaton import CHOICE, END, ERROR, STEP
 from agewalk.check.minimal import Minimal
-from agewalk.check.search import Bounds, Graph, Progress
+from agewalk.check.search import UNBOUNDED, Bounds, Graph, Progress
 from agewalk.check.world import MEMORY
 
 _CANDIDATES: Final = 1 << 9
@@ -113,7 +113,7 @@ class Fast:
 
     def run(
         self,
-        bounds: Bounds = Bounds(),  # noqa: B008  (frozen)
+        bounds: Bounds = UNBOUNDED,
         *,
         progress: Callable[[Progress], None] | None = None,
     ) -> Graph:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agewalk.check.catalog import all_names, built
 from agewalk.check.evaluate import NOT_APPLICABLE, VIOLATED
 from agewalk.check.explore import Outcome, check
-from agewalk.check.search import Bounds
+from agewalk.check.search import UNBOUNDED, Bounds
 from agewalk.check.system import MUST
 from agewalk.model.protocols.registry import get_protocol
 
@@ -66,7 +66,7 @@ def cells_of(outcome: Outcome, system: str, protocol: str, mmu: str) -> list[Cel
 
 def run(
     names: Iterable[tuple[str, str, str]] | None = None,
-    bounds: Bounds = Bounds(),  # noqa: B008  (frozen)
+    bounds: Bounds = UNBOUNDED,
     *,
     each: Callable[[str, Outcome], None] | None = None,
 ) -> Matrix:

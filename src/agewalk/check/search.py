@@ -33,6 +33,9 @@ class Bounds:
     memory: int | None = None
 
 
+UNBOUNDED: Final = Bounds()
+
+
 @dataclass(frozen=True)
 class Progress:
     """A look at a search under way."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agewalk.core.effects import Acquire, Count, FetchAnd, FetchOr, Load, Release, Step
+from agewalk.core.effects import Count, FetchOr, Load, Step
 from agewalk.model.mglru import lists, look_around, promote, workingset
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm import swap
-from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET, Folio
+from agewalk.model.mm.folio import PG_ACTIVE, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET, Folio
 
 if TYPE_CHECKING:
     from agewalk.model.mm.rmap import PageVmaMappedWalk
@@ -65,11 +65,5 @@ class MglruLruvec(LruGen):
         """folio_activate(): by the CPU's batch, or at once where there is none (!CONFIG_SMP)."""
         if self.memory is not None:
             yield from swap.folio_activate(self.memory, folio)
-            return
-        yield Count("folio_activate")
-        if not (yield FetchAnd(folio.flags, ~PG_LRU)) & PG_LRU:
-            return
-        yield Acquire(self.lru_lock)
-        yield from swap.lru_activate(self, folio)
-        yield Release(self.lru_lock)
-        yield FetchOr(folio.flags, PG_LRU)
+        else:
+            yield from swap.folio_activate_at_once(self, folio)

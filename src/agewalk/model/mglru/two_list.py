@@ -100,14 +100,8 @@ class TwoListLruvec(Lruvec):
         """folio_activate()."""
         if self.memory is not None:
             yield from swap.folio_activate(self.memory, folio)
-            return
-        yield Count("folio_activate")
-        if not (yield FetchAnd(folio.flags, ~PG_LRU)) & PG_LRU:
-            return
-        yield Acquire(self.lru_lock)
-        yield from swap.lru_activate(self, folio)
-        yield Release(self.lru_lock)
-        yield FetchOr(folio.flags, PG_LRU)
+        else:
+            yield from swap.folio_activate_at_once(self, folio)
 
     def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
         """folio_referenced_one(): ptep_clear_flush_young_notify(), whatever the protocol makes of it; no look-around."""

@@ -107,6 +107,17 @@ def folio_activate(memory: Memory, folio: Folio) -> Step[None]:
     yield from _batch_add(memory, memory.batches.lru_activate, folio, lru_activate)
 
 
+def folio_activate_at_once(lruvec: Lruvec, folio: Folio) -> Step[None]:
+    """folio_activate() where CPUs have no batches (!CONFIG_SMP)."""
+    yield Count("folio_activate")
+    if not (yield FetchAnd(folio.flags, ~PG_LRU)) & PG_LRU:
+        return
+    yield Acquire(lruvec.lru_lock)
+    yield from lru_activate(lruvec, folio)
+    yield Release(lruvec.lru_lock)
+    yield FetchOr(folio.flags, PG_LRU)
+
+
 def activate_in_batch(memory: Memory, folio: Folio) -> Step[None]:
     """__lru_cache_activate_folio(): not on a list yet; if it waits in this CPU's batch it will go there as active."""
     folios: tuple[Folio, ...] = yield Load(memory.batches.lru_add)

@@ -6,7 +6,12 @@
 
 Sentinels of the lists follow the last page in `page`, so that a list is a ring without special cases. Page numbers run
 over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page table).
-All of it is 17 bytes a page and 16 a PMD.
+All of it is 17 bytes a page and 20 a PMD.
+
+A 2 MiB folio is the 512 pages of one PMD, mapped by one entry (M_STATE is HUGE_ENTRY). Its first page stands for it: there are
+META, NEXT and PREV of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:
+the bits that an access needs are set in all of them, an accessed bit of the entry is the or of 512, USED_NOW and USED stay true
+for each page. META of the other 511 holds only what is theirs alone: 4 KiB SPTEs of the shadow MMU, and the guest's bits.
 """
 
 from typing import Final
@@ -34,6 +39,7 @@ REFERENCED: Final = 1 << 0
 WORKINGSET: Final = 1 << 1
 ACTIVE: Final = 1 << 2
 DIRTY: Final = 1 << 3
+HUGE: Final = 1 << 4  # a folio of 512 pages (PG_head); this is its first page
 SWAPCACHE: Final = 1 << 5
 RECLAIM: Final = 1 << 6
 REFS_SHIFT: Final = 7
@@ -125,15 +131,19 @@ S_TDP: Final = 9  # the TDP MMU serves the guest; otherwise the shadow MMU
 S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0 = guest tables are shadowed
 S_INVALIDATED: Final = 11  # mmu_invalidate_seq
 S_SNAPSHOT: Final = 12  # of S_INVALIDATED, when an access began
+S_HUGE: Final = 13  # THP "always"
 S_COLUMNS: Final = 16
 
 # --- pmd[]: 512 pages each
 M_SPACE: Final = 0
-M_STATE: Final = 1  # 0 nothing mapped yet, 1 page table, 2 a 2 MiB entry
+M_STATE: Final = 1  # NOTHING, TABLE or HUGE_ENTRY
 M_KEY0: Final = 2  # the two bits of its address in a Bloom filter
 M_KEY1: Final = 3
 M_YOUNG: Final = 4  # accessed bit of the entry itself, where `touch` cannot hold it
 M_COLUMNS: Final = 5
+NOTHING: Final = 0  # nothing mapped there yet
+TABLE: Final = 1  # a page table of 4 KiB entries
+HUGE_ENTRY: Final = 2  # one entry maps a folio of 2 MiB
 
 # --- truth tables: ask[question, mode * 8 + accessed bits] (protocol.py) holds an answer
 ASK_WALK: Final = 0

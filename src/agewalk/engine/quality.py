@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host
+from agewalk.engine.huge import folio_of
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.state import State
 
@@ -161,7 +162,7 @@ def _survey(s: State, table: Array, cold_after: Int, causes: Array) -> None:
     youngest = word[at.MAX_SEQ] % at.N_GENS
     longest = table.shape[1] - 1
     for folio in range(word[at.N_PAGES]):
-        meta = i64(page[folio, at.META])
+        meta = i64(page[folio_of(s.pmd, i64(folio)), at.META])
         if not meta & at.GEN_MASK:
             continue
         bits = i64(touch[folio])

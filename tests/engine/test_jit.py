@@ -9,9 +9,11 @@ import pytest
 
 from agewalk.core.errors import UsageError
 from agewalk.engine import features, jit
+from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import build
 from agewalk.engine.protocol import MODES
+from agewalk.engine.state import State
 
 
 def test_an_edit_in_any_file_changes_the_digest(tmp_path: Path) -> None:
@@ -49,3 +51,25 @@ def test_unknown_features_and_sizes_are_refused() -> None:
         features.encode({"shrink_loop": "never"})
     with pytest.raises(UsageError, match="4 KiB pages only"):
         build(Host([Space("vm", 512, huge=True)], 512, {}), np.zeros((3, MODES * 8), np.uint8))
+
+
+@jit.njit
+def _row_of(s: State, folio: jit.Int) -> jit.Int:
+    row = s.asked[1]
+    row[3] += s.page[folio, at.META]
+    return row[3] + s.word[at.NOW]
+
+
+def test_kernels_see_a_state_as_it_is() -> None:
+    """Elements, rows, stores of every width; the same arrays, not copies."""
+    state = build(Host([Space("vm", 1024)], 1024, {}), np.zeros((3, MODES * 8), np.uint8))
+    state.page[1023, at.META], state.asked[1, 3], state.word[at.NOW] = -7, 50, 1 << 40
+    assert _row_of(state, 1023) == 43 + (1 << 40)
+    assert (state.asked[1, 3], state.asked.sum()) == (43, 43)
+
+
+@pytest.mark.skipif(not jit.COMPILED, reason="plain Python indexes the arrays themselves")
+def test_a_state_of_other_arrays_is_refused() -> None:
+    state = build(Host([Space("vm", 1024)], 1024, {}), np.zeros((3, MODES * 8), np.uint8))
+    with pytest.raises(TypeError, match=r"State\.word is not a contiguous array"):
+        _row_of(state._replace(word=state.word[::2]), 0)

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from agewalk.engine.cells import one_argument
 from agewalk.engine.jit import Array
 
 
+@one_argument
 class State(NamedTuple):
     """Everything that a run changes. Shapes and columns: `agewalk.engine.layout`."""
 

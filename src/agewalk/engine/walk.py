@@ -208,7 +208,8 @@ def walk_all(s: State, force_scan: Int) -> None:
             continue
         if fresh:
             which = (s.word[MAX_SEQ] + 1) % 2
-            s.bloom[which, :] = 0
+            for key in range(1 << 15):
+                s.bloom[which, key] = 0
             s.word[FILTERS] |= i64(1) << which
             fresh = False
         walk_mm(s, i64(space), force_scan)

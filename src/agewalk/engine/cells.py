@@ -1,0 +1,187 @@
+"""How compiled kernels see a `State`: one pointer to the addresses of its arrays.
+
+numba passes an array as its shape, strides, size and address, so a NamedTuple of eleven arrays is some eighty arguments of
+every call, and an access to a row multiplies by a shape and tests for a negative index. Here a State is one argument, a field
+of it one address; rows have the width that they have, indices are not negative, and accesses to different fields are known not
+to overlap (TBAA). Without the compiler nothing of this applies: kernels then index NumPy arrays, with the same syntax.
+
+Indexing: `field[i]` for one dimension, `field[i, j]` for two, `field[i]` of two is its row. Nothing else; no slices.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from llvmlite import ir
+from numba import extending as _extending
+from numba.core import cgutils as _cgutils
+from numba.core import types as _types
+from numba.core.datamodel import models as _models
+from numba.core.typing import templates as _templates
+from numba.np import arrayobj as _arrayobj
+from numba.np import numpy_support as _numpy_support
+
+from agewalk.engine.jit import COMPILED
+
+T = TypeVar("T")
+# numba is annotated in part, and not for this use
+extending: Any = _extending
+cgutils: Any = _cgutils
+types: Any = _types
+models: Any = _models
+templates: Any = _templates
+make_array: Callable[..., Any] = _arrayobj.make_array
+from_dtype: Callable[..., Any] = _numpy_support.from_dtype
+
+
+class Cells(types.Type):  # type: ignore[misc]
+    """A field of a State, or a row of one. columns: width of a row, 0 for one dimension."""
+
+    def __init__(self, field: str, dtype: Any, columns: int) -> None:
+        self.field, self.dtype, self.columns = field, dtype, columns
+        super().__init__(name=f"Cells({field}, {dtype}, {columns})")
+
+
+class StateType(types.Type):  # type: ignore[misc]
+    """A State. fields: (name, type of its elements, columns or 0) in order."""
+
+    def __init__(self, fields: tuple[tuple[str, Any, int], ...]) -> None:
+        self.fields = fields
+        self.place = {name: i for i, (name, _, _) in enumerate(fields)}
+        super().__init__(name=f"State({', '.join(f'{n} {d} {c}' for n, d, c in fields)})")
+
+
+@extending.register_model(Cells)
+class _CellsModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: Cells) -> None:
+        super().__init__(dmm, fe_type, dmm.lookup(fe_type.dtype).get_data_type().as_pointer())
+
+
+@extending.register_model(StateType)
+class _StateModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: StateType) -> None:
+        super().__init__(dmm, fe_type, ir.IntType(8).as_pointer().as_pointer())
+
+
+def _type_of(state: Any, _context: Any) -> StateType:
+    fields = []
+    for name in state._fields:
+        array = getattr(state, name)
+        if not (array.flags.c_contiguous and array.ndim in (1, 2)):
+            raise TypeError(f"State.{name} is not a contiguous array of one or two dimensions")
+        fields.append((name, from_dtype(array.dtype), array.shape[1] if array.ndim == 2 else 0))
+    return StateType(tuple(fields))
+
+
+def one_argument(record: type[T]) -> type[T]:
+    """Let kernels take a NamedTuple of arrays in this way."""
+    if COMPILED:
+        extending.typeof_impl.register(record)(_type_of)
+    return record
+
+
+@extending.unbox(StateType)
+def _unbox_state(typ: StateType, obj: Any, c: Any) -> Any:
+    byte = ir.IntType(8).as_pointer()
+    block = cgutils.alloca_once(c.builder, byte, size=len(typ.fields))
+    failed = cgutils.alloca_once_value(c.builder, cgutils.false_bit)
+    for i, (name, dtype, columns) in enumerate(typ.fields):
+        array_type = types.Array(dtype, 2 if columns else 1, "C")
+        member = c.pyapi.object_getattr_string(obj, name)
+        native = c.unbox(array_type, member)
+        with c.builder.if_then(native.is_error, likely=False):
+            c.builder.store(cgutils.true_bit, failed)
+        data = make_array(array_type)(c.context, c.builder, native.value).data
+        place = c.builder.gep(block, [c.context.get_constant(types.intp, i)])
+        c.builder.store(c.builder.bitcast(data, byte), place)
+        c.pyapi.decref(member)  # the State holds on to it
+    return extending.NativeValue(block, is_error=c.builder.load(failed))
+
+
+@templates.infer_getattr
+class _Fields(templates.AttributeTemplate):  # type: ignore[misc]
+    key = StateType
+
+    def generic_resolve(self, typ: StateType, name: str) -> Cells | None:
+        return Cells(*typ.fields[typ.place[name]]) if name in typ.place else None
+
+
+@extending.lower_getattr_generic(StateType)
+def _field(context: Any, builder: Any, typ: StateType, value: Any, name: str) -> Any:
+    place = builder.gep(value, [context.get_constant(types.intp, typ.place[name])])
+    address = builder.load(place)
+    address.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return builder.bitcast(address, context.get_value_type(Cells(*typ.fields[typ.place[name]])))
+
+
+def _ranks(index: Any) -> int:
+    """How many integers an index is; 0 if it is something else."""
+    if isinstance(index, types.Integer):
+        return 1
+    if isinstance(index, types.BaseTuple) and all(isinstance(x, types.Integer) for x in index):
+        return len(index)
+    return 0
+
+
+def _is_cell(cells: Any, index: Any) -> bool:
+    return isinstance(cells, Cells) and _ranks(index) == (2 if cells.columns else 1)
+
+
+@templates.infer_global(operator.getitem)
+class _Load(templates.AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        cells, index = args
+        if _is_cell(cells, index):
+            return templates.signature(cells.dtype, cells, index)
+        if isinstance(cells, Cells) and _ranks(index) == 1:
+            return templates.signature(Cells(cells.field, cells.dtype, 0), cells, index)
+        return None
+
+
+@templates.infer_global(operator.setitem)
+class _Store(templates.AbstractTemplate):  # type: ignore[misc]
+    def generic(self, args: Any, kws: Any) -> Any:
+        cells, index, _ = args
+        return templates.signature(types.none, cells, index, cells.dtype) if _is_cell(cells, index) else None
+
+
+def _address(context: Any, builder: Any, cells: Cells, index_type: Any, pointer: Any, index: Any) -> Any:
+    """Of an element, or of a row."""
+    kinds, values = [index_type], [index]
+    if isinstance(index_type, types.BaseTuple):
+        kinds, values = list(index_type), cgutils.unpack_tuple(builder, index)
+    wide = [context.cast(builder, v, k, types.intp) for v, k in zip(values, kinds, strict=True)]
+    at = wide[0]
+    if cells.columns:
+        at = builder.mul(at, context.get_constant(types.intp, cells.columns), flags=("nsw",))
+    if len(wide) == 2:
+        at = builder.add(at, wide[1], flags=("nsw",))
+    return builder.gep(pointer, [at], inbounds=True)
+
+
+def _tag(builder: Any, access: Any, field: str) -> None:
+    """Type-based alias analysis: one type a field."""
+    module = builder.module
+    root = module.add_metadata([ir.MetaDataString(module, "agewalk State")])
+    zero = ir.Constant(ir.IntType(64), 0)
+    kind = module.add_metadata([ir.MetaDataString(module, field), root, zero])
+    access.set_metadata("tbaa", module.add_metadata([kind, kind, zero]))
+
+
+@extending.lower_builtin(operator.getitem, Cells, types.Any)
+def _load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    cells, index_type = sig.args
+    address = _address(context, builder, cells, index_type, *args)
+    if isinstance(sig.return_type, Cells):
+        return address
+    value = context.unpack_value(builder, cells.dtype, address)
+    _tag(builder, value, cells.field)
+    return value
+
+
+@extending.lower_builtin(operator.setitem, Cells, types.Any, types.Any)
+def _store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    cells, index_type, _ = sig.args
+    address = _address(context, builder, cells, index_type, *args[:2])
+    _tag(builder, builder.store(args[2], address), cells.field)
+    return context.get_dummy_value()

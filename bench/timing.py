@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -10,24 +11,27 @@ from rich.table import Table
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.direct import Direct
-from agewalk.core.effects import READ, Acquire, FetchAdd, Load, Release, Step, Store, Work
+from agewalk.core.effects import READ
+from agewalk.model.protocols.registry import get_protocol
+from agewalk.timing.bodies import populate
 from agewalk.timing.costs import load_costs
 from agewalk.timing.experiment import load_experiment
 from agewalk.timing.machine import Machine
+from agewalk.timing.plain import PLAIN
 from agewalk.timing.run import start
+from agewalk.timing.world import boot, build
 
 
-def _plain(lock: Lock, own: list[Cell], shared: Cell, n: int) -> Step[None]:
+def _shallow(do: Any, lock: Lock, own: list[Cell], shared: Cell, n: int) -> None:
     """A shallow thread: mostly memory of its own, now and then a lock and a shared word."""
     for _ in range(n):
         for cell in own:
-            found = yield Load(cell)
-            yield Store(cell, found + 1)
-        yield Work("vm_exit")
-        yield Acquire(lock, READ)
-        yield Load(shared)
-        yield Release(lock, READ)
-        yield FetchAdd(shared, 1)
+            do.Store(cell, do.Load(cell) + 1)
+        do.Work("vm_exit")
+        do.Acquire(lock, READ)
+        do.Load(shared)
+        do.Release(lock, READ)
+        do.FetchAdd(shared, 1)
 
 
 def _scheduler(cpus: int, rounds: int) -> Machine:
@@ -36,7 +40,7 @@ def _scheduler(cpus: int, rounds: int) -> Machine:
     shared = Cell(Object("shared"), "count", 0)
     for n in range(cpus):
         own = [Cell(Object(f"own{n}"), i, 0) for i in range(8)]
-        machine.spawn(f"t{n}", _plain(lock, own, shared, rounds), cpu=n)
+        machine.spawn(f"t{n}", partial(_shallow, machine.operations.do, lock, own, shared, rounds), cpu=n)
     return machine
 
 
@@ -46,13 +50,25 @@ def _model(vcpus: int, factor: int) -> Machine:
     return machine
 
 
-def _direct(factor: int) -> tuple[int, float]:
-    """The direct reading of the same vCPU thread: what the generators cost by themselves."""
+def _direct(factor: int, *, plain: bool) -> tuple[int, float]:
+    """The direct reading of the same vCPU thread, as generators or as plain text: what the text costs by itself."""
     experiment = load_experiment("access-tracking")
-    machine, _ = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
-    send = machine.threads[0].send
+    machine, world = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
     cpu = Direct()
     done = 0
+    if plain:
+        machine.run()
+        done = machine.effects
+        machine, world = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
+        with PLAIN.performed_by(cpu.operations()):
+            began = time.process_time()
+            PLAIN.module("agewalk.timing.bodies").populate(world, world.kvm.vcpus[0])
+            return done, time.process_time() - began
+    world = build(
+        kernel=experiment.kernel, protocol=get_protocol("v7"), vcpus=1, pages_per_vcpu=experiment.pages(factor)
+    )
+    cpu.run(boot(world))
+    send = populate(world, world.kvm.vcpus[0]).send
     began = time.process_time()
     try:
         effect = send(None)
@@ -82,8 +98,8 @@ def run(smoke: bool) -> dict[str, Any]:
             machine.run()
             best = max(best, machine.effects / (time.process_time() - began))
         results[name] = best / 1e6
-    done, took = max((_direct(factor) for _ in range(tries)), key=lambda r: r[0] / r[1])
-    results["direct reading of the same generators"] = done / took / 1e6
+    for name, plain in (("direct reading, generators", False), ("direct reading, plain text", True)):
+        results[name] = max(done / took for done, took in (_direct(factor, plain=plain) for _ in range(tries))) / 1e6
     table = Table("timed reading", "M effects/s", title="agewalk timing")
     for name, value in results.items():
         table.add_row(name, f"{value:.2f}")

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"numpy", "numba", "pyarrow", "pydantic", "typer", "rich", "altair", "vl_convert", "perfetto", "joblib"}
+HEAVY = {
+    "numpy",
+    "numba",
+    "pyarrow",
+    "pydantic",
+    "typer",
+    "rich",
+    "altair",
+    "vl_convert",
+    "perfetto",
+    "joblib",
+    "greenlet",
+}
 
 
 def test_files_hold_one_idea() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -12,24 +13,21 @@ from agewalk.core.effects import (
     WRITE,
     Acquire,
     Effect,
-    FetchAdd,
-    FetchOr,
     Load,
     Release,
     Step,
     Store,
     TryAcquire,
-    WaitFor,
     Work,
 )
 from agewalk.core.errors import ModelError
 from agewalk.timing.costs import CostTable
 from agewalk.timing.locks import QueuedRwLock, QueuedSpinLock, SleepingLock, TimedLock, make_lock
 from agewalk.timing.machine import Machine
-from agewalk.timing.steps import Granted, Park
 from agewalk.timing.threads import McsNode, Thread
 
 NS = 1000
+MakeLock = Callable[[Lock, ModuleType], TimedLock]
 
 
 class Box(Object):
@@ -69,7 +67,7 @@ def crowd(
     threads: int = 6,
     n: int = 40,
     seed: int = 0,
-    make: Callable[[Lock], TimedLock] = make_lock,
+    make: MakeLock = make_lock,
 ) -> Machine:
     machine = Machine(threads, costs=costs.with_values({"noise.work": 0.5}), seed=seed)
     machine.make_lock = make
@@ -92,9 +90,7 @@ def test_nothing_is_lost_inside_a_lock(box: Box, costs: CostTable, seed: int) ->
     assert all(len(th.mcs) == 4 for th in machine.threads)
 
 
-def queue_up(
-    box: Box, costs: CostTable, modes: str, make: Callable[[Lock], TimedLock] = make_lock, hold: int = 20
-) -> list[str]:
+def queue_up(box: Box, costs: CostTable, modes: str, make: MakeLock = make_lock, hold: int = 20) -> list[str]:
     """t0 holds the lock; the others come one after the other while it does. Who gets it when?"""
     log: list[str] = []
     machine = Machine(len(modes), costs=costs)
@@ -179,34 +175,32 @@ def test_trylock(box: Box, costs: CostTable) -> None:
 class ForgetsSuccessor(QueuedSpinLock):
     """The MCS hand-over is left out."""
 
-    def hand_over(self, successor: McsNode) -> Step[None]:
+    def hand_over(self, successor: McsNode) -> None:
         self.handed_over += 1
-        return
-        yield
 
 
 class SleeperForgotten(SleepingLock):
     """up_write() does not wake."""
 
-    def after_release(self, thread: Thread, found: int, mode: str) -> Step[None] | None:
-        return None
+    def must_wake(self, found: int, mode: str) -> bool:
+        return False
 
 
 class WaitersBitTooLate(SleepingLock):
     """Goes to sleep without telling the holder: the wake-up is lost."""
 
-    def slow(self, thread: Thread, found: int, mode: str) -> Step[None]:
-        yield Park()
-        yield Granted(self, mode)
+    def slow(self, thread: Thread, found: int, mode: str) -> None:
+        self.do.Park()
+        self.do.Granted(self, mode)
 
 
 class WriterForgotten(QueuedRwLock):
     """A writer that waits is not announced (no _QW_WAITING): readers pass it by for ever."""
 
-    def _slow_write(self, thread: Thread) -> Step[None]:
-        while (yield Load(self._cnts)) or (yield FetchOr(self._cnts, 0)):
-            yield Work("vm_exit", 5)
-        yield FetchAdd(self._cnts, 0xFF)
+    def _slow_write(self, thread: Thread) -> None:
+        while self.do.Load(self._cnts) or self.do.FetchOr(self._cnts, 0):
+            self.do.Work("vm_exit", 5)
+        self.do.FetchAdd(self._cnts, 0xFF)
 
 
 class Leaky(QueuedSpinLock):
@@ -219,14 +213,10 @@ class Leaky(QueuedSpinLock):
 class Stack(QueuedSpinLock):
     """Waiters are served last come first: everybody spins on the word, nobody queues."""
 
-    def wait_in_line(self, thread: Thread, found: int) -> Step[None]:
-        yield Work("vm_exit", 60 - 8 * thread.index)
-        while (yield FetchOr(self._word, 1)) & 1:
-            yield WaitFor(self._word, 1, 0)
-
-
-def broken_spin(lock: Lock, kind: type[QueuedSpinLock]) -> TimedLock:
-    return kind(lock)
+    def wait_in_line(self, thread: Thread, found: int) -> None:
+        self.do.Work("vm_exit", 60 - 8 * thread.index)
+        while self.do.FetchOr(self._word, 1) & 1:
+            self.do.WaitFor(self._word, 1, 0)
 
 
 @pytest.mark.parametrize("fault", [ForgetsSuccessor, SleeperForgotten, WaitersBitTooLate])

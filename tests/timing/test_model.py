@@ -17,14 +17,16 @@ from agewalk.timing.costs import load_costs
 from agewalk.timing.experiment import load_experiment, shipped
 from agewalk.timing.machine import Machine
 from agewalk.timing.run import run_row, start
-from agewalk.timing.world import World, build
+from agewalk.timing.world import World, boot, build
 
 PAGES = 64
 SWAP = Swap(read="1 ms", write="1 ms")  # type: ignore[arg-type]  # read from text
 
 
 def world(protocol: str = "linux-6.15", vcpus: int = 2) -> World:
-    return build(kernel="6.13", protocol=get_protocol(protocol), vcpus=vcpus, pages_per_vcpu=PAGES)
+    w = build(kernel="6.13", protocol=get_protocol(protocol), vcpus=vcpus, pages_per_vcpu=PAGES)
+    Direct().run(boot(w))
+    return w
 
 
 def threads(w: World) -> list[Any]:

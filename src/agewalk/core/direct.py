@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import partial
+from types import ModuleType
+from typing import Any, TypeVar
 
 from agewalk.core.cells import Lock, Object
 from agewalk.core.counters import Counters
-from agewalk.core.effects import WRITE, Step
+from agewalk.core.effects import WRITE, Effect, Step
 from agewalk.core.errors import ModelError
 
 T = TypeVar("T")
@@ -41,6 +43,17 @@ class Direct:
                 ) from None
             result: T = stop.value
             return result
+
+    def operations(self) -> ModuleType:
+        """What a plain copy of the model (`core/plain`) calls for each effect, so that this CPU performs it."""
+        do = ModuleType("do")
+        vars(do)["perform"] = lambda effect: effect.perform(self)
+        todo = Effect.__subclasses__()
+        while todo:
+            cls = todo.pop()
+            todo += cls.__subclasses__()
+            setattr(do, cls.__name__, partial(_perform, self, cls))
+        return do
 
     def hold(self, lock: Lock, mode: str) -> None:
         """Book a lock as taken."""
@@ -92,3 +105,7 @@ class Direct:
         memory.freed = True
         if memory.slab is not None and memory.slab.reuse:
             memory.slab.free.append(memory)
+
+
+def _perform(cpu: Direct, cls: type[Effect], *args: Any, **options: Any) -> Any:
+    return cls(*args, **options).perform(cpu)

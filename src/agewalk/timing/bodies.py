@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from agewalk.core.effects import FetchAdd, Load, Step, Work
+from agewalk.core.cells import Object
+from agewalk.core.effects import Count, FetchAdd, Load, Step, Work
 from agewalk.core.errors import ModelError
 from agewalk.core.units import PAGE_SIZE, PTRS_PER_PTE, Hva
 from agewalk.model.kvm.hardware import guest_access
@@ -17,7 +18,7 @@ from agewalk.model.mglru.gens import lru_gen_from_seq
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import folio_lru_gen
-from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm import Mm, pte_index
 from agewalk.model.mm.rmap import folio_referenced
 from agewalk.timing.steps import Begin, End, Gauge
 from agewalk.timing.world import PCP_BATCH, PER_TABLE, World, guest_tables, refill_page_list, rest_of_fault
@@ -88,6 +89,12 @@ def age_once(world: World) -> Step[int]:
     return result
 
 
+def age_again(world: World, times: int) -> Step[None]:
+    """So many passes, one after the other."""
+    for _ in range(times):
+        yield from age_once(world)
+
+
 def age(world: World) -> Step[None]:
     """Age in a loop for as long as a vCPU runs; the pass that is under way then is finished."""
     while (yield Load(world.running)) > 0:
@@ -134,6 +141,17 @@ def storm(world: World) -> Step[None]:
         yield from mmu_notifier.invalidate_range_start(rng)
         yield from mmu_notifier.invalidate_range_end(rng)
         yield End()
+
+
+def _nothing(_sub: mmu_notifier.MmuNotifier, _mm: Mm, _start: Hva, _end: Hva, _fast_only: bool) -> Step[int]:
+    yield Count("other_clear_young")
+    return 0
+
+
+def register_another(world: World) -> Step[None]:
+    """A second subscriber on the process's notifier list: it has clear_young(), and finds nothing."""
+    ops = mmu_notifier.MmuNotifierOps("other", clear_young=_nothing)
+    yield from mmu_notifier.register(world.mm, mmu_notifier.MmuNotifier("other", ops, Object("driver")))
 
 
 VCPU_BODIES: Final[dict[str, Callable[[World, Vcpu], Step[None]]]] = {"populate": populate, "touch": touch}

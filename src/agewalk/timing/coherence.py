@@ -19,11 +19,11 @@ class Coherence:
     prices: Prices
     transfers: dict[str, int]
     _remote: list[int]
-    _cached: int
-    _heap: list[tuple[int, int, Thread]]
+    cached: int
+    heap: list[tuple[int, int, Thread]]
     _spinning: dict[Cell, list[Thread]]
 
-    def _fetch(self, line: Line, th: Thread, t: int, *, exclusive: bool, stalls: bool = True) -> int:
+    def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int:
         """Bring a line into the CPU's cache; when it is there. Transfers of one line follow one another."""
         prices = self.prices
         cpu = th.cpu
@@ -36,7 +36,7 @@ class Coherence:
         busy = 0
         if not others:
             if owner == me or line.sharers & bit:
-                latency = prices.memory if cpu.fills - line.stamp >= self._cached else 0
+                latency = prices.memory if cpu.fills >= line.kept_until else 0
             else:
                 latency = prices.memory
             if latency:
@@ -60,7 +60,7 @@ class Coherence:
                     latency = int(latency * prices.sequential)
                 streams[line.memory] = group
             cpu.fills += 1
-        line.stamp = cpu.fills
+        line.kept_until = cpu.fills + self.cached
         there = start + latency
         if others:
             cpu.kept, cpu.kept_until = line, there + int(latency * prices.retention)
@@ -78,11 +78,11 @@ class Coherence:
             th.stall += there - t
         return there + prices.hit
 
-    def _stir(self, cell: Cell, line: Line, writer: Thread, at: int) -> None:
+    def stir(self, cell: Cell, line: Line, writer: Thread, at: int) -> None:
         """A word that others spin on was written: their copies are gone, each of them looks again."""
         waiters = self._spinning.pop(cell, None)
         if waiters:
             line.watched -= len(waiters)
             for th in waiters:
                 if th is not writer:
-                    heappush(self._heap, (at, th.index, th))
+                    heappush(self.heap, (at, th.index, th))

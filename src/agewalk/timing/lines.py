@@ -54,7 +54,7 @@ _INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 class Line:
     """One cache line. `busy` is when the last transfer of it ends; `watched` counts who spins on a cell of it."""
 
-    __slots__ = ("busy", "group", "memory", "owner", "shared", "sharers", "stamp", "watched")
+    __slots__ = ("busy", "group", "kept_until", "memory", "owner", "shared", "sharers", "watched")
 
     def __init__(self, memory: object, group: int | str) -> None:
         self.memory = memory  # the Object (or list) it belongs to
@@ -64,7 +64,7 @@ class Line:
         self.busy = 0
         self.shared = False  # two CPUs have touched it
         self.watched = 0
-        self.stamp = 0  # how many lines its last reader had fetched then: is it still cached?
+        self.kept_until = 0  # how many lines its last reader will have fetched when this one is no longer cached
 
     def __repr__(self) -> str:
         return f"{self.memory!r}/{self.group}"
@@ -104,34 +104,46 @@ def group_of(memory: Any, field: str | int) -> int | str:
 
 def place(memory: Any, field: str | int) -> tuple[object, int | str]:
     """(memory, line of it) for a field: struct page is an array element, whoever the folio is."""
-    pfn = getattr(memory, "pfn", None)
-    if pfn is not None and type(memory).__name__ == "Folio":
-        return VMEMMAP, pfn
+    if type(memory).__name__ == "Folio":
+        return VMEMMAP, memory.pfn
     return memory, group_of(memory, field)
+
+
+class _Found(dict[Cell, "Line | None"]):
+    """Line by cell, looked for when first asked; None for a per-CPU variable, which has one on each CPU."""
+
+    def __init__(self, lines: LineMap) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __missing__(self, cell: Cell) -> Line | None:
+        kind = type(cell.owner).__name__
+        if kind in PER_CPU or (kind, cell.field) in PER_CPU_COUNTERS:
+            line = None
+        else:
+            line = self._lines.at(*place(cell.owner, cell.field))
+        self[cell] = line
+        return line
 
 
 class LineMap:
     """Finds a cell's, lock's or list's line; makes it when first asked."""
 
     def __init__(self) -> None:
-        self.of_cell: dict[Cell, Line] = {}
-        self._lines: dict[tuple[int, int | str], Line] = {}
-        self._keep: list[object] = []  # ids in _lines stay unique as long as their objects live
+        self.of_cell = _Found(self)
+        self._lines: dict[tuple[object, int | str], Line] = {}
 
     def at(self, memory: object, group: int | str) -> Line:
         """The line `group` of `memory`."""
-        key = (id(memory), group)
-        line = self._lines.get(key)
+        line = self._lines.get((memory, group))
         if line is None:
-            line = self._lines[key] = Line(memory, group)
-            self._keep.append(memory)
+            line = self._lines[memory, group] = Line(memory, group)
         return line
 
     def cell(self, cell: Cell) -> Line:
-        """The line that a cell is on."""
-        line = self.of_cell.get(cell)
-        if line is None:
-            line = self.of_cell[cell] = self.at(*place(cell.owner, cell.field))
+        """The line that a cell is on. Not for per-CPU variables."""
+        line = self.of_cell[cell]
+        assert line is not None, f"{cell} has a line on each CPU"
         return line
 
     def lock(self, lock: Lock) -> Line:

@@ -5,30 +5,20 @@ QueuedRwLock    queued_{read,write}_lock_slowpath(), kernel/locking/qrwlock.c, 6
 SleepingLock    down_read(), down_write(), kernel/locking/rwsem.c, 6.12: FIFO of sleepers, handed off directly; no
                 optimistic spinning
 
-Bit locks (rmap heads) are written out in the model and need nothing here. A fast path answers at once; a slow path is a
-generator over the same effects as the model, so that waiting, too, costs what its line transfers cost.
+Bit locks (rmap heads) are written out in the model and need nothing here. A fast path answers at once; a slow path performs the
+same effects as the model (`do`), so that waiting, too, costs what its line transfers cost.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from types import ModuleType
 from typing import Final, Literal
 
 from agewalk.core.cells import Lock
-from agewalk.core.effects import (
-    READ,
-    WRITE,
-    CompareExchange,
-    Effect,
-    FetchAdd,
-    FetchOr,
-    Load,
-    Step,
-    Store,
-    WaitFor,
-)
+from agewalk.core.effects import READ, WRITE, CompareExchange, Effect, FetchAdd
 from agewalk.core.errors import ModelError
-from agewalk.timing.steps import ClearBits, Granted, LockWord, Park, Unpark, WaitForChange
+from agewalk.timing.steps import ClearBits, LockWord
 from agewalk.timing.threads import McsNode, Thread
 
 _LOCKED: Final = 1
@@ -46,10 +36,11 @@ _RWSEM_READER: Final = 1 << 8
 class TimedLock:
     """What all locks have: the model's lock, and counts."""
 
-    __slots__ = ("acquired", "contended", "first", "hold", "last", "lock", "undo", "wait", "worst_wait")
+    __slots__ = ("acquired", "contended", "do", "first", "hold", "last", "lock", "undo", "wait", "worst_wait")
 
-    def __init__(self, lock: Lock) -> None:
+    def __init__(self, lock: Lock, do: ModuleType) -> None:
         self.lock = lock
+        self.do = do
         self.acquired = {READ: 0, WRITE: 0}
         self.contended = 0
         self.wait = 0  # ps, sum over waiters
@@ -75,11 +66,11 @@ class TimedLock:
         """Did the first attempt, which found this, take the lock?"""
         raise NotImplementedError
 
-    def slow(self, thread: Thread, found: int, mode: str) -> Step[None]:
+    def slow(self, thread: Thread, found: int, mode: str) -> None:
         """Go on after a first attempt that failed."""
         raise NotImplementedError
 
-    def attempt(self, mode: str) -> Step[bool]:
+    def attempt(self, mode: str) -> bool:
         """The trylock."""
         raise NotImplementedError
 
@@ -87,9 +78,13 @@ class TimedLock:
         """Give back: one effect on the word."""
         raise NotImplementedError
 
-    def after_release(self, thread: Thread, found: int, mode: str) -> Step[None] | None:
-        """What is left to do after the release found this, or None."""
-        return None
+    def must_wake(self, found: int, mode: str) -> bool:
+        """Is `wake` left to do after a release that found this?"""
+        return False
+
+    def wake(self, thread: Thread) -> None:
+        """Hand the lock that this thread gave back to those who sleep on it."""
+        raise NotImplementedError
 
     def contended_value(self, value: int) -> bool:
         """Does this value of `queue_word` say that somebody waits?"""
@@ -101,9 +96,9 @@ class QueuedSpinLock(TimedLock):
 
     __slots__ = ("_nodes", "_word", "handed_over")
 
-    def __init__(self, lock: Lock, part: str = "") -> None:
-        super().__init__(lock)
-        self._word = LockWord(lock.owner, lock.field + part, 0)
+    def __init__(self, lock: Lock, do: ModuleType) -> None:
+        super().__init__(lock, do)
+        self._word = LockWord(lock.owner, lock.field, 0)
         self._nodes: dict[int, McsNode] = {}  # by tail
         self.handed_over = 0
 
@@ -121,56 +116,56 @@ class QueuedSpinLock(TimedLock):
     def got(self, found: int, mode: str) -> bool:
         return found == 0
 
-    def slow(self, thread: Thread, found: int, mode: str) -> Step[None]:
-        yield from self.wait_in_line(thread, found)
-        yield Granted(self)
+    def slow(self, thread: Thread, found: int, mode: str) -> None:
+        self.wait_in_line(thread, found)
+        self.do.Granted(self)
 
-    def wait_in_line(self, thread: Thread, found: int) -> Step[None]:
+    def wait_in_line(self, thread: Thread, found: int) -> None:
         """queued_spin_lock_slowpath() from a failed first attempt to ownership."""
         word = self._word
         if not found & ~_LOCKED:
-            before = yield FetchOr(word, _PENDING)
+            before = self.do.FetchOr(word, _PENDING)
             if not before & ~_LOCKED:
                 if before & _LOCKED:
-                    yield WaitFor(word, _LOCKED, 0)
-                yield FetchAdd(word, _LOCKED - _PENDING)  # clear_pending_set_locked(): one 16-bit store
+                    self.do.WaitFor(word, _LOCKED, 0)
+                self.do.FetchAdd(word, _LOCKED - _PENDING)  # clear_pending_set_locked(): one 16-bit store
                 return
             if not before & _PENDING:
-                yield ClearBits(word, ~_PENDING)  # undo, and queue behind whoever queued
+                self.do.ClearBits(word, ~_PENDING)  # undo, and queue behind whoever queued
         node = thread.mcs.pop()
         tail = (thread.index * 4 + len(thread.mcs) + 1) * _TAIL
         self._nodes[tail] = node
-        yield Store(node.locked, 0)
-        yield Store(node.next, None)
-        ahead = yield from self._exchange_tail(tail)
+        self.do.Store(node.locked, 0)
+        self.do.Store(node.next, None)
+        ahead = self._exchange_tail(tail)
         if ahead:
-            yield Store(self._nodes[ahead].next, node)
-            yield WaitFor(node.locked, 1, 1)
-        value = yield WaitFor(word, _LOCKED | _PENDING, 0)
-        if value & ~0xFFFF != tail or (yield CompareExchange(word, tail, _LOCKED)) != tail:
-            yield FetchOr(word, _LOCKED)  # set_locked()
-            successor = yield WaitForChange(node.next, None)  # whoever took the tail links itself
-            yield from self.hand_over(successor)
+            self.do.Store(self._nodes[ahead].next, node)
+            self.do.WaitFor(node.locked, 1, 1)
+        value = self.do.WaitFor(word, _LOCKED | _PENDING, 0)
+        if value & ~0xFFFF != tail or self.do.CompareExchange(word, tail, _LOCKED) != tail:
+            self.do.FetchOr(word, _LOCKED)  # set_locked()
+            successor = self.do.WaitForChange(node.next, None)  # whoever took the tail links itself
+            self.hand_over(successor)
         del self._nodes[tail]
         thread.mcs.append(node)
 
-    def hand_over(self, successor: McsNode) -> Step[None]:
+    def hand_over(self, successor: McsNode) -> None:
         """arch_mcs_spin_unlock_contended(): the next in line may look at the word now."""
         self.handed_over += 1
-        yield Store(successor.locked, 1)
+        self.do.Store(successor.locked, 1)
 
-    def _exchange_tail(self, tail: int) -> Step[int]:
+    def _exchange_tail(self, tail: int) -> int:
         """xchg_tail(): the queue's end is me; answers who was."""
-        value = yield Load(self._word)
+        value = self.do.Load(self._word)
         while True:
-            found = yield CompareExchange(self._word, value, value & 0xFFFF | tail)
+            found = self.do.CompareExchange(self._word, value, value & 0xFFFF | tail)
             if found == value:
                 return int(value & ~0xFFFF)
             value = found
 
-    def attempt(self, mode: str) -> Step[bool]:
-        if (yield Load(self._word)) == 0 and (yield CompareExchange(self._word, 0, _LOCKED)) == 0:
-            yield Granted(self)
+    def attempt(self, mode: str) -> bool:
+        if self.do.Load(self._word) == 0 and self.do.CompareExchange(self._word, 0, _LOCKED) == 0:
+            self.do.Granted(self)
             return True
         return False
 
@@ -186,10 +181,10 @@ class QueuedRwLock(TimedLock):
 
     __slots__ = ("_cnts", "queue")
 
-    def __init__(self, lock: Lock) -> None:
-        super().__init__(lock)
+    def __init__(self, lock: Lock, do: ModuleType) -> None:
+        super().__init__(lock, do)
         self._cnts = LockWord(lock.owner, lock.field, 0)
-        self.queue = QueuedSpinLock(lock)  # wait_lock is the word's neighbour: same line
+        self.queue = QueuedSpinLock(lock, do)  # wait_lock is the word's neighbour: same line
 
     def word(self) -> LockWord:
         return self._cnts
@@ -203,42 +198,42 @@ class QueuedRwLock(TimedLock):
     def got(self, found: int, mode: str) -> bool:
         return found == 0 if mode == WRITE else not found & _QW_MASK
 
-    def slow(self, thread: Thread, found: int, mode: str) -> Step[None]:
-        yield from self._slow_write(thread) if mode == WRITE else self._slow_read(thread)
-        yield Granted(self, mode)
+    def slow(self, thread: Thread, found: int, mode: str) -> None:
+        self._slow_write(thread) if mode == WRITE else self._slow_read(thread)
+        self.do.Granted(self, mode)
 
-    def _slow_read(self, thread: Thread) -> Step[None]:
-        yield FetchAdd(self._cnts, -_QR_BIAS)
-        yield from self._lock_queue(thread)
-        yield FetchAdd(self._cnts, _QR_BIAS)
-        yield WaitFor(self._cnts, _QW_LOCKED, 0)
-        yield self.queue.release(WRITE)
+    def _slow_read(self, thread: Thread) -> None:
+        self.do.FetchAdd(self._cnts, -_QR_BIAS)
+        self._lock_queue(thread)
+        self.do.FetchAdd(self._cnts, _QR_BIAS)
+        self.do.WaitFor(self._cnts, _QW_LOCKED, 0)
+        self.do.perform(self.queue.release(WRITE))
 
-    def _slow_write(self, thread: Thread) -> Step[None]:
-        yield from self._lock_queue(thread)
-        if (yield Load(self._cnts)) or (yield CompareExchange(self._cnts, 0, _QW_LOCKED)):
-            yield FetchOr(self._cnts, _QW_WAITING)
+    def _slow_write(self, thread: Thread) -> None:
+        self._lock_queue(thread)
+        if self.do.Load(self._cnts) or self.do.CompareExchange(self._cnts, 0, _QW_LOCKED):
+            self.do.FetchOr(self._cnts, _QW_WAITING)
             while True:
-                yield WaitFor(self._cnts, -1, _QW_WAITING)
-                if (yield CompareExchange(self._cnts, _QW_WAITING, _QW_LOCKED)) == _QW_WAITING:
+                self.do.WaitFor(self._cnts, -1, _QW_WAITING)
+                if self.do.CompareExchange(self._cnts, _QW_WAITING, _QW_LOCKED) == _QW_WAITING:
                     break
-        yield self.queue.release(WRITE)
+        self.do.perform(self.queue.release(WRITE))
 
-    def _lock_queue(self, thread: Thread) -> Step[None]:
-        found = yield self.queue.fast(WRITE)
+    def _lock_queue(self, thread: Thread) -> None:
+        found = self.do.perform(self.queue.fast(WRITE))
         if found:
-            yield from self.queue.wait_in_line(thread, found)
+            self.queue.wait_in_line(thread, found)
 
-    def attempt(self, mode: str) -> Step[bool]:
-        value = yield Load(self._cnts)
+    def attempt(self, mode: str) -> bool:
+        value = self.do.Load(self._cnts)
         if mode == WRITE:
-            if value or (yield CompareExchange(self._cnts, 0, _QW_LOCKED)):
+            if value or self.do.CompareExchange(self._cnts, 0, _QW_LOCKED):
                 return False
-        elif value & _QW_MASK or (yield FetchAdd(self._cnts, _QR_BIAS)) & _QW_MASK:
+        elif value & _QW_MASK or self.do.FetchAdd(self._cnts, _QR_BIAS) & _QW_MASK:
             if not value & _QW_MASK:
-                yield FetchAdd(self._cnts, -_QR_BIAS)
+                self.do.FetchAdd(self._cnts, -_QR_BIAS)
             return False
-        yield Granted(self, mode)
+        self.do.Granted(self, mode)
         return True
 
     def release(self, mode: str) -> Effect:
@@ -253,11 +248,11 @@ class SleepingLock(TimedLock):
 
     __slots__ = ("_count", "_queue", "_sleepers", "owner")
 
-    def __init__(self, lock: Lock) -> None:
-        super().__init__(lock)
+    def __init__(self, lock: Lock, do: ModuleType) -> None:
+        super().__init__(lock, do)
         self._count = LockWord(lock.owner, lock.field, 0)
         self.owner = LockWord(lock.owner, lock.field, 0)  # written by each reader too: rwsem_set_reader_owned()
-        self._queue = QueuedSpinLock(lock)
+        self._queue = QueuedSpinLock(lock, do)
         self._sleepers: deque[tuple[Thread, str]] = deque()  # under _queue
 
     def word(self) -> LockWord:
@@ -269,19 +264,19 @@ class SleepingLock(TimedLock):
     def got(self, found: int, mode: str) -> bool:
         return found == 0 if mode == WRITE else not found & (_RWSEM_WRITER | _RWSEM_WAITERS)
 
-    def slow(self, thread: Thread, found: int, mode: str) -> Step[None]:
+    def slow(self, thread: Thread, found: int, mode: str) -> None:
         if mode == READ:
-            yield FetchAdd(self._count, -_RWSEM_READER)
-        yield from self._lock_queue(thread)
-        value = yield FetchOr(self._count, _RWSEM_WAITERS)
+            self.do.FetchAdd(self._count, -_RWSEM_READER)
+        self._lock_queue(thread)
+        value = self.do.FetchOr(self._count, _RWSEM_WAITERS)
         self._sleepers.append((thread, mode))
         if not value & ~_RWSEM_WAITERS:  # given back meanwhile, and nobody was there to be woken
-            yield from self._hand_off()
-        yield self._queue.release(WRITE)
-        yield Park()
-        yield Granted(self, mode)
+            self._hand_off()
+        self.do.perform(self._queue.release(WRITE))
+        self.do.Park()
+        self.do.Granted(self, mode)
 
-    def _hand_off(self) -> Step[None]:
+    def _hand_off(self) -> None:
         """rwsem_mark_wake(): give the free lock to the first sleeper, or to all readers at the front."""
         woken: list[Thread] = []
         while self._sleepers:
@@ -290,26 +285,26 @@ class SleepingLock(TimedLock):
                 break
             self._sleepers.popleft()
             woken.append(thread)
-            yield FetchAdd(self._count, _RWSEM_WRITER if mode == WRITE else _RWSEM_READER)
+            self.do.FetchAdd(self._count, _RWSEM_WRITER if mode == WRITE else _RWSEM_READER)
             if mode == WRITE:
                 break
         if not self._sleepers:
-            yield ClearBits(self._count, ~_RWSEM_WAITERS)
+            self.do.ClearBits(self._count, ~_RWSEM_WAITERS)
         for thread in woken:
-            yield Unpark(thread)
+            self.do.Unpark(thread)
 
-    def _lock_queue(self, thread: Thread) -> Step[None]:
-        found = yield self._queue.fast(WRITE)
+    def _lock_queue(self, thread: Thread) -> None:
+        found = self.do.perform(self._queue.fast(WRITE))
         if found:
-            yield from self._queue.wait_in_line(thread, found)
+            self._queue.wait_in_line(thread, found)
 
-    def attempt(self, mode: str) -> Step[bool]:
-        value = yield Load(self._count)
+    def attempt(self, mode: str) -> bool:
+        value = self.do.Load(self._count)
         while self.got(value, mode):
             new = _RWSEM_WRITER if mode == WRITE else value + _RWSEM_READER
-            found = yield CompareExchange(self._count, value, new)
+            found = self.do.CompareExchange(self._count, value, new)
             if found == value:
-                yield Granted(self, mode)
+                self.do.Granted(self, mode)
                 return True
             value = found
         return False
@@ -317,17 +312,15 @@ class SleepingLock(TimedLock):
     def release(self, mode: str) -> Effect:
         return FetchAdd(self._count, -(_RWSEM_WRITER if mode == WRITE else _RWSEM_READER))
 
-    def after_release(self, thread: Thread, found: int, mode: str) -> Step[None] | None:
-        if not found & _RWSEM_WAITERS or (mode == READ and found >= 2 * _RWSEM_READER):
-            return None
-        return self._wake(thread)
+    def must_wake(self, found: int, mode: str) -> bool:
+        return bool(found & _RWSEM_WAITERS) and not (mode == READ and found >= 2 * _RWSEM_READER)
 
-    def _wake(self, thread: Thread) -> Step[None]:
-        yield from self._lock_queue(thread)
-        value = yield Load(self._count)
+    def wake(self, thread: Thread) -> None:
+        self._lock_queue(thread)
+        value = self.do.Load(self._count)
         if self._sleepers and not value & ~_RWSEM_WAITERS:
-            yield from self._hand_off()
-        yield self._queue.release(WRITE)
+            self._hand_off()
+        self.do.perform(self._queue.release(WRITE))
 
     def contended_value(self, value: int) -> bool:
         return bool(value & _RWSEM_WAITERS)
@@ -339,7 +332,7 @@ _KINDS: Final[dict[LockKind, type[TimedLock]]] = {"spin": QueuedSpinLock, "rw": 
 RW_FIELDS: Final = frozenset({"mmu_lock"})
 
 
-def make_lock(lock: Lock) -> TimedLock:
-    """The lock's insides: what kind it is follows from `sleeps` and, for rwlocks, from its field name."""
+def make_lock(lock: Lock, do: ModuleType) -> TimedLock:
+    """The lock's insides: what kind it is follows from `sleeps` and, for rwlocks, from its field name. do: of its machine."""
     kind: LockKind = "sleep" if lock.sleeps else "rw" if lock.field in RW_FIELDS else "spin"
-    return _KINDS[kind](lock)
+    return _KINDS[kind](lock, do)

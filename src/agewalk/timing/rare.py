@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agewalk.core import effects as e
 from agewalk.core.cells import Cell, Lock, Object, Srcu
+from agewalk.core.effects.memory import used_after_free
 from agewalk.core.errors import ModelError
 from agewalk.timing import steps as s
 from agewalk.timing.locks import TimedLock, make_lock
@@ -22,41 +25,47 @@ ELSEWHERE = -1  # a handler's answer: the thread does not simply go on at a time
 
 
 class RareEffects:
-    """Half of the machine: one handler per effect, (thread, effect, ps) -> ps, or ELSEWHERE."""
+    """Half of the machine: one handler per effect, (thread, effect, ps) -> ps, or ELSEWHERE.
+
+    private: those that no other CPU sees, (thread, ps, arguments of the effect) -> ps.
+    """
 
     counters: Counters
     lines: LineMap
     prices: Prices
     recorder: Recorder | None
     threads: list[Thread]
-    _heap: list[tuple[int, int, Thread]]
+    heap: list[tuple[int, int, Thread]]
     _spinning: dict[Cell, list[Thread]]
-    make_lock: Callable[[Lock], TimedLock] = staticmethod(make_lock)
+    make_lock: Callable[[Lock, ModuleType], TimedLock] = staticmethod(make_lock)
 
     if TYPE_CHECKING:
 
         def ready(self, thread: Thread, at: int) -> None: ...
         def leave_cpu(self, thread: Thread, at: int) -> None: ...
         def timed(self, lock: Lock) -> TimedLock: ...
-        def _fetch(self, line: Line, th: Thread, t: int, *, exclusive: bool, stalls: bool = True) -> int: ...
+        def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int: ...
 
     def __init__(self) -> None:
-        self._rcu_readers: set[Thread] = set()
-        self._srcu_readers: dict[Srcu, set[Thread]] = {}
-        self._after: list[
+        self.rcu_readers: set[Thread] = set()
+        self.srcu_readers: defaultdict[Srcu, set[Thread]] = defaultdict(set)
+        self.after_readers: list[
             tuple[set[Thread], Srcu | None, Object | Thread]
         ] = []  # readers to wait for, then free or wake
         self.rare: dict[type[e.Effect], Callable[[Thread, Any, int], int]] = {
-            e.TryAcquire: self._try_acquire, e.IsContended: self._is_contended, e.WaitFor: self._wait_for,
+            e.IsContended: self._is_contended, e.WaitFor: self._wait_for,
             e.PreemptDisable: self._preempt_disable, e.PreemptEnable: self._preempt_enable,
-            e.RcuReadLock: self._rcu_lock, e.RcuReadUnlock: self._rcu_unlock, e.CallRcu: self._call_rcu,
-            e.SynchronizeRcu: self._synchronize_rcu, e.SrcuReadLock: self._srcu_lock, e.SrcuReadUnlock: self._srcu_unlock,
+            e.CallRcu: self._call_rcu, e.SynchronizeRcu: self._synchronize_rcu,
             e.CallSrcu: self._call_srcu, e.SynchronizeSrcu: self._synchronize_srcu, e.Free: self._free,
             e.Reuse: self._reuse, e.Alloc: self._alloc,
             e.ListAdd: self._list_add, e.ListDel: self._list_del, e.ListEnd: self._list_end, e.FlushTlb: self._flush_tlb,
-            e.Choose: self._choose, e.Warn: self._warn, s.Begin: self._begin, s.End: self._end, s.Gauge: self._gauge,
+            e.Choose: self._choose, e.Warn: self._warn, s.Gauge: self._gauge,
             s.Granted: self._granted, s.Park: self._park, s.Unpark: self._unpark, s.WaitForChange: self._wait_for_change,
         }  # fmt: skip
+        self.private: dict[type[e.Effect], Callable[..., int]] = {
+            s.Begin: self._begin,
+            s.End: self._end,
+        }
 
     # --- locks ------------------------------------------------------------------------------------------------------
 
@@ -115,13 +124,6 @@ class RareEffects:
         self.grant(th, lock, effect.mode, t)
         return t + self.prices.lock
 
-    def _try_acquire(self, th: Thread, effect: e.TryAcquire, t: int) -> int:
-        if effect.lock.sleeps and (th.atomic or th.rcu) and th.waits_for:
-            raise ModelError(f"{th.name} tries {effect.lock.name} while it waits", hint="a trylock inside a slow path")
-        th.frames.append(th.send)
-        th.send = self.timed(effect.lock).attempt(effect.mode).send
-        return t
-
     def _is_contended(self, th: Thread, effect: e.IsContended, t: int) -> int:
         lock = self.timed(effect.lock)
         word = lock.queue_word()
@@ -131,11 +133,11 @@ class RareEffects:
     def _read(self, th: Thread, line: Line, t: int) -> int:
         if line.owner == th.cpu.index or line.sharers & th.cpu.bit:
             return t + self.prices.hit
-        return self._fetch(line, th, t, exclusive=False)
+        return self.fetch(line, th, t, False)
 
     def _write(self, th: Thread, line: Line, t: int) -> int:
         if line.owner != th.cpu.index:
-            self._fetch(line, th, t, exclusive=True, stalls=False)
+            self.fetch(line, th, t, True, False)
         return t + self.prices.store
 
     # --- spinning and sleeping --------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ class RareEffects:
     def _wait_for(self, th: Thread, effect: e.WaitFor, t: int) -> int:
         cell = effect.cell
         if cell.owner.freed:
-            effect.perform(self)  # type: ignore[arg-type]  # raises: used after it was freed
+            raise used_after_free(cell)
         return self._spin(th, cell, effect, t, met=cell.value & effect.mask == effect.want)
 
     def _wait_for_change(self, th: Thread, effect: s.WaitForChange, t: int) -> int:
@@ -189,35 +191,10 @@ class RareEffects:
 
     # --- RCU and SRCU -----------------------------------------------------------------------------------------------
 
-    def _rcu_lock(self, th: Thread, effect: e.RcuReadLock, t: int) -> int:
-        th.rcu += 1
-        self._rcu_readers.add(th)
-        return t + self.prices.rcu_read
-
-    def _rcu_unlock(self, th: Thread, effect: e.RcuReadUnlock, t: int) -> int:
-        th.rcu -= 1
-        if not th.rcu:
-            self._rcu_readers.discard(th)
-            self._left(th, None, t)
-        return t + self.prices.rcu_read
-
-    def _srcu_lock(self, th: Thread, effect: e.SrcuReadLock, t: int) -> int:
-        effect.domain.readers += 1
-        self._srcu_readers.setdefault(effect.domain, set()).add(th)
-        return t + self.prices.srcu_read
-
-    def _srcu_unlock(self, th: Thread, effect: e.SrcuReadUnlock, t: int) -> int:
-        effect.domain.readers -= 1
-        self._srcu_readers[effect.domain].discard(th)
-        self._left(th, effect.domain, t)
-        return t + self.prices.srcu_read
-
-    def _left(self, th: Thread, domain: Srcu | None, t: int) -> None:
+    def left(self, th: Thread, domain: Srcu | None, t: int) -> None:
         """A reader left: whoever waited for it alone goes on."""
-        if not self._after:
-            return
         still: list[tuple[set[Thread], Srcu | None, Object | Thread]] = []
-        for readers, where, what in self._after:
+        for readers, where, what in self.after_readers:
             if where is domain:
                 readers.discard(th)
             if readers:
@@ -226,28 +203,28 @@ class RareEffects:
                 self._wake(what, t + self.prices.grace_period)
             else:
                 self._release_memory(what)
-        self._after = still
+        self.after_readers = still
 
     def _defer(self, readers: set[Thread], domain: Srcu | None, memory: Object) -> None:
         if readers:
-            self._after.append((set(readers), domain, memory))
+            self.after_readers.append((set(readers), domain, memory))
         else:
             self._release_memory(memory)
 
     def _call_rcu(self, th: Thread, effect: e.CallRcu, t: int) -> int:
-        self._defer(self._rcu_readers, None, effect.memory)
+        self._defer(self.rcu_readers, None, effect.memory)
         return t + self.prices.store
 
     def _call_srcu(self, th: Thread, effect: e.CallSrcu, t: int) -> int:
-        self._defer(self._srcu_readers.get(effect.domain, set()), effect.domain, effect.memory)
+        self._defer(self.srcu_readers[effect.domain], effect.domain, effect.memory)
         return t + self.prices.store
 
     def _synchronize_rcu(self, th: Thread, effect: e.SynchronizeRcu, t: int) -> int:
-        return self._synchronize(th, self._rcu_readers, None, t, "synchronize_rcu()")
+        return self._synchronize(th, self.rcu_readers, None, t, "synchronize_rcu()")
 
     def _synchronize_srcu(self, th: Thread, effect: e.SynchronizeSrcu, t: int) -> int:
         return self._synchronize(
-            th, self._srcu_readers.get(effect.domain, set()), effect.domain, t, f"synchronize_srcu({effect.domain})"
+            th, self.srcu_readers[effect.domain], effect.domain, t, f"synchronize_srcu({effect.domain})"
         )
 
     def _synchronize(self, th: Thread, readers: set[Thread], domain: Srcu | None, t: int, what: str) -> int:
@@ -256,7 +233,7 @@ class RareEffects:
         if not readers:
             th.permit = True
             return self._park(th, s.Park(), t + self.prices.grace_period)
-        self._after.append((set(readers), domain, th))
+        self.after_readers.append((set(readers), domain, th))
         return self._park(th, s.Park(), t)
 
     def _free(self, th: Thread, effect: e.Free, t: int) -> int:
@@ -324,11 +301,11 @@ class RareEffects:
 
     # --- marks ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, th: Thread, effect: s.Begin, t: int) -> int:
-        th.marks.append((effect.what, t))
+    def _begin(self, th: Thread, t: int, what: str) -> int:
+        th.marks.append((what, t))
         return t
 
-    def _end(self, th: Thread, effect: s.End, t: int) -> int:
+    def _end(self, th: Thread, t: int) -> int:
         what, since = th.marks.pop()
         th.durations.setdefault(what, []).append(t - since)
         if self.recorder is not None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from agewalk.core.direct import Direct
 from agewalk.core.errors import UsageError
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.registry import get_protocol
 from agewalk.timing.arm64 import Arm64ReadLock
-from agewalk.timing.bodies import HOST_BODIES, VCPU_BODIES, prepare
 from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import MMUS, Experiment, Variant
 from agewalk.timing.machine import Machine
+from agewalk.timing.plain import PLAIN
 from agewalk.timing.record import Recorder
 from agewalk.timing.threads import Thread
-from agewalk.timing.world import World, build
+from agewalk.timing.world import World
 
 PS: Final = 10**12
 FULL_STAGGER: Final = 50_000_000  # ps: one vCPU thread after the other is let go, 50 us apart, before scaling
@@ -54,8 +54,12 @@ class Row:
 
 
 def protocol_of(spec: str) -> AgingProtocol:
-    """A protocol by name; arm64's posted one is known here alone."""
-    return Arm64ReadLock() if spec == Arm64ReadLock.name else get_protocol(spec)
+    """A protocol of the plain copy, by name; arm64's posted one is known here alone."""
+    if spec == Arm64ReadLock.name:
+        own: AgingProtocol = PLAIN.module("agewalk.timing.arm64").Arm64ReadLock()
+        return own
+    known: AgingProtocol = PLAIN.module("agewalk.model.protocols.registry").get_protocol(spec)
+    return known
 
 
 def scaled(costs: CostTable, experiment: Experiment, factor: int) -> CostTable:
@@ -85,7 +89,9 @@ def start(
     plan = experiment.plan
     if variant.nested_share is not None:
         plan = type(plan)(**{**asdict(plan), "nested_share": variant.nested_share})
-    world = build(
+    bodies = PLAIN.module("agewalk.timing.bodies")
+    host = PLAIN.module("agewalk.timing.world")
+    world: World = host.build(
         kernel=experiment.kernel,
         protocol=protocol_of(variant.protocol),
         vcpus=vcpus,
@@ -95,15 +101,17 @@ def start(
         other_visits=int(table.number("fault.other_visits")),
         plan=plan,
     )
-    if experiment.body == "touch":
-        Direct().run(prepare(world))
+    with PLAIN.performed_by(Direct().operations()):
+        host.boot(world)
+        if experiment.body == "touch":
+            bodies.prepare(world)
     cached = max(512, int(table.number("cache.lines")) // factor)
     machine = Machine(vcpus + len(variant.host), costs=table, seed=seed, cached=cached, recorder=recorder)
     for n, vcpu in enumerate(world.kvm.vcpus):
-        body = VCPU_BODIES[experiment.body](world, vcpu)
+        body = partial(bodies.VCPU_BODIES[experiment.body], world, vcpu)
         machine.spawn(f"vcpu{n}", body, cpu=n, runs=(world.kvm, world.mm), start=n * FULL_STAGGER // factor)
     for n, name in enumerate(variant.host):
-        machine.spawn(name, HOST_BODIES[name](world), cpu=vcpus + n, runs=(world.mm,))
+        machine.spawn(name, partial(bodies.HOST_BODIES[name], world), cpu=vcpus + n, runs=(world.mm,))
     return machine, world
 
 

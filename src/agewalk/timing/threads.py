@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.effects import Effect, Step
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agewalk.timing.locks import TimedLock
 
 FOREVER: Final = 1 << 62  # picoseconds
+Body: TypeAlias = Step[Any] | Callable[[], Any]  # a generator, or a function of the plain text
 
 
 class McsNode(Object):
@@ -45,22 +46,27 @@ class CpuState:
         self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
 
 
+def _nobody() -> None:
+    raise AssertionError("a thread that does not run yet")
+
+
 class Thread:
-    """A generator on a CPU. Times are picoseconds since the start."""
+    """What runs on a CPU. Times are picoseconds since the start."""
 
     __slots__ = (
-        "atomic", "cpu", "debt", "durations", "ended", "frames", "held", "in_guest", "index", "lock_wait", "marks", "mcs",
-        "name", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "send", "since", "stall", "started",
-        "value", "waits_for",
+        "atomic", "body", "cpu", "debt", "durations", "ended", "greenlet", "held", "in_guest", "index", "lock_wait", "marks",
+        "mcs", "name", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall", "started",
+        "switch", "value", "waits_for",
     )  # fmt: skip
 
-    def __init__(self, index: int, name: str, body: Step[Any], cpu: CpuState, runs: tuple[Object, ...]) -> None:
+    def __init__(self, index: int, name: str, body: Body, cpu: CpuState, runs: tuple[Object, ...]) -> None:
         self.index = index
         self.name = name
-        self.send: Callable[[Any], Effect] = body.send
-        self.frames: list[Callable[[Any], Effect]] = []  # what a lock's slow path returns to
-        self.value: Any = None  # what the generator is sent next
-        self.pending: Effect | None = None  # an effect that waits for its turn in time
+        self.body = body
+        self.greenlet: Any = None  # its stack, once the machine runs
+        self.switch: Callable[[], object] = _nobody
+        self.value: Any = None  # the answer of a rare effect
+        self.pending: Effect | None = None  # what it spins on
         self.cpu = cpu
         self.runs = runs  # mm, VM: whom a TLB flush looks for
         self.in_guest = False

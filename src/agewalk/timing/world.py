@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agewalk.core.cells import Cell, Lock, Object, Srcu
-from agewalk.core.direct import Direct
 from agewalk.core.effects import Acquire, FetchAdd, Release, Step, Work
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SHIFT, PTRS_PER_PTE, Gfn, Hva, Pages, Pfn
@@ -102,7 +101,7 @@ def build(
     other_visits: int = 1,
     plan: Plan | None = None,
 ) -> World:
-    """Assemble a host with plenty of memory; nothing is mapped yet. other_*: costs `fault.other_*`."""
+    """Assemble a host with plenty of memory; `boot` has yet to run on it. other_*: costs `fault.other_*`."""
     mem_map: dict[Pfn, Folio] = {}
     lruvec = MglruLruvec("lruvec", features=MGLRU[kernel], protocol=protocol, mem_map=mem_map)
     frames = 4 * vcpus * pages_per_vcpu + (1 << 16)
@@ -120,12 +119,6 @@ def build(
     kvm = new_kvm(
         "kvm", mm, HostPages(memory), protocol, kvm_features.KERNELS[kernel], config=config, slots=(slot,), vcpus=vcpus
     )
-    direct = Direct()
-    direct.run(kvm_create_vm(kvm))
-    direct.run(lru_gen_add_mm(lruvec, mm))
-    for cpu in range(vcpus):
-        for n in range(guest_tables(pages_per_vcpu)):
-            direct.run(access(memory, mm, hva_of(cpu, pages_per_vcpu + n), write=True))
     node = Object("node0")
     zone = Lock(node, "zone_lock")
     running = Cell(Object("test"), "running", vcpus)
@@ -134,6 +127,15 @@ def build(
     if world.plan.nested_share:
         world.nested = [GuestTables(f"l2.{n}", n + 1, guest_mode=True) for n in range(vcpus)]
     return world
+
+
+def boot(world: World) -> Step[None]:
+    """The VM is created and its guest has page tables; nothing else is mapped yet."""
+    yield from kvm_create_vm(world.kvm)
+    yield from lru_gen_add_mm(world.lruvec, world.mm)
+    for cpu in range(len(world.kvm.vcpus)):
+        for n in range(guest_tables(world.pages_per_vcpu)):
+            yield from access(world.memory, world.mm, world.hva(cpu, world.pages_per_vcpu + n), write=True)
 
 
 # --- what the model of a fault leaves out ---------------------------------------------------------------------------------

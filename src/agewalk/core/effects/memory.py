@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from agewalk.core.direct import Direct
 
 
-def _used_after_free(cell: Cell) -> ModelError:
+def used_after_free(cell: Cell) -> ModelError:
+    """What every reading raises for a cell whose object is gone."""
     return ModelError(
         f"{cell.name} used after it was freed", hint="a walker outlived the lock or grace period that kept it"
     )
@@ -30,7 +31,7 @@ class Load(Effect):
     def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
-            raise _used_after_free(cell)
+            raise used_after_free(cell)
         return cell.value
 
 
@@ -47,7 +48,7 @@ class Store(Effect):
     def perform(self, cpu: Direct) -> None:
         cell = self.cell
         if cell.owner.freed:
-            raise _used_after_free(cell)
+            raise used_after_free(cell)
         cell.value = self.value
 
 
@@ -68,7 +69,7 @@ class _Rmw(Effect):
     def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
-            raise _used_after_free(cell)
+            raise used_after_free(cell)
         found = cell.value
         cell.value = self.apply(found)
         return found
@@ -124,7 +125,7 @@ class CompareExchange(Effect):
     def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
-            raise _used_after_free(cell)
+            raise used_after_free(cell)
         found = cell.value
         if found == self.expected:
             cell.value = self.new
@@ -144,7 +145,7 @@ class WaitFor(Effect):
     def perform(self, cpu: Direct) -> Any:
         cell = self.cell
         if cell.owner.freed:
-            raise _used_after_free(cell)
+            raise used_after_free(cell)
         if cell.value & self.mask != self.want:
             raise ModelError(f"waits for ever on {cell.name}", hint="nobody else runs who could change it")
         return cell.value

@@ -1,0 +1,394 @@
+"""What each effect does on the modelled CPUs, as a function that the plain text calls; and the switch from thread to thread.
+
+The state of the moment (which thread, on which CPU, at what time, and when another one is due) is shared by closures: they run
+a million times a second. An operation does its effect at the thread's time and adds what it cost. It gives way to the others
+at two places. Before the effect, if somebody is due earlier and the effect is one that others can see: so effects on shared
+memory happen in the order of their times. After it, if the thread is more than the machine's `window` ahead.
+
+Giving way is a switch of greenlets: the thread's whole stack stays where it is. The one who leaves takes the next thread from
+the heap and switches to it, with no scheduler between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from heapq import heappop, heappushpop
+from operator import add, and_, or_
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent, greenlet
+
+from agewalk.core import effects as e
+from agewalk.core.cells import Cell, Lock, Srcu
+from agewalk.core.effects import FULL, ONCE, WRITE, Effect, Step
+from agewalk.core.effects.memory import used_after_free
+from agewalk.timing import steps as s
+from agewalk.timing.threads import FOREVER, Thread
+
+if TYPE_CHECKING:
+    from agewalk.timing.machine import Machine
+
+
+def operations(
+    m: Machine, read: Callable[[Step[Any]], Any]
+) -> tuple[dict[type[Effect], Callable[..., Any]], Callable[[], None]]:
+    """The operation of each effect class of a machine, and what runs it until nobody is due any more. read: runs a step."""
+    heap = m.heap
+    prices = m.prices
+    hit, hit_atomic, store_cost = prices.hit, prices.hit + prices.atomic, prices.store
+    atomic_cost, indirect_cost = prices.atomic, prices.indirect
+    of_cell = m.lines.of_cell
+    count_cost, function_cost = prices.counts.get, prices.function
+    rcu_cost, srcu_cost = prices.rcu_read, prices.srcu_read
+    rcu_readers, srcu_readers = m.rcu_readers, m.srcu_readers
+    work_cost, quiet, loud = prices.work, prices.quiet, prices.loud
+    fetch, on_cpu, stir = m.fetch, m.on_cpu, m.stir
+    counters = m.counters
+    window = m.window
+    draw = m.random.random
+
+    th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
+    state = th.cpu
+    cpu, bit = 0, 1
+    t = 0  # ps
+    horizon = far = slice_end = FOREVER  # when somebody else is due; how far to run ahead of that; when to be preempted
+    done = 0
+    hub: Any = None
+
+    # --- from thread to thread --------------------------------------------------------------------------------------
+
+    def take(event: tuple[int, int, Thread]) -> None:
+        """The next thread that is due, the event or one before it, is the one that runs."""
+        nonlocal th, state, cpu, bit, t, horizon, far, slice_end
+        t, _, th = event
+        while th.debt:
+            event = t + th.debt, th.index, th
+            th.debt = 0
+            t, _, th = heappushpop(heap, event)
+        state = th.cpu
+        cpu, bit = state.index, state.bit
+        horizon = heap[0][0] if heap else FOREVER
+        far = horizon + window
+        slice_end = state.slice_end
+
+    def later() -> None:
+        """Wait for the others to come as far."""
+        mine = th
+        take(heappushpop(heap, (t, mine.index, mine)))
+        if th is not mine:
+            th.switch()
+
+    def sleep() -> None:
+        """Until somebody puts this thread back among those that are due."""
+        mine = th
+        m.now = max(m.now, t)
+        if not heap:
+            hub.switch()  # for ever: nobody is left who could
+        take(heappop(heap))
+        if th is not mine:
+            th.switch()
+
+    def preempt() -> None:
+        m.preempt(th, t)
+        sleep()
+
+    def woke() -> None:
+        """The heap may have changed."""
+        nonlocal horizon, far
+        horizon = heap[0][0] if heap else FOREVER
+        far = horizon + window
+
+    def live(thread: Thread) -> None:
+        result = thread.body() if callable(thread.body) else read(thread.body)
+        m.finish(thread, t, result)
+
+    def run() -> None:
+        nonlocal hub, done
+        hub = getcurrent()
+        for thread in m.threads:
+            if thread.greenlet is None:
+                thread.greenlet = greenlet(partial(live, thread))
+                thread.switch = thread.greenlet.switch
+        try:
+            while heap:
+                take(heappop(heap))
+                th.switch()
+        finally:
+            m.effects += done
+            done = 0
+            for thread in m.threads:
+                if not thread.greenlet.dead:
+                    thread.greenlet.throw()
+
+    # --- memory -----------------------------------------------------------------------------------------------------
+
+    def load(cell: Cell, order: str = ONCE) -> Any:
+        nonlocal t, done
+        done += 1
+        line = of_cell[cell]
+        if line is None:
+            cell, line = on_cpu(cell, cpu)
+        if t > horizon and line.shared:
+            later()
+        if cell.owner.freed:
+            raise used_after_free(cell)
+        if (line.owner == cpu or line.sharers & bit) and state.fills < line.kept_until:
+            t += hit
+        else:
+            t = fetch(line, th, t, False)
+        value = cell.value
+        if t > far:
+            later()
+        return value
+
+    def store(cell: Cell, value: Any, order: str = ONCE) -> None:
+        nonlocal t, done
+        done += 1
+        line = of_cell[cell]
+        if line is None:
+            cell, line = on_cpu(cell, cpu)
+        if t > horizon and line.shared:
+            later()
+        if cell.owner.freed:
+            raise used_after_free(cell)
+        if line.owner == cpu and state.fills < line.kept_until:
+            t += store_cost
+            there = t
+        else:
+            there = fetch(line, th, t, True, False)
+            t += store_cost
+        cell.value = value
+        if line.watched:
+            stir(cell, line, th, there)
+            woke()
+        if t > far:
+            later()
+
+    def clear_bits(cell: Cell, operand: int, order: str = FULL) -> None:
+        if t > horizon and m.lines.cell(cell).shared:
+            later()  # what is kept of the word is what it holds at the time of the store
+        store(cell, cell.value & operand)
+
+    def update(cell: Cell, apply: Callable[[Any, Any], Any], operand: Any) -> Any:
+        """Read, modify, write."""
+        nonlocal t, done
+        done += 1
+        line = of_cell[cell]
+        if line is None:
+            cell, line = on_cpu(cell, cpu)
+        if t > horizon and line.shared:
+            later()
+        if cell.owner.freed:
+            raise used_after_free(cell)
+        if line.owner == cpu and state.fills < line.kept_until:
+            t += hit_atomic
+        else:
+            t = line.busy = fetch(line, th, t, True) + atomic_cost
+        found = cell.value
+        cell.value = apply(found, operand)
+        if line.watched:
+            stir(cell, line, th, t)
+            woke()
+        if t > far:
+            later()
+        return found
+
+    def fetch_and(cell: Cell, operand: int, order: str = FULL) -> Any:
+        return update(cell, and_, operand)
+
+    def fetch_or(cell: Cell, operand: int, order: str = FULL) -> Any:
+        return update(cell, or_, operand)
+
+    def fetch_add(cell: Cell, operand: int, order: str = FULL) -> Any:
+        return update(cell, add, operand)
+
+    def exchange(cell: Cell, operand: Any, order: str = FULL) -> Any:
+        return update(cell, _second, operand)
+
+    def compare_exchange(cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
+        return update(cell, _swap_if, (expected, new))
+
+    # --- what no other CPU sees -------------------------------------------------------------------------------------
+
+    def count(what: str, n: int = 1) -> None:
+        nonlocal t, done
+        done += 1
+        counters[what] += n
+        t += count_cost(what, function_cost) * n
+        if t > far:
+            later()
+
+    def work(what: str, n: int = 1) -> None:
+        nonlocal t, done
+        done += 1
+        t += int(work_cost(what, n, th) * (quiet + loud * draw()))
+        counters["work:" + what] += n
+        if t > far:
+            later()
+        elif t >= slice_end and not th.atomic and not th.rcu:
+            preempt()
+
+    def again(*state: Any) -> None:
+        nonlocal done
+        done += 1
+        if t > far:
+            later()
+        elif t >= slice_end and not th.atomic and not th.rcu:
+            preempt()
+
+    def indirect_call(target: str) -> None:
+        nonlocal t, done
+        done += 1
+        counters["indirect_calls"] += 1
+        t += indirect_cost
+        if t > far:
+            later()
+
+    def rcu_read_lock() -> None:
+        nonlocal t, done
+        done += 1
+        if t > horizon and m.after_readers:
+            later()
+        th.rcu += 1
+        rcu_readers.add(th)
+        t += rcu_cost
+        if t > far:
+            later()
+
+    def rcu_read_unlock() -> None:
+        nonlocal t, done
+        done += 1
+        if t > horizon and m.after_readers:
+            later()
+        th.rcu -= 1
+        if not th.rcu:
+            rcu_readers.discard(th)
+            if m.after_readers:
+                m.left(th, None, t)
+        t += rcu_cost
+        if t > far:
+            later()
+
+    def srcu_read_lock(domain: Srcu) -> None:
+        nonlocal t, done
+        done += 1
+        if t > horizon and m.after_readers:
+            later()
+        domain.readers += 1
+        srcu_readers[domain].add(th)
+        t += srcu_cost
+        if t > far:
+            later()
+
+    def srcu_read_unlock(domain: Srcu) -> None:
+        nonlocal t, done
+        done += 1
+        if t > horizon and m.after_readers:
+            later()
+        domain.readers -= 1
+        srcu_readers[domain].discard(th)
+        if m.after_readers:
+            m.left(th, domain, t)
+        t += srcu_cost
+        if t > far:
+            later()
+
+    def private(handler: Callable[..., int]) -> Callable[..., None]:
+        """Marks around what is measured."""
+
+        def operation(*args: Any) -> None:
+            nonlocal t, done
+            done += 1
+            if t > horizon and m.after_readers:
+                later()
+            t = handler(th, t, *args)
+            if t > far:
+                later()
+
+        return operation
+
+    # --- locks, and all else ----------------------------------------------------------------------------------------
+
+    def acquire(lock: Lock, mode: str = WRITE) -> None:
+        nonlocal t, done
+        done += 1
+        if t > horizon:
+            later()
+        mine = th
+        t, found = m.acquire(mine, lock, mode, t)
+        woke()
+        if t > far:
+            later()
+        if found is not None:
+            m.locks[lock].slow(mine, found, mode)
+
+    def release(lock: Lock, mode: str = WRITE) -> None:
+        nonlocal t, done
+        done += 1
+        if t > horizon:
+            later()
+        mine = th
+        t, wake = m.release(mine, lock, mode, t)
+        woke()
+        if t > far:
+            later()
+        if wake:
+            m.locks[lock].wake(mine)
+
+    def try_acquire(lock: Lock, mode: str = WRITE) -> bool:
+        nonlocal done
+        done += 1
+        if t > horizon:
+            later()
+        timed = m.tries(th, lock)
+        woke()
+        if t > far:
+            later()
+        return timed.attempt(mode)
+
+    def rare(cls: type[Effect], handler: Callable[[Thread, Any, int], int]) -> Callable[..., Any]:
+        def operation(*args: Any, **options: Any) -> Any:
+            nonlocal t, done
+            done += 1
+            effect = cls(*args, **options)
+            mine = th
+            mine.value = None
+            while True:
+                if t > horizon:
+                    later()
+                at = handler(mine, effect, t)
+                if at >= 0:
+                    break
+                sleep()
+                if mine.pending is None:  # it slept, and what it slept for has happened
+                    return mine.value
+                mine.pending = None  # it spun: look again
+            t = at
+            woke()
+            value = mine.value
+            if t > far:
+                later()
+            return value
+
+        return operation
+
+    by_class: dict[type[Effect], Callable[..., Any]] = {
+        e.Load: load, e.Store: store, s.ClearBits: clear_bits, e.FetchAnd: fetch_and, e.FetchOr: fetch_or, e.FetchAdd: fetch_add,
+        e.Exchange: exchange, e.CompareExchange: compare_exchange, e.Count: count, e.Work: work, e.Again: again,
+        e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock, e.RcuReadUnlock: rcu_read_unlock,
+        e.SrcuReadLock: srcu_read_lock, e.SrcuReadUnlock: srcu_read_unlock,
+        e.Acquire: acquire, e.Release: release, e.TryAcquire: try_acquire,
+    }  # fmt: skip
+    by_class.update((cls, private(handler)) for cls, handler in m.private.items())
+    by_class.update((cls, rare(cls, handler)) for cls, handler in m.rare.items())
+    return by_class, run
+
+
+def _second(found: Any, operand: Any) -> Any:
+    return operand
+
+
+def _swap_if(found: Any, operands: tuple[Any, Any]) -> Any:
+    expected, new = operands
+    return new if found == expected else found

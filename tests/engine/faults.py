@@ -31,7 +31,7 @@ class Fault(NamedTuple):
 FAULTS = (
     Fault("gens", "max_seq - back + 1", "max_seq - back", "7.3"),
     Fault("gens", "(meta & ~(GEN_MASK | REFS_FLAGS_OLD)) | (new_gen", "(meta & ~(GEN_MASK | REFS_MASK)) | (new_gen"),
-    Fault("gens", "list_add_tail(page, base + gen * 2 + kind, folio)", "list_add(page, base + gen * 2 + kind, folio)"),
+    Fault("gens", "gen_add_tail(word, page, gen * 2 + kind, folio)", "gen_add(word, page, gen * 2 + kind, folio)"),
     Fault("tiers", "+ word[PROTECTED_IN + at] + word[EVICTED_IN + at]) // 2", "+ word[EVICTED_IN + at]) // 2", "7.3"),
     Fault("walk", "young * 8 >= total", "young * 6 >= total"),
     Fault("walk", "bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)", "bloom_add(word, s.bloom, s.pmd, seq, pmd)"),

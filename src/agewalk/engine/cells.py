@@ -185,3 +185,26 @@ def _store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     address = _address(context, builder, cells, index_type, *args[:2])
     _tag(builder, builder.store(args[2], address), cells.field)
     return context.get_dummy_value()
+
+
+def _prefetch(_context: Any, cells: Any, index: Any) -> Any:
+    """llvm.prefetch of the row `index` of two dimensions, to read, into all levels of the cache."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        cells, index_type = sig.args
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        address = builder.bitcast(_address(context, builder, cells, index_type, *args), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return templates.signature(types.void, cells, index), lower
+
+
+def _nothing(_cells: Any, _index: Any) -> None:
+    """Without the compiler there is nothing to wait for."""
+
+
+#: fetch_row(page, folio): ask memory for a row that is needed soon.
+fetch_row: Callable[[Any, Any], None] = extending.intrinsic(_prefetch) if COMPILED else _nothing

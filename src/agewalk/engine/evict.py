@@ -2,6 +2,7 @@
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
+from agewalk.engine.cells import fetch_row
 from agewalk.engine.gens import (
     add_folio,
     del_folio,
@@ -18,6 +19,7 @@ from agewalk.engine.layout import (
     A_SHADOW,
     A_TDP,
     ACTIVE,
+    AHEAD,
     BATCH,
     D_PRIMARY,
     DIRTY,
@@ -62,13 +64,12 @@ from agewalk.engine.layout import (
     SPTE_BITS,
     SWAPCACHE,
     SWAPPINESS,
-    USED,
     USED_NOW,
     W_SHADOW,
     W_TDP,
     WORKINGSET,
 )
-from agewalk.engine.lists import list_add, list_add_tail, list_del, list_empty, list_tail
+from agewalk.engine.lists import gen_add, gen_add_tail, list_add, list_del, list_empty, list_tail
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued
 from agewalk.engine.state import State
@@ -98,7 +99,7 @@ def unmap(s: State, folio: Int) -> None:
         meta |= DIRTY
     page[folio, META] = meta & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
     if bits & USED_NOW:
-        page[folio, USED] = word[NOW]
+        s.used[folio] = word[NOW]
     s.touch[folio] = 0
     s.space[space, S_RSS] -= 1
     s.space[space, S_INVALIDATED] += 1
@@ -121,7 +122,7 @@ def remove_mapping(s: State, folio: Int) -> bool:
     space = i64(s.pmd[folio // PTES, M_SPACE])
     s.counts[c.EVICTIONS] += 1
     s.by_space[space, c.BY_EVICTIONS] += 1
-    if word[NOW] - page[folio, USED] < word[HOT_AFTER]:
+    if word[NOW] - s.used[folio] < word[HOT_AFTER]:
         s.counts[c.HOT_EVICTIONS] += 1
         s.by_space[space, c.BY_HOT] += 1
     word[HELD] -= 1
@@ -133,11 +134,10 @@ def remove_mapping(s: State, folio: Int) -> bool:
 def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) -> bool:
     """sort_folio(): a folio that was promoted by its flags, or whose tier is protected, moves on. Did it?"""
     kind = type_of(meta)
-    base = word[N_PAGES]
     gen = gen_of(meta)
     if gen != word[MIN_SEQ + kind] % N_GENS:
         list_del(page, folio)
-        list_add(page, base + gen * 2 + kind, folio)
+        gen_add(word, page, gen * 2 + kind, folio)
         return True
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
@@ -147,9 +147,9 @@ def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) 
         gen = inc_gen(word, page, folio)
         list_del(page, folio)
         if protects:
-            list_add(page, base + gen * 2 + kind, folio)
+            gen_add(word, page, gen * 2 + kind, folio)
         else:
-            list_add_tail(page, base + gen * 2 + kind, folio)
+            gen_add_tail(word, page, gen * 2 + kind, folio)
         if not (protects and saturated):
             word[PROTECTED_IN + kind * 4 + tier] += 1
         return True
@@ -166,6 +166,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     scanned = isolated = i64(0)
     while scanned < budget and isolated < BATCH and not list_empty(page, head):
         folio = list_tail(page, head)
+        fetch_row(page, i64(page[folio, AHEAD]))
         meta = i64(page[folio, META])
         scanned += 1
         if sort_folio(word, page, folio, meta, last_tier):

@@ -1,9 +1,11 @@
 """Generations of one lruvec: entering, promoting, moving on, retiring (mm/vmscan.c and include/linux/mm_inline.h)."""
 
 from agewalk.engine import features as f
+from agewalk.engine.cells import fetch_row
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
     ACTIVE,
+    AHEAD,
     ANON,
     DIRTY,
     FEATURES,
@@ -30,7 +32,7 @@ from agewalk.engine.layout import (
     WALK_SEQ,
     WORKINGSET,
 )
-from agewalk.engine.lists import list_add, list_add_tail, list_del, list_empty, list_tail
+from agewalk.engine.lists import gen_add, gen_add_tail, list_del, list_empty, list_tail
 from agewalk.engine.tiers import lru_refs, lru_tier, reset_ctrl_pos
 
 
@@ -82,7 +84,7 @@ def add_folio(word: Array, page: Array, folio: Int) -> None:
     page[folio, META] = (meta & ~(GEN_MASK | ACTIVE)) | (gen + 1) << GEN_SHIFT
     at = gen * 2 + type_of(meta)
     word[NR_PAGES + at] += 1
-    list_add(page, word[N_PAGES] + at, folio)
+    gen_add(word, page, at, folio)
 
 
 @njit
@@ -151,10 +153,11 @@ def inc_min_seq(word: Array, page: Array, kind: Int) -> bool:
             if list_empty(page, head):
                 break
             folio = list_tail(page, head)
+            fetch_row(page, i64(page[folio, AHEAD]))
             meta = i64(page[folio, META])
             gen = inc_gen(word, page, folio)
             list_del(page, folio)
-            list_add_tail(page, base + gen * 2 + kind, folio)
+            gen_add_tail(word, page, gen * 2 + kind, folio)
             if rework:
                 refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
                 if refs + workingset != 5:

@@ -133,6 +133,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     return State(
         touch=np.zeros(total, np.uint8),
         page=page,
+        used=np.zeros(total, np.int32),
         word=word,
         space=rows,
         pmd=pmd,

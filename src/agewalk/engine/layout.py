@@ -1,12 +1,13 @@
 """Where the bits of a page live: one byte that every access reads, 16 bytes that faults, aging and eviction read.
 
 `touch[page]` (uint8)         what an access finds: which tables map the page for hardware, which accessed bits are set
-`page[page]`  (4 x int32)     META flags, NEXT and PREV of the LRU list, USED the tick of the last access
+`page[page]`  (4 x int32)     META flags, NEXT and PREV of the LRU list, AHEAD a page that a walk of the list soon meets
                               not resident: NEXT holds the shadow entry, PREV the tick of the eviction
+`used[page]`  (int32)         tick of the last access
 
 Sentinels of the lists follow the last page in `page`, so that a list is a ring without special cases. Page numbers run
 over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page table).
-All of it is 17 bytes a page and 20 a PMD.
+All of it is 21 bytes a page and 20 a PMD.
 
 A 2 MiB folio is the 512 pages of one PMD, mapped by one entry (M_STATE is HUGE_ENTRY). Its first page stands for it: there are
 META, NEXT and PREV of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:
@@ -20,7 +21,7 @@ from typing import Final
 A_TDP: Final = 1 << 0  # accessed bit of the TDP MMU's SPTE
 A_SHADOW: Final = 1 << 1  # of the shadow MMU's SPTE
 A_PRIMARY: Final = 1 << 2  # of the PTE
-USED_NOW: Final = 1 << 3  # touched since `page[USED]` was brought up to date; the truth, no kernel has it
+USED_NOW: Final = 1 << 3  # touched since `used[page]` was brought up to date; the truth, no kernel has it
 P_TDP: Final = 1 << 4  # hardware can use the SPTE of the TDP MMU
 P_SHADOW: Final = 1 << 5
 P_PRIMARY: Final = 1 << 6
@@ -32,7 +33,7 @@ P_ANY: Final = P_TDP | P_SHADOW | P_PRIMARY
 META: Final = 0
 NEXT: Final = 1
 PREV: Final = 2
-USED: Final = 3
+AHEAD: Final = 3  # a hint, of no other effect than speed (lists.py)
 
 # --- page[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
 REFERENCED: Final = 1 << 0
@@ -115,7 +116,9 @@ TARGET_MEMCG: Final = 198  # this reclaim is on behalf of a memcg
 LOOKED_AT: Final = 199  # sc->nr_scanned
 SOME_UNUSED: Final = 200  # a space has S_USED clear
 NOTED: Final = 201  # rows of this run whose spaces are marked used
-N_WORDS: Final = 208
+RECENT: Final = 208  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
+RECENT_STEP: Final = 17
+N_WORDS: Final = 344
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

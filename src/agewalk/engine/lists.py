@@ -1,7 +1,14 @@
-"""Doubly linked lists inside `page[NEXT]` and `page[PREV]` (include/linux/list.h). NEXT of a sentinel is the head."""
+"""Doubly linked lists inside `page[NEXT]` and `page[PREV]` (include/linux/list.h). NEXT of a sentinel is the head.
+
+A walk over a list of pages in no order waits for memory at every step, and cannot know the next page before it has read this one.
+So a page also remembers, in `page[AHEAD]`, which one was put on the list RING additions after it: a walk asks for that one as
+it comes by, and many loads are under way at a time. The hint may be stale; nothing but speed depends on it.
+"""
+
+from typing import Final
 
 from agewalk.engine.jit import Array, Int, i64, njit
-from agewalk.engine.layout import NEXT, PREV
+from agewalk.engine.layout import AHEAD, N_PAGES, NEXT, PREV, RECENT, RECENT_STEP
 
 
 @njit
@@ -50,3 +57,28 @@ def list_del(page: Array, member: Int) -> None:
 def list_tail(page: Array, head: Int) -> Int:
     """lru_to_folio(): the member at the tail; the sentinel itself if the list is empty."""
     return i64(page[head, PREV])
+
+
+RING: Final = RECENT_STEP - 1
+
+
+@njit
+def gen_add(word: Array, page: Array, number: Int, member: Int) -> None:
+    """list_add() to list `number` (generation index * 2 + type), with the hint of the page put there RING additions ago."""
+    slot = RECENT + number * RECENT_STEP
+    turn = i64(word[slot + RING])
+    page[i64(word[slot + turn]), AHEAD] = member
+    word[slot + turn] = member
+    word[slot + RING] = (turn + 1) % RING
+    list_add(page, word[N_PAGES] + number, member)
+
+
+@njit
+def gen_add_tail(word: Array, page: Array, number: Int, member: Int) -> None:
+    """list_add_tail(): a walk meets this page before those that were put there earlier."""
+    slot = RECENT + number * RECENT_STEP
+    turn = i64(word[slot + RING])
+    page[member, AHEAD] = word[slot + turn]
+    word[slot + turn] = member
+    word[slot + RING] = (turn + 1) % RING
+    list_add_tail(page, word[N_PAGES] + number, member)

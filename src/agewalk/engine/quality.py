@@ -167,7 +167,7 @@ def _survey(s: State, table: Array, cold_after: Int, causes: Array) -> None:
             continue
         bits = i64(touch[folio])
         below = (youngest - (((meta & at.GEN_MASK) >> at.GEN_SHIFT) - 1)) % at.N_GENS
-        idle = i64(0) if bits & at.USED_NOW else word[at.NOW] - page[folio, at.USED]
+        idle = i64(0) if bits & at.USED_NOW else word[at.NOW] - s.used[folio]
         table[below, min(idle, longest)] += 1
         if below < 2 or idle >= cold_after:
             continue

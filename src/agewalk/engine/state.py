@@ -12,6 +12,7 @@ class State(NamedTuple):
 
     touch: Array  # uint8[pages]
     page: Array  # int32[pages + N_LISTS, 4]
+    used: Array  # int32[pages]: tick of the last access
     word: Array  # int64[N_WORDS]
     space: Array  # int64[spaces, S_COLUMNS]
     pmd: Array  # int32[pmds, M_COLUMNS]

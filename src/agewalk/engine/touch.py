@@ -5,6 +5,7 @@ import numpy as np
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
+from agewalk.engine.cells import fetch_row
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
@@ -14,6 +15,7 @@ from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, recl
 from agewalk.engine.state import State
 
 PTE_PREFETCH_NUM = 8
+LOOK_AHEAD = 64  # accesses
 
 
 @njit
@@ -210,12 +212,25 @@ def hits(touch: Array, pages: Array, kinds: Array, start: Int) -> Int:
 
 
 @njit
+def look_ahead(touch: Array, page: Array, pages: Array, kinds: Array, start: Int, end: Int) -> None:
+    """Ask memory for the rows of pages that accesses `start` to `end` will miss: waited for one by one, they are what a fault
+    costs."""
+    for i in range(np.uint64(start), np.uint64(end)):
+        if kinds[i] & ~touch[pages[i]] & 0xF0:
+            fetch_row(page, pages[i])
+
+
+@njit
 def run_rows(s: State, pages: Array, kinds: Array) -> None:
     """All accesses of one tick, in order."""
     n = i64(pages.shape[0])
     s.word[at.NOTED] = 0
     i = hits(s.touch, pages, kinds, i64(0))
+    asked = i64(0)
     while i < n:
+        until = min(i + LOOK_AHEAD, n)
+        look_ahead(s.touch, s.page, pages, kinds, max(asked, i + 1), until)
+        asked = until
         mark_running(s, pages, i + 1)
         folio, kind = i64(pages[i]), i64(kinds[i])
         make_room(s, folio, kind & at.WRITTEN)
@@ -260,8 +275,10 @@ def note_used(s: State, pages: Array) -> None:
     """The end of a tick, or of a batch: last uses are written down."""
     now = s.word[at.NOW]
     for i in range(pages.shape[0]):
-        s.page[i64(pages[i]), at.USED] = now
-        s.touch[pages[i]] &= 255 - at.USED_NOW
+        bits = i64(s.touch[pages[i]])
+        if bits & at.USED_NOW:  # not yet in this batch
+            s.used[pages[i]] = now
+            s.touch[pages[i]] = bits - at.USED_NOW
 
 
 @njit

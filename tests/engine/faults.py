@@ -30,7 +30,7 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault("gens", "max_seq - back + 1", "max_seq - back", "7.3"),
-    Fault("gens", "(meta & ~(GEN_MASK | REFS_FLAGS_OLD)) | (new_gen", "(meta & ~(GEN_MASK | REFS_MASK)) | (new_gen"),
+    Fault("gens", "(meta & ~(GEN_MASK | REFS_FLAGS_OLD | BY_MASK))", "(meta & ~(GEN_MASK | REFS_MASK | BY_MASK))"),
     Fault("gens", "gen_add_tail(word, page, gen * 2 + kind, folio)", "gen_add(word, page, gen * 2 + kind, folio)"),
     Fault("tiers", "+ word[PROTECTED_IN + at] + word[EVICTED_IN + at]) // 2", "+ word[EVICTED_IN + at]) // 2", "7.3"),
     Fault("walk", "young * 8 >= total", "young * 6 >= total"),

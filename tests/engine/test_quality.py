@@ -94,5 +94,5 @@ def test_a_host_knows_the_truth() -> None:
     assert (good.pages, good.cold, good.called, good.both) == (8, 4, 4, 4)
     assert (good.false_old, good.false_young) == (0, 0)
     assert (bad.cold, bad.called, bad.both, bad.false_old) == (4, 8, 4, 4)
-    assert bad.false_old_not_consulted == 4
+    assert bad.false_old_by["not_consulted"] == 4
     assert isinstance(good, Sample)

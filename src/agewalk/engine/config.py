@@ -34,7 +34,8 @@ class Host:
     age_every_ns: proactive aging ('+' with force_scan) on a clock, 0 for none. swappiness: 0 .. 201.
     cold_after_ns: a page idle for this long is truly cold.
     hot_after_ns: an eviction of a page that was used less than this before is a hot one. folio_batch_size: new folios that a
-    CPU keeps off the lists until it has so many (15 or 31; at most 31).
+    CPU keeps off the lists until it has so many (15 or 31; at most 31). regions: bands of neighbouring pages, a power of two
+    of pages each, that events of one space are told apart by; at most so many.
     """
 
     spaces: Sequence[Space]
@@ -45,4 +46,5 @@ class Host:
     hot_after_ns: int = 2_000_000_000
     cold_after_ns: int = 10_000_000_000
     tick_ns: int = 20_000_000
+    regions: int = 1
     folio_batch_size: int = 31

@@ -45,6 +45,7 @@ NAMES: Final = (
     KSWAPD_RUNS,
 ) = range(len(NAMES))
 
-# columns of `by_space`
-BY_FAULTS, BY_REFAULTS, BY_EVICTIONS, BY_HOT = range(4)
-N_BY_SPACE: Final = 4
+# columns of `by_region`: counts, and what the last survey (`quality`) found: pages on a list, how many of these in the two
+# youngest generations, how many truly used within `cold_after`
+BY_FAULTS, BY_REFAULTS, BY_EVICTIONS, BY_HOT, LISTED, YOUNG, USED = range(7)
+N_BY_REGION: Final = 7

@@ -21,6 +21,7 @@ from agewalk.engine.layout import (
     ACTIVE,
     AHEAD,
     BATCH,
+    BY_KEPT,
     D_PRIMARY,
     DIRTY,
     EVICTED,
@@ -69,7 +70,7 @@ from agewalk.engine.layout import (
     W_TDP,
     WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, list_add, list_del, list_empty, list_tail
+from agewalk.engine.lists import gen_add, gen_add_tail, list_add, list_del, list_empty, list_tail, region_of
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued
 from agewalk.engine.state import State
@@ -121,10 +122,11 @@ def remove_mapping(s: State, folio: Int) -> bool:
     page[folio, PREV] = word[NOW]
     space = i64(s.pmd[folio // PTES, M_SPACE])
     s.counts[c.EVICTIONS] += 1
-    s.by_space[space, c.BY_EVICTIONS] += 1
+    region = region_of(s.space, space, folio)
+    s.by_region[region, c.BY_EVICTIONS] += 1
     if word[NOW] - s.used[folio] < word[HOT_AFTER]:
         s.counts[c.HOT_EVICTIONS] += 1
-        s.by_space[space, c.BY_HOT] += 1
+        s.by_region[region, c.BY_HOT] += 1
     word[HELD] -= 1
     word[RECLAIMED] += 1
     return True
@@ -251,6 +253,7 @@ def shrink_isolated(s: State) -> None:
         while not list_empty(page, kept):
             folio = list_tail(page, kept)
             list_del(page, folio)
+            page[folio, META] = page[folio, META] | BY_KEPT
             add_folio(word, page, folio)
 
 

@@ -9,6 +9,7 @@ from agewalk.engine import layout as at
 from agewalk.engine.gens import inc_refs
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import META
+from agewalk.engine.lists import region_of
 from agewalk.engine.queues import lru_add_drain, queue_add
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_tier
@@ -92,7 +93,7 @@ def new_anon(s: State, folio: Int, space: Int) -> None:
     s.word[at.HELD] += 1
     page[folio, META] = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
     s.counts[c.FAULTS] += 1
-    s.by_space[space, c.BY_FAULTS] += 1
+    s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
     add_in_fault(s.word, page, folio)
     map_page(s, folio, space, at.RW_PRIMARY | at.D_PRIMARY)
 
@@ -108,8 +109,9 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
         away = word[at.NOW] - page[folio, at.PREV]
         s.counts[c.FAULTS] += 1
         s.counts[c.REFAULTS] += 1
-        s.by_space[space, c.BY_FAULTS] += 1
-        s.by_space[space, c.BY_REFAULTS] += 1
+        region = region_of(s.space, space, folio)
+        s.by_region[region, c.BY_FAULTS] += 1
+        s.by_region[region, c.BY_REFAULTS] += 1
         s.intervals[bit_length(away)] += 1
         meta = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
         if word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE:
@@ -118,7 +120,7 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
         add_in_fault(word, page, folio)
     else:
         s.counts[c.FAULTS] += 1
-        s.by_space[space, c.BY_FAULTS] += 1
+        s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
         if write:
             lru_add_drain(word, page)
     bits = at.D_PRIMARY if write else 0
@@ -141,7 +143,7 @@ def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
             s.touch[folio] &= at.USED_NOW
             s.space[space, at.S_INVALIDATED] += 1
             s.counts[c.FAULTS] += 1
-            s.by_space[space, c.BY_FAULTS] += 1
+            s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
             add_in_fault(s.word, s.page, folio)
             map_page(s, folio, space, i64(at.RW_PRIMARY | at.D_PRIMARY))
     elif meta & at.MAPPED:

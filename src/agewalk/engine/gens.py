@@ -7,6 +7,8 @@ from agewalk.engine.layout import (
     ACTIVE,
     AHEAD,
     ANON,
+    BY_CARRY,
+    BY_MASK,
     DIRTY,
     FEATURES,
     FILE,
@@ -19,7 +21,9 @@ from agewalk.engine.layout import (
     MIN_SEQ,
     N_GENS,
     N_PAGES,
+    NOW,
     NR_PAGES,
+    OPENED,
     PROTECTED_IN,
     RECLAIM,
     REFERENCED,
@@ -92,15 +96,15 @@ def del_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_del_folio(reclaiming)."""
     meta = i64(page[folio, META])
     word[NR_PAGES + gen_of(meta) * 2 + type_of(meta)] -= 1
-    page[folio, META] = meta & ~GEN_MASK
+    page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
     list_del(page, folio)
 
 
 @njit
-def update_gen(word: Array, page: Array, folio: Int) -> None:
+def update_gen(word: Array, page: Array, folio: Int, by: Int) -> None:
     """folio_update_gen() to max_seq: the folio was seen young. Its place in the list stays; sort_folio() moves it later.
 
-    Up to 6.13 at once; since 6.14 the first sight only sets PG_referenced.
+    Up to 6.13 at once; since 6.14 the first sight only sets PG_referenced. by: BY_WALK or BY_LOOK.
     """
     meta = i64(page[folio, META])
     gen = gen_of(meta)
@@ -111,12 +115,12 @@ def update_gen(word: Array, page: Array, folio: Int) -> None:
             return
         if gen < 0:
             return
-        meta = (meta & ~(GEN_MASK | REFS_FLAGS)) | (new_gen + 1) << GEN_SHIFT | WORKINGSET
+        meta = (meta & ~(GEN_MASK | REFS_FLAGS | BY_MASK)) | (new_gen + 1) << GEN_SHIFT | WORKINGSET | by
     else:
         if gen < 0:
             page[folio, META] = meta | REFERENCED
             return
-        meta = (meta & ~(GEN_MASK | REFS_FLAGS_OLD)) | (new_gen + 1) << GEN_SHIFT
+        meta = (meta & ~(GEN_MASK | REFS_FLAGS_OLD | BY_MASK)) | (new_gen + 1) << GEN_SHIFT | by
     page[folio, META] = meta
     if gen != new_gen:
         kind = type_of(meta)
@@ -135,7 +139,7 @@ def inc_gen(word: Array, page: Array, folio: Int) -> Int:
         return gen
     gen = (old + 1) % N_GENS
     cleared = REFS_FLAGS if word[FEATURES] & f.WORKINGSET_PROTECTION else REFS_FLAGS_OLD
-    page[folio, META] = (meta & ~(GEN_MASK | cleared)) | (gen + 1) << GEN_SHIFT
+    page[folio, META] = (meta & ~(GEN_MASK | cleared | BY_MASK)) | (gen + 1) << GEN_SHIFT | BY_CARRY
     word[NR_PAGES + old * 2 + kind] -= 1
     word[NR_PAGES + gen * 2 + kind] += 1
     return gen
@@ -213,6 +217,7 @@ def inc_max_seq(word: Array, page: Array) -> None:
         while word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == N_GENS:
             inc_min_seq(word, page, i64(kind))
     word[MAX_SEQ] += 1
+    word[OPENED + word[MAX_SEQ] % N_GENS] = word[NOW]
 
 
 @njit

@@ -14,7 +14,7 @@ from agewalk.engine import jit
 from agewalk.engine import layout as at
 from agewalk.engine import protocol as pt
 from agewalk.engine.config import Host, Space
-from agewalk.engine.quality import Sample, assess_state, total
+from agewalk.engine.quality import Assessor, Sample, total
 from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
 from agewalk.engine.state import State
 from agewalk.engine.touch import encode_rows, nested_change, note_used, run_rows
@@ -114,6 +114,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word[at.ADD_BATCH] = host.folio_batch_size
     word[at.ACTIVATE_BATCH] = host.folio_batch_size
     rows = np.zeros((len(host.spaces), at.S_COLUMNS), np.int64)
+    regions = 0
     pmd = np.zeros((total // at.PTES, at.M_COLUMNS), np.int32)
     for number, (space, first) in enumerate(zip(host.spaces, firsts, strict=True)):
         start, end = first // at.PTES, -(-(first + space.pages) // at.PTES)
@@ -127,6 +128,9 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         rows[number, at.S_DIRECT] = not space.tdp and not space.shadow
         rows[number, at.S_PMD] = space.hva >> 21
         rows[number, at.S_MODE] = start_mode(space)
+        rows[number, at.S_REGION] = regions
+        rows[number, at.S_REGION_SHIFT] = shift = region_shift(space.pages, host.regions)
+        regions += (space.pages + (1 << shift) - 1) >> shift
         pmd[start:end, at.M_SPACE] = number
         pmd[start:end, at.M_KEY0 : at.M_KEY1 + 1] = bloom_keys(number, space.hva >> 21, end - start)
     asked = np.zeros(answers.shape, np.int64)
@@ -141,9 +145,14 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         asked=asked,
         bloom=np.zeros((2, 1 << 15), np.uint8),
         counts=np.zeros(len(c.NAMES), np.int64),
-        by_space=np.zeros((len(host.spaces), c.N_BY_SPACE), np.int64),
+        by_region=np.zeros((regions, c.N_BY_REGION), np.int64),
         intervals=np.zeros(64, np.int64),
     )
+
+
+def region_shift(pages: int, regions: int) -> int:
+    """Pages of a region, as a power of two: the smallest that divides `pages` into at most `regions`."""
+    return max(0, (-(-pages // regions) - 1).bit_length())
 
 
 def start_mode(space: Space) -> int:
@@ -162,7 +171,7 @@ class Engine:
         ask, self._costs = pt.encode(protocol)
         self.state = build(host, ask)
         self.samples: list[Sample] = []
-        self._assess = assess
+        self._assess = Assessor(host, self.state) if assess else None
         self._now_ns = 0
         self._next_age = host.age_every_ns or None
 
@@ -211,7 +220,7 @@ class Engine:
         """The '+' command: walk all page tables, open a new generation. False if the kernel refuses (ERANGE)."""
         done = bool(run_aging(self.state, int(force_scan)))
         if self._assess:
-            self.samples.append(assess_state(self.state, self._now_ns, self.host))
+            self.samples.append(self._assess(self.state, self._now_ns))
         return done
 
     def reclaim(self, pages: int) -> int:
@@ -226,6 +235,11 @@ class Engine:
         """The nested guest of a VM starts (alive) or ends: its shadow pages are zapped, the rmaps stay."""
         nested_change(self.state, space, int(alive))
 
+    def by_space(self) -> npt.NDArray[np.int64]:
+        """Columns of `by_region` (`agewalk.engine.counters`), summed up for each space."""
+        sums: npt.NDArray[np.int64] = np.add.reduceat(self.state.by_region, self.state.space[:, at.S_REGION])
+        return sums
+
     def costs(self) -> dict[str, int]:
         """What the protocol's answers have cost so far, by name."""
         sums = np.einsum("qr,qrn->n", self.state.asked, self._costs)
@@ -236,8 +250,9 @@ class Engine:
         s = self.state
         counts = {name: int(n) for name, n in zip(c.NAMES, s.counts, strict=True)}
         counts |= {f"{ask}_questions": int(n) for ask, n in zip(QUESTIONS, s.asked.sum(axis=1), strict=True)}
+        by_space = self.by_space()
         spaces = [
-            SpaceResult(space.name, int(s.space[i, at.S_RSS]), *(int(n) for n in s.by_space[i, :4]))
+            SpaceResult(space.name, int(s.space[i, at.S_RSS]), *(int(n) for n in by_space[i, :4]))
             for i, space in enumerate(self.host.spaces)
         ]
         return Result(

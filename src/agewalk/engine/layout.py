@@ -64,6 +64,14 @@ LOST_W_TDP: Final = 1 << 25  # tracking took the permission to write; the first 
 LOST_W_SHADOW: Final = 1 << 26
 SPTE_BITS: Final = W_TDP | W_SHADOW | TRACKED_TDP | TRACKED_SHADOW | LOST_W_TDP | LOST_W_SHADOW
 GUEST_BITS: Final = G_ACCESSED | G_DIRTY
+BY_SHIFT: Final = 27  # how the folio came into its generation; for `quality`, no kernel has it
+BY_MASK: Final = 7 << BY_SHIFT
+BY_FAULT: Final = 0 << BY_SHIFT  # it entered with a page fault
+BY_WALK: Final = 1 << BY_SHIFT  # a walk saw an accessed bit
+BY_LOOK: Final = 2 << BY_SHIFT  # a look-around did
+BY_KEPT: Final = 3 << BY_SHIFT  # eviction had isolated it and put it back
+BY_BATCH: Final = 4 << BY_SHIFT  # activated when its CPU's batch was drained
+BY_CARRY: Final = 5 << BY_SHIFT  # moved on from the oldest generation
 REFS_FLAGS_OLD: Final = REFS_MASK | REFERENCED | WORKINGSET  # what a promotion cleared up to 6.13
 REFS_FLAGS: Final = REFS_MASK | REFERENCED  # LRU_REFS_FLAGS since 6.14
 
@@ -116,6 +124,7 @@ TARGET_MEMCG: Final = 198  # this reclaim is on behalf of a memcg
 LOOKED_AT: Final = 199  # sc->nr_scanned
 SOME_UNUSED: Final = 200  # a space has S_USED clear
 NOTED: Final = 201  # rows of this run whose spaces are marked used
+OPENED: Final = 204  # + generation index: the tick when it became the youngest (lrugen->timestamps)
 RECENT: Final = 208  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
 RECENT_STEP: Final = 17
 N_WORDS: Final = 344
@@ -135,6 +144,8 @@ S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0
 S_INVALIDATED: Final = 11  # mmu_invalidate_seq
 S_SNAPSHOT: Final = 12  # of S_INVALIDATED, when an access began
 S_HUGE: Final = 13  # THP "always"
+S_REGION: Final = 14  # its first row of by_region[]
+S_REGION_SHIFT: Final = 15  # pages of a region, as a power of two
 S_COLUMNS: Final = 16
 
 # --- pmd[]: 512 pages each
@@ -143,10 +154,15 @@ M_STATE: Final = 1  # NOTHING, TABLE or HUGE_ENTRY
 M_KEY0: Final = 2  # the two bits of its address in a Bloom filter
 M_KEY1: Final = 3
 M_YOUNG: Final = 4  # accessed bit of the entry itself, where `touch` cannot hold it
-M_COLUMNS: Final = 5
+M_WALK: Final = 5  # the last walk that came by: max_seq of then * 4 + what it did
+M_LOOK: Final = 6  # tick of the last look-around
+M_COLUMNS: Final = 7
 NOTHING: Final = 0  # nothing mapped there yet
 TABLE: Final = 1  # a page table of 4 KiB entries
 HUGE_ENTRY: Final = 2  # one entry maps a folio of 2 MiB
+WALK_READ: Final = 0  # its entries were read
+WALK_IDLE: Final = 1  # passed over: the accessed bit of the entry was clear
+WALK_BLOOM: Final = 2  # passed over: the Bloom filter said no
 
 # --- truth tables: ask[question, mode * 8 + accessed bits] (protocol.py) holds an answer
 ASK_WALK: Final = 0

@@ -8,7 +8,7 @@ it comes by, and many loads are under way at a time. The hint may be stale; noth
 from typing import Final
 
 from agewalk.engine.jit import Array, Int, i64, njit
-from agewalk.engine.layout import AHEAD, N_PAGES, NEXT, PREV, RECENT, RECENT_STEP
+from agewalk.engine.layout import AHEAD, N_PAGES, NEXT, PREV, RECENT, RECENT_STEP, S_FIRST, S_REGION, S_REGION_SHIFT
 
 
 @njit
@@ -82,3 +82,9 @@ def gen_add_tail(word: Array, page: Array, number: Int, member: Int) -> None:
     word[slot + turn] = member
     word[slot + RING] = (turn + 1) % RING
     list_add_tail(page, word[N_PAGES] + number, member)
+
+
+@njit
+def region_of(spaces: Array, space: Int, folio: Int) -> Int:
+    """Row of by_region[] that a page belongs to."""
+    return spaces[space, S_REGION] + (folio - spaces[space, S_FIRST] >> spaces[space, S_REGION_SHIFT])

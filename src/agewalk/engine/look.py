@@ -12,17 +12,20 @@ from agewalk.engine.layout import (
     ASK_NEIGHBOUR,
     ASK_TARGET,
     BATCH,
+    BY_LOOK,
     FEATURES,
     FILE,
     GEN_MASK,
     HAS_WALK,
     LATER,
     LOOK_AROUND,
+    M_LOOK,
     M_SPACE,
     MAPPED,
     MAX_SEQ,
     META,
     N_GENS,
+    NOW,
     PTES,
     REFERENCED,
     S_AD,
@@ -89,11 +92,12 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
             word[LATER + later] = near
             later += 1
     s.counts[c.LOOK_AROUND_PTES] += end - first
+    s.pmd[folio // PTES, M_LOOK] = word[NOW]
     if suitable_to_scan(end - first, young):
         bloom_add(word, s.bloom, s.pmd, word[MAX_SEQ], folio // PTES)
     for i in range(later):  # few folios are activated one by one, many (PAGEVEC_SIZE) promoted under the lock
         if word[HAS_WALK] or later >= PAGEVEC_SIZE:
-            update_gen(word, page, i64(word[LATER + i]))
+            update_gen(word, page, i64(word[LATER + i]), i64(BY_LOOK))
         else:
             queue_activate(word, page, i64(word[LATER + i]))
 

@@ -6,20 +6,59 @@ are properties, so that samples can be added up.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from agewalk.engine import counters as c
+from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host
-from agewalk.engine.huge import folio_of
+from agewalk.engine.huge import folio_of, is_huge
 from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.lists import region_of
 from agewalk.engine.state import State
 
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+#: Why a page that was used is called old, in the order in which `_old_cause` asks.
+FALSE_OLD: Final = (
+    "not_consulted",  # its accessed bit is in a table that the walk does not ask
+    "fast_only",  # the walk asked, and the answer left the bit out
+    "look_around",  # the walk did not come by; a look-around did, and missed it
+    "bloom",  # the Bloom filter ruled its page table out
+    "idle_entry",  # the accessed bit above its page table was clear
+    "not_walked",  # nobody walked its address space since
+    "sank",  # seen in time, and two generations were opened since
+    "first_sight",  # seen once, which since 6.14 only marks it
+    "batch",  # seen, and waits in a CPU's batch
+    "lost",  # its bit went away unseen, with its mapping or by a protocol that clears without asking
+)
+#: Why a page that was idle is called young, in the order in which `_young_cause` asks.
+FALSE_YOUNG: Final = (
+    "window",  # used since its generation opened: it had no time to sink
+    "huge",  # another page of its 2 MiB mapping was
+    "not_consulted",  # an old bit, which an earlier pass left standing for one of these causes, was read late
+    "fast_only",
+    "look_around",
+    "bloom",
+    "idle_entry",
+    "not_walked",
+    "not_cleared",  # an earlier pass read it and left it
+    "stale_bit",  # an old bit, set and left since the last assessed pass
+    "kept",  # eviction put it back, or passed it over for its tier
+    "batch",  # it came with its CPU's batch, later than its use
+)
+(_NOT_CONSULTED, _FAST_ONLY, _LOOK, _BLOOM, _IDLE, _NOT_WALKED, _SANK, _FIRST_SIGHT, _BATCH, _LOST) = range(
+    len(FALSE_OLD)
+)
+(_WINDOW, _HUGE) = range(2)
+_LEFT: Final = 2  # + cause of FALSE_OLD up to _NOT_WALKED
+_NOT_CLEARED, _STALE, _KEPT, _BATCHED = range(8, 12)
 
 
 @dataclass(frozen=True)
@@ -30,9 +69,8 @@ class Sample:
     (seq <= max_seq - 2, what eviction takes from); both: their intersection.
     concordant, discordant: pairs of pages of different generation and different true age, ordered alike or not;
     pairs_by_gen, pairs_by_age: pairs that differ in generation, in true age. working_set: pages not cold; estimate: pages
-    not called cold. false_old_*: false old ones by the cause that their accessed bits show after the pass: set in a table
-    that the walk does not ask (not_consulted), set only where fast_only does not look (fast_only), or set where the walk would
-    have looked had it come by (not_walked: Bloom filter, idle PMD entry). The rest was seen, but too early or only once.
+    not called cold. old_causes, young_causes: false old and false young ones by FALSE_OLD and FALSE_YOUNG, which they sum up
+    to; empty where only generations and ages are known (`assess`).
     """
 
     time_ns: int = 0
@@ -49,9 +87,8 @@ class Sample:
     pairs_by_age: int = 0
     working_set: int = 0
     estimate: int = 0
-    false_old_not_consulted: int = 0
-    false_old_fast_only: int = 0
-    false_old_not_walked: int = 0
+    old_causes: tuple[int, ...] = ()
+    young_causes: tuple[int, ...] = ()
 
     @property
     def precision(self) -> float | None:
@@ -69,12 +106,28 @@ class Sample:
         scale = (self.pairs_by_gen * self.pairs_by_age) ** 0.5
         return (self.concordant - self.discordant) / scale if scale else None
 
+    @property
+    def false_old_by(self) -> dict[str, int]:
+        """False old pages by cause."""
+        return dict(zip(FALSE_OLD, self.old_causes, strict=False))
+
+    @property
+    def false_young_by(self) -> dict[str, int]:
+        """False young pages by cause."""
+        return dict(zip(FALSE_YOUNG, self.young_causes, strict=False))
+
 
 def total(samples: list[Sample]) -> Sample | None:
     """The sum of all samples; None of none."""
     if not samples:
         return None
-    sums = {x.name: sum(getattr(s, x.name) for s in samples) for x in fields(Sample)}
+    sums: dict[str, Any] = {}
+    for one in fields(Sample):
+        values = [getattr(s, one.name) for s in samples]
+        if isinstance(values[0], tuple):
+            sums[one.name] = tuple(sum(parts) for parts in zip(*values, strict=True))
+        else:
+            sums[one.name] = sum(values)
     return Sample(**{**sums, "time_ns": samples[-1].time_ns})
 
 
@@ -154,50 +207,123 @@ def _of_table(table: npt.NDArray[np.int64], cold_after: int, time_ns: int) -> Sa
 
 
 @njit
-def _survey(s: State, table: Array, cold_after: Int, causes: Array) -> None:
-    """The contingency table of a host: resident pages on a list, by generations below max_seq and by ticks of idleness; and
-    causes[not consulted, fast_only, not walked] of false old ones."""
-    touch, page, word = s.touch, s.page, s.word
-    ask = s.ask[at.ASK_WALK]
-    youngest = word[at.MAX_SEQ] % at.N_GENS
-    longest = table.shape[1] - 1
-    for folio in range(word[at.N_PAGES]):
-        meta = i64(page[folio_of(s.pmd, i64(folio)), at.META])
-        if not meta & at.GEN_MASK:
-            continue
-        bits = i64(touch[folio])
-        below = (youngest - (((meta & at.GEN_MASK) >> at.GEN_SHIFT) - 1)) % at.N_GENS
-        idle = i64(0) if bits & at.USED_NOW else word[at.NOW] - s.used[folio]
-        table[below, min(idle, longest)] += 1
-        if below < 2 or idle >= cold_after:
-            continue
-        space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
-        seen = bits & (at.A_ANY if s.space[space, at.S_NOTIFIERS] else at.A_PRIMARY)
-        if not seen:
-            continue
-        row = s.space[space, at.S_MODE] * 8
-        if ask[row + seen] & at.YOUNG:
-            causes[2] += 1
-        elif seen == at.A_SHADOW and ask[row + at.A_TDP] & at.YOUNG:
-            causes[1] += 1
-        else:
-            causes[0] += 1
+def _unread(s: State, pmd: Int, space: Int, bits: Int, used: Int) -> Int:
+    """Why the last pass left accessed bits of a page standing; -1 if it read them as young. bits: those of its tables."""
+    word, where = s.word, s.pmd[pmd, at.M_WALK]
+    if where // 4 == word[at.WALK_SEQ] and where % 4 == at.WALK_READ:
+        if not bits & at.A_PRIMARY and not (s.space[space, at.S_NOTIFIERS] and word[at.FEATURES] & f.WALK_NOTIFIES):
+            return i64(_NOT_CONSULTED)
+        young = s.ask[at.ASK_WALK, s.space[space, at.S_MODE] * 8 + bits] & at.YOUNG
+        return i64(-1) if young else i64(_FAST_ONLY)
+    if s.pmd[pmd, at.M_LOOK] > used:
+        return i64(_LOOK)
+    if where // 4 != word[at.WALK_SEQ]:
+        return i64(_NOT_WALKED)
+    return i64(_BLOOM) if where % 4 == at.WALK_BLOOM else i64(_IDLE)
 
 
-def assess_state(s: State, time_ns: int, host: Host) -> Sample:
-    """Compare a host's generations with the truth; a page is cold if it was idle for `host.cold_after_ns` or longer."""
-    cold_after = max(1, -(-host.cold_after_ns // host.tick_ns))
-    longest = min(int(s.word[at.NOW]) + 1, 8 * cold_after)
-    table = np.zeros((4, max(longest, cold_after) + 1), np.int64)
-    causes = np.zeros(3, np.int64)
-    _survey(s, table, cold_after, causes)
-    not_consulted, fast_only, not_walked = (int(n) for n in causes)
-    return replace(
-        _of_table(table, cold_after, time_ns),
-        false_old_not_consulted=not_consulted,
-        false_old_fast_only=fast_only,
-        false_old_not_walked=not_walked,
-    )
+@njit
+def _old_cause(s: State, folio: Int, meta: Int, seq: Int, used: Int, unread: Int, bits: Int) -> Int:
+    """Which of FALSE_OLD. unread: what `_unread` says of the accessed bits, if `bits` are set."""
+    word = s.word
+    if bits and unread >= 0:
+        return unread
+    if used < word[at.OPENED + (seq + 1) % at.N_GENS]:
+        return i64(_SANK)
+    if word[at.FEATURES] & f.WORKINGSET_PROTECTION and meta & at.REFERENCED:
+        return i64(_FIRST_SIGHT)
+    for i in range(word[at.Q_ACTIVATE]):
+        if word[at.Q_ACTIVATE + 1 + i] == folio:
+            return i64(_BATCH)
+    return i64(_LOST)
+
+
+@njit
+def _young_cause(s: State, meta: Int, seq: Int, used: Int, latest: Int, left: Int) -> Int:
+    """Which of FALSE_YOUNG. latest: tick of the last use of any page that one entry maps; left: cause + 1 for which an accessed
+    bit survived the pass before, 0 for none."""
+    opened, by = s.word[at.OPENED + seq % at.N_GENS], meta & at.BY_MASK
+    if used >= opened:
+        return i64(_WINDOW)
+    if latest >= opened:
+        return i64(_HUGE)
+    if by == at.BY_FAULT:
+        return i64(_BATCHED)
+    if left:
+        return _LEFT + left - 1
+    if by in (at.BY_KEPT, at.BY_CARRY):
+        return i64(_KEPT)
+    return i64(_BATCHED) if by == at.BY_BATCH else i64(_STALE)
+
+
+@njit
+def _last_use(s: State, page: Int) -> Int:
+    """Tick of the last use of a page: the truth."""
+    return s.word[at.NOW] if s.touch[page] & at.USED_NOW else i64(s.used[page])
+
+
+@njit
+def _survey(s: State, regions: Int, table: Array, cold_after: Int, left: Array, old: Array, young: Array) -> None:
+    """The contingency table of a host: resident 4 KiB pages on a list, by generations below max_seq and by ticks of idleness;
+    false old and false young ones by cause; columns LISTED, YOUNG and USED of by_region[].
+
+    left: uint8[pages], kept from pass to pass: 1 + why an accessed bit survived it, 0 for no bit.
+    """
+    word, longest = s.word, table.shape[1] - 1
+    for row in range(regions):
+        for column in range(c.LISTED, c.USED + 1):
+            s.by_region[row, column] = 0
+    for pmd in range(word[at.N_PAGES] // at.PTES):
+        first = i64(pmd * at.PTES)
+        space = i64(s.pmd[pmd, at.M_SPACE])
+        seen = i64(at.A_ANY if s.space[space, at.S_NOTIFIERS] else at.A_PRIMARY)
+        latest = i64(-1)
+        if is_huge(s.pmd, first):
+            for page in range(first, first + at.PTES):
+                latest = max(latest, _last_use(s, i64(page)))
+        for page in range(first, first + at.PTES):
+            meta = i64(s.page[folio_of(s.pmd, i64(page)), at.META])
+            if not meta & at.GEN_MASK:
+                left[page] = 0
+                continue
+            used = _last_use(s, i64(page))
+            idle = word[at.NOW] - used
+            below = (word[at.MAX_SEQ] - (((meta & at.GEN_MASK) >> at.GEN_SHIFT) - 1)) % at.N_GENS
+            seq = word[at.MAX_SEQ] - below
+            table[below, min(idle, longest)] += 1
+            region = region_of(s.space, space, i64(page))
+            s.by_region[region, c.LISTED] += 1
+            if below < at.MIN_GENS:
+                s.by_region[region, c.YOUNG] += 1
+            if idle < cold_after:
+                s.by_region[region, c.USED] += 1
+            bits = i64(s.touch[page]) & seen
+            unread = _unread(s, i64(pmd), space, bits, used) if bits else i64(-1)
+            if below < at.MIN_GENS and idle >= cold_after:
+                young[_young_cause(s, meta, seq, used, latest, i64(left[page]))] += 1
+            elif below >= at.MIN_GENS and idle < cold_after:
+                old[_old_cause(s, i64(page), meta, seq, used, unread, bits)] += 1
+            left[page] = (unread + 1 if unread >= 0 else _NOT_CLEARED - _LEFT + 1) if bits else 0
+
+
+class Assessor:
+    """Compares a host's generations with the truth after each pass; it remembers which bits each pass left standing."""
+
+    def __init__(self, host: Host, s: State) -> None:
+        self._cold_after = max(1, -(-host.cold_after_ns // host.tick_ns))
+        self._left = np.zeros(len(s.touch), np.uint8)
+
+    def __call__(self, s: State, time_ns: int) -> Sample:
+        """A page is cold if it was idle for `host.cold_after_ns` or longer; idle times beyond 8 times that count as equal."""
+        longest = min(int(s.word[at.NOW]) + 1, 8 * self._cold_after)
+        table = np.zeros((at.N_GENS, max(longest, self._cold_after) + 1), np.int64)
+        old, young = np.zeros(len(FALSE_OLD), np.int64), np.zeros(len(FALSE_YOUNG), np.int64)
+        _survey(s, len(s.by_region), table, self._cold_after, self._left, old, young)
+        return replace(
+            _of_table(table, self._cold_after, time_ns),
+            old_causes=tuple(int(n) for n in old),
+            young_causes=tuple(int(n) for n in young),
+        )
 
 
 def skew(evictions: Sequence[int], bound: Sequence[int]) -> list[float | None]:

@@ -10,6 +10,8 @@ from agewalk.engine.layout import (
     ACTIVATE_BATCH,
     ACTIVE,
     ADD_BATCH,
+    BY_BATCH,
+    BY_LOOK,
     FEATURES,
     GEN_MASK,
     MAX_SEQ,
@@ -38,7 +40,7 @@ def drain_activate(word: Array, page: Array) -> None:
         meta = i64(page[folio, META])
         if meta & GEN_MASK and not meta & ACTIVE:
             del_folio(word, page, folio)
-            page[folio, META] |= ACTIVE
+            page[folio, META] |= ACTIVE | BY_BATCH
             add_folio(word, page, folio)
     word[Q_ACTIVATE] = 0
 
@@ -85,7 +87,7 @@ def is_queued(word: Array, folio: Int) -> bool:
 def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
     """walk_update_folio(): an accessed bit of the folio was found and cleared, by a task with an mm_walk or without."""
     if has_walk:
-        update_gen(word, page, folio)
+        update_gen(word, page, folio, i64(BY_LOOK))
         return
     new_gen = word[MAX_SEQ] % N_GENS
     if word[FEATURES] & f.WORKINGSET_PROTECTION:

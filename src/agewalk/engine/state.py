@@ -20,5 +20,5 @@ class State(NamedTuple):
     asked: Array  # int64[N_ASKS, modes * 8]: how often each answer was given; costs follow from it
     bloom: Array  # uint8[2, 32768]
     counts: Array  # int64[counters]
-    by_space: Array  # int64[spaces, N_BY_SPACE]
+    by_region: Array  # int64[regions, N_BY_REGION]: regions of the first space, of the second ...
     intervals: Array  # int64[64]: refaults by the bit length of the ticks that the page was away

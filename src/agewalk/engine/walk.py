@@ -11,6 +11,7 @@ from agewalk.engine.layout import (
     A_TDP,
     ASK_WALK,
     BATCH,
+    BY_WALK,
     DIRTY,
     FEATURES,
     FILTERS,
@@ -21,6 +22,7 @@ from agewalk.engine.layout import (
     M_KEY0,
     M_KEY1,
     M_STATE,
+    M_WALK,
     M_YOUNG,
     MAPPED,
     MAX_SEQ,
@@ -44,6 +46,9 @@ from agewalk.engine.layout import (
     TRACKED_TDP,
     W_SHADOW,
     W_TDP,
+    WALK_BLOOM,
+    WALK_IDLE,
+    WALK_READ,
     WALK_SEQ,
     WRITTEN,
     YOUNG,
@@ -125,7 +130,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
             clear_bits(touch, page, folio, answer & A_ANY, ad, word[FEATURES])
         if answer & YOUNG:
             young += 1
-            update_gen(word, page, folio)
+            update_gen(word, page, folio, i64(BY_WALK))
     s.counts[c.LEAF_TOTAL] += end - first
     s.counts[c.PTES_WALKED] += end - first
     s.counts[c.LEAF_OLD] += old
@@ -179,9 +184,12 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
             continue
         s.counts[c.NONLEAF_TOTAL] += 1
         if shortcut and not pmd_test_and_clear_young(s, pmd, not notifiers):
+            s.pmd[pmd, M_WALK] = seq * 4 + WALK_IDLE
             continue
         if not force_scan and not bloom_test(word, s.bloom, s.pmd, seq, pmd):
+            s.pmd[pmd, M_WALK] = seq * 4 + WALK_BLOOM
             continue
+        s.pmd[pmd, M_WALK] = seq * 4 + WALK_READ
         s.counts[c.NONLEAF_FOUND] += 1
         if walk_pte_range(s, max(pmd * PTES, first), min(pmd * PTES + PTES, first + pages), mode, everyone, ad, seen):
             s.counts[c.NONLEAF_ADDED] += 1

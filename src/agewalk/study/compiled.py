@@ -77,7 +77,7 @@ class CompiledRunner:
         """So far, of each member."""
         from agewalk.engine.counters import BY_REFAULTS
 
-        return [int(n) for n in self.engine.state.by_space[:, BY_REFAULTS]]
+        return [int(n) for n in self.engine.by_space()[:, BY_REFAULTS]]
 
     def finish(self) -> Measured:
         """The numbers of the whole run."""

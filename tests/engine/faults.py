@@ -54,7 +54,7 @@ FAULTS = (
 )  # fmt: skip
 
 
-class _Patched(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class Patched(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Loads one engine module with one line changed, all others as they are."""
 
     def __init__(self, fault: Fault) -> None:
@@ -81,7 +81,7 @@ def _forget() -> None:
 def catches(fault: Fault) -> str:
     """What the kit says about the fault; empty if it sees nothing."""
     _forget()
-    patched = _Patched(fault)
+    patched = Patched(fault)
     sys.meta_path.insert(0, patched)
     try:
         kit: Any = importlib.import_module("tests.engine.test_conformance")

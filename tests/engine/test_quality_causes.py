@@ -4,7 +4,11 @@ Time runs in ticks of one nanosecond; passes are at full thousands and a page is
 otherwise. "o(s)" is the tick when generation s was opened: the first ones at 0, then one at each pass.
 """
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from tests.engine.conformance import features_of
 
 from agewalk.engine import quality
 from agewalk.engine.config import Host, Space
+from agewalk.engine.counters import BY_EVICTIONS, BY_FAULTS, BY_REFAULTS
 from agewalk.engine.host import Batch, Engine
 from agewalk.engine.quality import FALSE_OLD, FALSE_YOUNG, Sample
 from agewalk.engine.reclaim import run_aging
@@ -326,8 +331,48 @@ def test_causes_are_exhaustive_and_sum_up(kernel: str, protocol: str) -> None:
         assert by_space[0, 6] == story.engine.samples[-1].working_set
 
 
+def test_events_by_region() -> None:
+    """1000 pages in at most four regions: 256 pages each. Eviction takes the 64 pages that came first; two of them come back."""
+    story = Story("6.12", "linux-6.13", 1000)
+    story.use(500, *range(250, 1000), *range(250))
+    for time in (1000, 2000, 3000):
+        story.age(time)
+    assert story.reclaim(3500, 32) == 64
+    story.use(3600, 250, 300)
+    regions = story.engine.state.by_region
+    assert regions[:, BY_EVICTIONS].tolist() == [6, 58, 0, 0]  # 250 .. 255 and 256 .. 313
+    assert regions[:, BY_REFAULTS].tolist() == [1, 1, 0, 0]
+    assert regions[:, BY_FAULTS].tolist() == [257, 257, 256, 232]
+    assert sum(story.engine.result().refault_intervals) == 2
+    assert story.engine.result().refault_intervals[7] == 2  # away for 100 ticks: 64 <= 100 < 128
+
+
+def test_an_eviction_is_hot_within_t() -> None:
+    """T = 1000. 64 pages used at 2600, their bits lost with the nested guest. Evicted at 3500 they are hot; at 3600 (idle 1000) not."""
+    for time, hot in ((3500, 64), (3600, 0)):
+        story = Story("6.13", "linux-6.13", 200)
+        story.use(500, *range(200))
+        story.age(1000)
+        story.age(2000)
+        story.use(2600, *range(64), context=NESTED)
+        story.engine.nested(0, alive=False)
+        story.age(3000)
+        assert story.reclaim(time, 32) == 64
+        assert story.engine.result().hot_evictions == hot
+
+
 def test_every_cause_has_a_case() -> None:
     cases = {name for name in globals() if name.startswith("test_")}
     assert {f"test_old_{cause}" for cause in FALSE_OLD} <= cases
     assert {f"test_young_{cause}" for cause in FALSE_YOUNG} - {"test_young_huge"} <= cases
     assert quality.FALSE_OLD is FALSE_OLD
+
+
+def test_seeded_faults_are_caught() -> None:
+    """tests/engine/quality_faults.py, in a process of its own."""
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "tests.engine.quality_faults"]
+    done = subprocess.run(
+        command, check=False, env=env, cwd=Path(__file__).parents[2], timeout=600, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,81 @@
+"""One-line faults in what tells the causes apart; each must fail the case it names. Run as a module, without the compiler:
+
+NUMBA_DISABLE_JIT=1 python -m tests.engine.quality_faults
+"""
+
+import importlib
+import sys
+from typing import Any, NamedTuple
+
+from tests.engine.faults import Fault, Patched
+
+
+class Case(NamedTuple):
+    """A fault and the test of `test_quality_causes` that catches it."""
+
+    fault: Fault
+    test: str
+
+
+CASES = (
+    Case(Fault("quality", "f.WALK_NOTIFIES):", "f.WALK_NOTIFIES or True):"), "test_old_not_consulted"),
+    Case(Fault("quality", "return i64(-1) if young else i64(_FAST_ONLY)", "return i64(-1)"), "test_old_fast_only"),
+    Case(Fault("quality", "where % 4 == at.WALK_BLOOM", "where % 4 == at.WALK_READ"), "test_old_bloom"),
+    Case(Fault("quality", "at.M_LOOK] > used", "at.M_LOOK] < used"), "test_old_look_around"),
+    Case(Fault("walk", "M_WALK] = seq * 4 + WALK_IDLE", "M_WALK] = seq * 4 + WALK_READ"), "test_old_idle_entry"),
+    Case(Fault("quality", "where // 4 != word[at.WALK_SEQ]", "where // 4 != 0"), "test_old_not_walked"),
+    Case(Fault("quality", "at.OPENED + (seq + 1)", "at.OPENED + seq"), "test_old_sank"),
+    Case(Fault("quality", "and meta & at.REFERENCED:", "and not meta:"), "test_old_first_sight"),
+    Case(Fault("quality", "range(word[at.Q_ACTIVATE])", "range(1)"), "test_old_batch"),
+    Case(Fault("quality", "if word[at.FEATURES] & f.WORKINGSET_PROTECTION and", "if"), "test_old_lost"),
+    Case(Fault("quality", "if used >= opened:", "if used > opened + 400:"), "test_young_window"),
+    Case(Fault("quality", "left[page] = (unread + 1 if", "left[page] = (0 if"), "test_young_not_consulted"),
+    Case(Fault("quality", "return _LEFT + left - 1", "return _LEFT + left"), "test_young_fast_only"),
+    Case(Fault("walk", "M_WALK] = seq * 4 + WALK_BLOOM", "M_WALK] = seq * 4 + WALK_IDLE"), "test_young_bloom"),
+    Case(Fault("look", "M_LOOK] = word[NOW]", "M_LOOK] = 0"), "test_young_look_around"),
+    Case(Fault("quality", "else i64(_IDLE)", "else i64(_BLOOM)"), "test_young_idle_entry"),
+    Case(Fault("quality", "return i64(_NOT_WALKED)", "return i64(_IDLE)"), "test_young_not_walked"),
+    Case(Fault("quality", "else _NOT_CLEARED - _LEFT + 1)", "else 0)"), "test_young_not_cleared"),
+    Case(Fault("gens", "<< GEN_SHIFT | WORKINGSET | by", "<< GEN_SHIFT | WORKINGSET"), "test_young_stale_bit"),
+    Case(Fault("evict", "META] | BY_KEPT", "META] | 0"), "test_young_kept"),
+    Case(Fault("quality", "if by == at.BY_FAULT:", "if by == at.BY_BATCH:"), "test_young_batch"),
+    Case(Fault("gens", "word[OPENED + word[MAX_SEQ] % N_GENS] = word[NOW]", "word[OPENED] = word[NOW]"), "test_young_bloom"),
+    Case(Fault("fault", "c.BY_REFAULTS] += 1", "c.BY_REFAULTS] += 2"), "test_events_by_region"),
+)  # fmt: skip
+
+
+def _forget() -> None:
+    for name in [
+        n for n in sys.modules if n.startswith(("agewalk.engine", "tests.engine.conf", "tests.engine.test_q"))
+    ]:
+        del sys.modules[name]
+
+
+def catches(case: Case) -> bool:
+    """Does the named test fail with the fault in place?"""
+    _forget()
+    patched = Patched(case.fault)
+    sys.meta_path.insert(0, patched)
+    try:
+        tests: Any = importlib.import_module("tests.engine.test_quality_causes")
+        getattr(tests, case.test)()
+    except AssertionError:
+        return True
+    finally:
+        sys.meta_path.remove(patched)
+        _forget()
+    return False
+
+
+def main() -> int:
+    """Try all."""
+    missed = 0
+    for case in CASES:
+        caught = catches(case)
+        missed += not caught
+        print(f"{'caught' if caught else 'MISSED'}  {case.test}: {case.fault.before}", flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -348,7 +348,7 @@ def test_events_by_region() -> None:
 
 
 def test_an_eviction_is_hot_within_t() -> None:
-    """T = 1000. 64 pages used at 2600, their bits lost with the nested guest. Evicted at 3500 they are hot; at 3600 (idle 1000) not."""
+    """T = 1000. 64 pages used at 2600, their bits lost with the nested guest. Evicted at 3500: hot. At 3600: not."""
     for time, hot in ((3500, 64), (3600, 0)):
         story = Story("6.13", "linux-6.13", 200)
         story.use(500, *range(200))

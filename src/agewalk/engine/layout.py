@@ -7,7 +7,7 @@
 
 Sentinels of the lists follow the last page in `page`, so that a list is a ring without special cases. Page numbers run
 over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page table).
-All of it is 21 bytes a page and 20 a PMD.
+All of it is 21 bytes a page and 28 a PMD.
 
 A 2 MiB folio is the 512 pages of one PMD, mapped by one entry (M_STATE is HUGE_ENTRY). Its first page stands for it: there are
 META, NEXT and PREV of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:

@@ -30,6 +30,8 @@ SPIN = (  # SPIN counts these too: test_promela.py asks it, live
     "walk-vs-register/christopherson/tdp",
     "max-seq-vs-walkers/linux-6.13/tdp",
     "update-gen-vs-isolation/linux-7.3/tdp",
+    "agers-of-pages/linux-7.3/legacy",
+    "fault-of-pages/v7/nested",
 )
 
 
@@ -48,8 +50,9 @@ def names() -> list[str]:
 
 
 def count(system: System) -> dict[str, int]:
-    """States and transitions of the minimal automata; states with partial-order reduction (reduced), and where there are
-    identical threads with these exchanged (symmetric)."""
+    """States and transitions of the minimal automata; states with partial-order reduction (reduced); and where identical threads
+    or pages can be exchanged, with these exchanged (symmetric), and both (both). A system whose pages turn out not to be
+    interchangeable has no count."""
     automata = Automata(system)
     Search(Learner(automata)).run()
     source = Minimal(automata)
@@ -59,8 +62,11 @@ def count(system: System) -> dict[str, int]:
         "transitions": plain.transitions,
         "reduced": Search(source, reduce=True).run().count,
     }
-    if any(t.n > 1 for t in system.threads):
-        found["symmetric"] = Search(Minimal(automata, symmetric=True)).run().count
+    if any(t.n > 1 for t in system.threads) or system.exchange:
+        folded = Minimal(automata, symmetric=True)
+        assert not folded.refused, folded.refused
+        found["symmetric"] = Search(folded).run().count
+        found["both"] = Search(folded, reduce=True).run().count
     return found
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.check import toys
+from tests.check.both_ways import WAYS, differences
 from tests.check.faults import kvm, mm
 from tests.check.faults.base import Fault
 
 from agewalk.check.automaton import Automata
 from agewalk.check.catalog import get_system
-from agewalk.check.explore import reduced_graph
+from agewalk.check.evaluate import BOUNDED
+from agewalk.check.explore import check, reduced_graph
 from agewalk.check.fast import Fast, fits
 from agewalk.check.kernel import F_DEADLOCK, F_TERMINAL
 from agewalk.check.learn import Learner
 from agewalk.check.minimal import Minimal
-from agewalk.check.search import Graph, Search
+from agewalk.check.search import Bounds, Graph, Search
 from agewalk.check.simulate import Simulator
-from agewalk.check.system import System
+from agewalk.check.system import TERMINATES, System
+from agewalk.check.systems.pages import crowd
+from agewalk.model.protocols.registry import get_protocol
 
 NAMES = [
     "age-vs-guest/linux-7.3/tdp",
@@ -103,3 +107,70 @@ def test_the_fast_search_finds_the_same_states_in_the_same_order(name: str) -> N
     ):  # fmt: skip
         assert np.array_equal(mine, theirs)
     assert slow.errors() == fast.errors()
+
+
+# --- the reduced search as the one that decides -----------------------------------------------------------------------------
+
+BOTH_WAYS = [
+    *NAMES,
+    "questions-vs-guest/v5/nested",
+    "age-vs-fault/linux-6.9/tdp-noad",
+    "age-vs-memslot/v7/legacy",
+    "age-vs-nested-count/v7/nested-noad",
+    "invalidate-vs-fault/linux-6.9/legacy",
+    "look-around-decision/christopherson/tdp",
+    "look-around-vs-eviction/v7/tdp",
+    "agers-of-pages/v7/legacy",
+    "fault-of-pages/linux-7.3/nested-noad",
+    "neighbours/v5/nested",
+]
+
+
+@pytest.mark.parametrize("name", BOTH_WAYS)
+def test_verdicts_are_the_same_both_ways(name: str) -> None:
+    """`python -m tests.check.both_ways` compares all shipped systems."""
+    system = get_system(name)
+    whole = check(system, minimise=False)
+    assert [line for way in WAYS for line in differences(system, whole, **way)] == []
+
+
+@pytest.mark.parametrize("fault", [f for f in SEEDED if "rmap lock" not in f.name][::2], ids=lambda f: f.name)
+def test_verdicts_on_faults_are_the_same_both_ways(fault: Fault) -> None:
+    with fault.seeded() as system:
+        whole = check(system, minimise=False)
+        found = [line for way in WAYS for line in differences(system, whole, **way)]
+    assert found == []
+
+
+def test_what_reduction_leaves_open_is_said() -> None:
+    outcome = check(toys.retry(bounded=False), reduce=True)
+    assert {v.name for v in outcome.verdicts if v.verdict == BOUNDED} == {"the clearer ends", TERMINATES}
+    assert (outcome.verdict, outcome.bound) == (BOUNDED, "")
+    assert check(toys.retry(bounded=True), reduce=True).verdict_on("the clearer ends").verdict == BOUNDED
+    assert check(toys.lock_order(same=True), reduce=True).verdict == "holds"  # nobody goes round: every run ends
+
+
+def test_a_larger_system_within_a_bound() -> None:
+    """Three reclaims, two pages: reduced, all of it is seen in fewer states than the bound that ends an unreduced search."""
+    system = crowd(get_protocol("v7"), "tdp", agers=3)
+    bounds = Bounds(states=100_000)
+    assert check(system, bounds, minimise=False).verdict == BOUNDED
+    outcome = check(system, bounds, reduce=True, symmetric=True)
+    assert (outcome.verdict, outcome.bound) == ("holds", "")
+
+
+def test_bounds_end_a_reduced_search_too() -> None:
+    """Of its rounds, each of which begins anew: together they take no longer than they may."""
+    system = crowd(get_protocol("linux-7.3"), "legacy", agers=3)
+    for bounds, bound in (
+        (Bounds(states=300), "300 states"),
+        (Bounds(seconds=0.0), "0 s"),
+        (Bounds(memory=1), "1 bytes"),
+    ):
+        outcome = check(system, bounds, reduce=True, symmetric=True)
+        assert (outcome.verdict, outcome.bound) == (BOUNDED, bound)
+
+
+def test_threads_that_share_a_cpu_are_not_exchanged() -> None:
+    outcome = check(kvm.on_one_cpu(toys.lock_order(same=True)), symmetric=True)
+    assert outcome.note == "nothing was exchanged: threads share a CPU"

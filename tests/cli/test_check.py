@@ -126,6 +126,18 @@ def test_list_walks_and_memory_models() -> None:
     assert (code, found["system"]) == (0, "two-agers/linux-6.13/legacy+tso")
 
 
+def test_a_reduced_search_decides_and_its_path_replays() -> None:
+    code, found = document("subscribers/v5/tdp", "--reduce", "--symmetry")
+    assert (code, found["verdict"]) == (1, "violated")
+    assert document("--replay", found["replay"])[1]["steps"] == found["counterexample"]
+    code, found = document("fault-of-pages/linux-7.3/nested-noad", "--reduce", "--symmetry")
+    assert (code, found["verdict"], found["bound"], found["note"]) == (0, "bounded", "", "")
+    assert [p["why"] for p in found["properties"] if p["verdict"] == "bounded"] == [
+        "not judged: liveness needs a search without reduction"
+    ]
+    assert "all that was judged holds" in call("fault-of-pages/linux-7.3/nested-noad", "--reduce")[1]
+
+
 def test_matrix() -> None:
     names = [("look-around-decision", p, "tdp") for p in ("linux-7.3", "christopherson")]
     matrix = run_matrix(names)

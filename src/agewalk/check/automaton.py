@@ -101,6 +101,8 @@ class _Run:
 class Automata:
     """All automata of a system over one numbering of nodes; identical threads share one.
 
+    learnt: all edges, in the order in which they were unfolded.
+
     Raises ModelError when the model breaks the convention (an effect that nobody knows, an endless silent loop).
     """
 
@@ -114,8 +116,7 @@ class Automata:
         self._continuation = Continuation(self.world.key_of, self.world.is_built) if by_frames else None
         self._by_key: dict[Any, int] = {}
         self.nodes: list[Node] = []
-        self.fresh: list[int] = []  # nodes made since somebody last looked
-        self.unfolded = 0
+        self.learnt: list[tuple[int, tuple[int, int]]] = []
         self._starts = starts
         self.automaton_of = [i for i, t in enumerate(system.threads) for _ in range(t.n)]
         self.roots = [self._root(i) for i in range(len(starts))]
@@ -128,7 +129,7 @@ class Automata:
         key = (thread if node.var == MEMORY else 0, value)
         if key in node.edges:
             return
-        self.unfolded += 1
+        self.learnt.append((ident, key))
         if node.kind == CHOICE:
             answer = value if isinstance(node.effect, Choose) else bool(value)
             node.edges[key] = (self._behind(node, answer), 0)
@@ -279,7 +280,6 @@ class Automata:
         node = Node(len(self.nodes), automaton, kind, context)
         node.via = via
         self.nodes.append(node)
-        self.fresh.append(node.id)
         return node
 
     def _ended(self, automaton: int, context: Context, result: Any, via: tuple[int, Any] | None) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from agewalk.check.system import System
-from agewalk.check.systems import aging, mglru, notifiers, zap
+from agewalk.check.systems import aging, mglru, notifiers, pages, zap
 from agewalk.check.systems.hosts import MMUS
 from agewalk.core.errors import InputError, UsageError
 from agewalk.core.userfile import run_user_file
@@ -57,6 +57,8 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "max-seq-vs-walkers": Shipped(mglru.max_seq_vs_walkers, ("tdp",), "7.15"),
     "update-gen-vs-isolation": Shipped(mglru.update_gen_vs_isolation, ("tdp",), "7.15"),
     "look-around-vs-eviction": Shipped(mglru.look_around_vs_eviction, ("tdp",), "7.15"),
+    "agers-of-pages": Shipped(pages.agers_of_pages, _ALL, "I5, 7.10"),
+    "fault-of-pages": Shipped(pages.fault_of_pages, _ALL, "7.2, 7.3, 7.17"),
     "kvm-access-vs-aging": Shipped(mglru.kvm_access_vs_aging, ("tdp", "nested"), "7.15"),
 }
 LARGEST: Final = "age-vs-nested-storm/linux-7.3/nested"

@@ -41,7 +41,7 @@ def edges(
         start[i] = at
         if flags[i] & kernel.F_ERROR:
             continue
-        made = kernel.successors(states[i], words, lay, aut, cpu, sym, -1, cand, moves, 0, missing, ctl)
+        made = kernel.successors(states[i], words, lay, aut, cpu, sym, True, -1, cand, moves, 0, missing, ctl)
         if at + made > target.shape[0]:
             return -1
         for k in range(made):

@@ -19,6 +19,7 @@ HOLDS: Final = "holds"
 VIOLATED: Final = "violated"
 TOLERATED_SEEN: Final = "tolerated"
 NOT_APPLICABLE: Final = "not-applicable"
+BOUNDED: Final = "bounded"  # not decided
 _DENSE: Final = 1 << 24
 
 
@@ -40,6 +41,7 @@ class Verdict:
     worst: int | None = None
     why: str = ""
     error: int | None = None  # the error node
+    element: int = -1  # symmetry: it is decided in what this element of the group makes of the state
     loop: list[tuple[int, int]] = field(default_factory=list)  # liveness: moves round the cycle
 
     @property
@@ -48,18 +50,35 @@ class Verdict:
         return self.verdict != VIOLATED
 
 
+@dataclass
+class _Look:
+    """hit, miss: first (state, element) in which a predicate is true, or false. count, worst: of those in which it is false."""
+
+    hit: tuple[int, int] | None = None
+    miss: tuple[int, int] | None = None
+    count: int = 0
+    worst: int | None = None
+
+
 class Evaluation:
-    """All verdicts of one graph."""
+    """All verdicts of one graph. Where its states stand for others too, a property is asked about all of them."""
 
     def __init__(self, graph: Graph, automata: Automata) -> None:
         self.graph = graph
         self.automata = automata
         self.depths = _depths(graph)
+        self._undecided: frozenset[str] = frozenset()
         assert isinstance(graph.source, Learner)
         self._first_var = graph.source.tables.first_var
 
-    def all(self, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> list[Verdict]:
-        """Every property in order, the built-in ones last. `liveness`: by name, None if it holds, or (state, cycle)."""
+    def all(
+        self, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None], undecided: frozenset[str] = frozenset()
+    ) -> list[Verdict]:
+        """Every property in order, the built-in ones last. `liveness`: by name, None if it holds, or (state, cycle).
+
+        undecided: liveness that was not judged.
+        """
+        self._undecided = undecided
         system = self.automata.system
         verdicts = [self._one(p, liveness) for p in system.properties]
         for name in BUILT_IN:
@@ -85,21 +104,51 @@ class Evaluation:
         if p.kind == "eventually":
             return self._live(p.name, liveness)
         states = self.graph.flagged(F_TERMINAL) if p.kind == "finally" else np.arange(self.graph.count)
-        seen = list(self._projections(p.over, states))
+        found = self._look(p, states)
         if p.kind == "sometimes":
-            hits = [i for i, _, values in seen if p.predicate(*values)]
-            if hits:
-                first = min(hits)
-                return Verdict(p.name, p.severity, HOLDS, True, first, self.depths(first))
+            if found.hit is not None:
+                return Verdict(
+                    p.name, p.severity, HOLDS, True, found.hit[0], self.depths(found.hit[0]), element=found.hit[1]
+                )
             return Verdict(p.name, p.severity, VIOLATED, False, why="no reachable state satisfies it")
-        bad = [(i, n, values) for i, n, values in seen if not p.predicate(*values)]
-        if not bad:
-            return Verdict(p.name, p.severity, HOLDS, bool(seen))
-        first = min(i for i, _, _ in bad)
-        worst = max(p.measure(*values) for _, _, values in bad) if p.measure else None
+        if found.miss is None:
+            return Verdict(p.name, p.severity, HOLDS, bool(len(states)))
+        first, element = found.miss
         verdict = TOLERATED_SEEN if p.severity == TOLERATED else VIOLATED
-        count = sum(n for _, n, _ in bad)
-        return Verdict(p.name, p.severity, verdict, True, first, self.depths(first), count, worst)
+        return Verdict(
+            p.name, p.severity, verdict, True, first, self.depths(first), found.count, found.worst, element=element
+        )
+
+    def _look(self, p: Property, states: NDArray[np.int64]) -> _Look:
+        """Where a predicate is true and where it is not, in the states and all that they stand for."""
+        look = _Look()
+        failing = np.zeros(self.graph.count, np.bool_)
+        elements = self._elements(p.over)
+        for element in elements:
+            for i, n, values in self._projections(p.over, states, element):
+                if p.predicate(*values):
+                    look.hit = min(look.hit or (i, element), (i, element))
+                    continue
+                look.miss = min(look.miss or (i, element), (i, element))
+                look.count += n
+                if p.measure is not None:
+                    worst = p.measure(*values)
+                    look.worst = worst if look.worst is None else max(look.worst, worst)
+            if len(elements) > 1 and look.miss is not None:
+                failing |= ~self.truth(p, element)
+        if len(elements) > 1:
+            look.count = int(failing[states].sum())
+        return look
+
+    def _elements(self, over: tuple[Any, ...]) -> list[int]:
+        """Elements of the group, -1 first, that may show a property something else."""
+        groups = {t.name for t in self.automata.threads if self.automata.names.count(t.name) == 0}
+        alone = any(isinstance(o, Result) and o.thread not in groups and o.thread in self.automata.names for o in over)
+        elements = self.graph.source.elements
+        if alone and groups:
+            return list(range(-1, len(elements)))
+        first = {s: p for p, (s, _) in reversed(list(enumerate(elements))) if s >= 0}
+        return [-1, *sorted(first.values())]
 
     def _by_error(self, name: str) -> Verdict:
         found = [
@@ -113,6 +162,8 @@ class Evaluation:
         )
 
     def _live(self, name: str, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> Verdict:
+        if name in self._undecided:
+            return Verdict(name, MUST, BOUNDED, False, why="not judged: liveness needs a search without reduction")
         found = liveness.get(name)
         if found is None:
             return self._fine(name)
@@ -143,9 +194,9 @@ class Evaluation:
         """What a property is told in one state."""
         return next(values for _, _, values in self._projections(over, np.array([state])))
 
-    def truth(self, p: Property) -> NDArray[np.bool_]:
-        """For every state, whether a predicate holds."""
-        columns, decode = self._columns(p.over)
+    def truth(self, p: Property, element: int = -1) -> NDArray[np.bool_]:
+        """For every state, or what a group element makes of it, whether a predicate holds."""
+        columns, decode = self._columns(p.over, element)
         key, _ = _combine(columns, self.graph.count)
         out = np.zeros(self.graph.count, np.bool_)
         values, first, inverse = np.unique(key, return_index=True, return_inverse=True)
@@ -154,7 +205,23 @@ class Evaluation:
         out[:] = answers[inverse]
         return out
 
-    def _columns(self, over: tuple[Any, ...]) -> tuple[list[NDArray[np.int64]], Any]:
+    def _column(self, f: int, element: int) -> NDArray[np.int64]:
+        """Field f of what a group element makes of each state."""
+        mirror = self.graph.source.mirror
+        if element < 0 or mirror is None:
+            return self.graph.column(f)
+        s, threads = mirror.elements[element]
+        if f < len(threads):
+            column = self.graph.column(threads.index(f))
+            return column if s < 0 else np.array(mirror.nodes[s], np.int64)[column]
+        if s < 0:
+            return self.graph.column(f)
+        to = f - self._first_var
+        var = next(v for v in range(len(mirror.world.values)) if mirror.var(s, v) == to)
+        images = [mirror.value(s, var, x) for x in range(len(mirror.world.values[var]))]
+        return np.array(images, np.int64)[self.graph.column(self._first_var + var)]
+
+    def _columns(self, over: tuple[Any, ...], element: int = -1) -> tuple[list[NDArray[np.int64]], Any]:
         """Columns of ids, and how to turn one row of them into values."""
         columns: list[NDArray[np.int64]] = []
         readers = []
@@ -168,11 +235,11 @@ class Evaluation:
                 ]
                 single = o.thread in names
                 readers.append((len(columns), len(which), single, -1))
-                columns += [self.graph.column(i) for i in which]
+                columns += [self._column(i, element) for i in which]
             else:
                 var = self.automata.world.var_of(o)
                 readers.append((len(columns), 1, True, var))
-                columns.append(self.graph.column(self._first_var + var))
+                columns.append(self._column(self._first_var + var, element))
         world, nodes = self.automata.world, self.automata.nodes
 
         def decode(row: list[Any]) -> list[Any]:
@@ -189,12 +256,12 @@ class Evaluation:
         return columns, decode
 
     def _projections(
-        self, over: tuple[Any, ...], states: NDArray[np.int64]
+        self, over: tuple[Any, ...], states: NDArray[np.int64], element: int = -1
     ) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
         """(first state, how many, values) for every different combination of values."""
         if not len(states):
             return
-        columns, decode = self._columns(over)
+        columns, decode = self._columns(over, element)
         columns = [c[states] for c in columns]
         key, size = _combine(columns, len(states))
         if size <= _DENSE:

@@ -20,7 +20,7 @@ _CHUNK: Final = 1 << 20
 
 def fits(source: Minimal) -> bool:
     """Can `sprint` take it: two words at most, no symmetry, no shared CPUs?"""
-    return source.layout().words <= 2 and not len(source.perms) and not source.cpus
+    return source.layout().words <= 2 and not source.elements and not source.cpus
 
 
 class Fast:

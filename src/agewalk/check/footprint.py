@@ -13,6 +13,7 @@ import numpy as np
 from agewalk.check import memory
 from agewalk.check.automaton import BLOCKED, CHOICE, END, STEP, Automata, Node
 from agewalk.check.effects import READS
+from agewalk.check.mirror import Mirror
 from agewalk.check.system import Property, Result
 from agewalk.check.world import MEMORY
 from agewalk.core.effects import Alloc, CallRcu, CallSrcu, RcuReadLock, RcuReadUnlock, SrcuReadLock, SrcuReadUnlock
@@ -22,9 +23,13 @@ _ALL: Final = -1
 
 
 class Footprints:
-    """Masks for all nodes known now; a node found later counts as touching everything."""
+    """Masks for all nodes known now; a node found later counts as touching everything.
 
-    def __init__(self, automata: Automata) -> None:
+    mirror: if pages are exchanged, what a property looks at on one page is looked at on all.
+    """
+
+    def __init__(self, automata: Automata, mirror: Mirror | None = None) -> None:
+        self._mirror = mirror
         self._bit: dict[Any, int] = {}
         self._automata = automata
         nodes = automata.nodes
@@ -117,7 +122,10 @@ class Footprints:
                     if isinstance(o, Result):
                         self._results_watched = True
                     else:
-                        seen |= self._token(self._automata.world.var_of(o))
+                        var = self._automata.world.var_of(o)
+                        seen |= self._token(var)
+                        for order in range(len(self._mirror.orders) if self._mirror is not None else 0):
+                            seen |= self._token(self._mirror.var(order, var)) if self._mirror is not None else 0
         return seen
 
     def arrays(self, size: int) -> tuple[Any, ...]:

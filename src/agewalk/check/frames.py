@@ -60,7 +60,8 @@ class Continuation:
             return ("seen", seen[id(generator)])
         seen[id(generator)] = len(seen)
         code = frame.f_code
-        bound = tuple(frame.f_locals)  # which locals are bound: unbound ones leave no trace among the referents
+        names = frame.f_locals  # up to CPython 3.12 a dict that the frame keeps, in whatever order it was filled
+        bound = tuple(sorted(names))  # which locals are bound: unbound ones leave no trace among the referents
         state = tuple(
             self._value(item, seen)
             for item in gc.get_referents(generator)
@@ -68,6 +69,7 @@ class Continuation:
                 isinstance(item, (types.FrameType, types.CodeType))
                 or item is frame.f_globals
                 or item is frame.f_builtins
+                or item is names
             )
         )
         return (id(code), frame.f_lasti, bound, state)

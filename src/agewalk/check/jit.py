@@ -19,7 +19,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
-_SOURCES: Final = ("kernel.py", "cycles.py", "sprint.py", "jit.py")
+_SOURCES: Final = ("fold.py", "kernel.py", "cycles.py", "sprint.py", "jit.py")
 _settings: Any = _config  # its attributes are made at import
 
 

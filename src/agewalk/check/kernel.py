@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from agewalk.check.fold import canonical, get, put
 from agewalk.check.jit import compiled
 
 STEP, CHOICE, END, ERROR = 0, 1, 2, 3
@@ -34,19 +35,6 @@ def hash_row(row: Any, words: int) -> Any:
     h ^= h >> _S32
     h *= _K1
     return h ^ (h >> _S32)
-
-
-@compiled(inline="always")
-def get(row: Any, lay: Any, f: int) -> Any:
-    """Field f of a state."""
-    return np.int64((row[lay[0][f]] >> lay[1][f]) & lay[2][f])
-
-
-@compiled(inline="always")
-def put(row: Any, lay: Any, f: int, value: Any) -> None:
-    """Set field f of a state."""
-    w = lay[0][f]
-    row[w] = (row[w] & ~(lay[2][f] << lay[1][f])) | (np.uint64(value) << lay[1][f])
 
 
 @compiled()
@@ -83,36 +71,6 @@ def take(row: Any, lay: Any, aut: Any, t: int, choice: int, missing: Any, ctl: A
         first = False
         if not ghost[node] or kind[node] != STEP:
             return 1
-
-
-@compiled()
-def canonical(row: Any, words: int, lay: Any, sym: Any, memory: int, missing: Any, ctl: Any) -> int:
-    """Replace a state by the least of those that exchanging identical threads makes of it. -1: not known yet."""
-    perms, memory_of = sym
-    best = row[:words].copy()
-    other = np.empty(words, np.uint64)
-    found = get(row, lay, memory)
-    for p in range(perms.shape[0]):
-        other[:] = row[:words]
-        for t in range(perms.shape[1]):
-            put(other, lay, perms[p, t], get(row, lay, t))
-        m = memory_of[p, found]
-        if m < 0:
-            if ctl[MISSING] < missing.shape[0]:
-                missing[ctl[MISSING], 0] = -1
-                missing[ctl[MISSING], 1] = p
-                missing[ctl[MISSING], 2] = found
-                ctl[MISSING] += 1
-            return -1
-        put(other, lay, memory, m)
-        for w in range(words):
-            if other[w] < best[w]:
-                best[:] = other
-                break
-            if other[w] > best[w]:
-                break
-    row[:words] = best
-    return 0
 
 
 @compiled()
@@ -211,6 +169,7 @@ def successors(
     aut: Any,
     cpu: Any,
     sym: Any,
+    folded: bool,
     only: int,
     cand: Any,
     moves: Any,
@@ -218,7 +177,10 @@ def successors(
     missing: Any,
     ctl: Any,
 ) -> int:
-    """Write the successors of a state (those by thread `only`, or all if -1) behind `at`; how many, or -1: not known yet."""
+    """Write the successors of a state (those by thread `only`, or all if -1) behind `at`; how many, or -1: not known yet.
+
+    folded: write what stands for each instead, where anything is exchanged.
+    """
     choices = aut[3]
     threads = aut[10].shape[0]
     made = 0
@@ -239,8 +201,8 @@ def successors(
             if done > 0:
                 if cpu[0][t] >= 0:
                     put(new, lay, cpu[2] + cpu[0][t], t + 1)
-                if sym[0].shape[0] > 0 and canonical(new, words, lay, sym, memory, missing, ctl) < 0:
-                    unknown = True
+                if folded and sym[0].shape[0] > 0:
+                    canonical(new, words, lay, aut[10], sym, memory)
                 moves[at + made] = t * 16 + c
                 made += 1
             elif done < 0:
@@ -292,7 +254,7 @@ def search(
                     ctl,
                 )
             if made == -2:
-                made = successors(row, words, lay, aut, cpu, sym, -1, cand, cand_moves, filled, missing, ctl)
+                made = successors(row, words, lay, aut, cpu, sym, True, -1, cand, cand_moves, filled, missing, ctl)
             if made < 0:
                 ctl[CODE] = LEARN
                 break
@@ -344,7 +306,7 @@ def look_ahead(
     last = min(ctl[STOP], ctl[POS] + 4096)
     for i in range(ctl[POS], last):
         if not flags[i] & F_ERROR:
-            successors(states[i], states.shape[1], lay, aut, cpu, sym, -1, cand, cand_moves, 0, missing, ctl)
+            successors(states[i], states.shape[1], lay, aut, cpu, sym, False, -1, cand, cand_moves, 0, missing, ctl)
         if ctl[MISSING] >= missing.shape[0]:
             return
 
@@ -375,7 +337,7 @@ def reduced(
     for t in range(threads):
         if not independent(row, lay, aut, foot, threads, t):
             continue
-        made: int = successors(row, words, lay, aut, cpu, sym, t, cand, cand_moves, at, missing, ctl)
+        made: int = successors(row, words, lay, aut, cpu, sym, True, t, cand, cand_moves, at, missing, ctl)
         if made < 0:
             return -1
         if made == 0:

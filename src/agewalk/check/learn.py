@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from agewalk.check.automaton import BLOCKED, CHOICE, END, ERROR, STEP, Automata, Node
 from agewalk.check.footprint import Footprints
-from agewalk.check.memory import Memory
+from agewalk.check.mirror import Element, Mirror
 from agewalk.check.system import System
 from agewalk.check.tables import Layout, Tables
 from agewalk.check.world import MEMORY, World
@@ -21,7 +20,9 @@ from agewalk.core.effects import Acquire
 class Source(ABC):
     """Automata as tables, and the little that a search asks besides.
 
-    symmetric: exchange identical threads? Thread t runs automaton automaton_of[t].
+    symmetric: let one state stand for all that exchanging identical threads, and pages where the system says that they are
+    interchangeable, makes of it? Thread t runs automaton automaton_of[t]. Threads that share a CPU are never exchanged.
+    mirror: the images of what the automata hold, if anything is exchanged.
     """
 
     system: System
@@ -29,20 +30,28 @@ class Source(ABC):
     tables: Tables
     automaton_of: list[int]
     cyclic: bool = True  # may a thread come round to a node again?
+    mirror: Mirror | None = None
 
-    def __init__(self, system: System, *, symmetric: bool) -> None:
+    def __init__(self, system: System) -> None:
         threads = system.flat()
         self.daemons = np.array([t.daemon for t in threads], np.uint8)
         cpus = sorted({t.cpu for t in threads if t.cpu is not None})
         self._cpu_of = np.array([-1 if t.cpu is None else cpus.index(t.cpu) for t in threads], np.int64)
         self.cpus = len(cpus)
-        self.perms = _permutations(system) if symmetric and not cpus else np.zeros((0, len(threads)), np.int64)
-        self._memory_of = np.zeros((len(self.perms), 1), np.int64)
-        self._memory_of[:] = 0
+        self.elements: list[Element] = []
+        self._memory_of = np.zeros((0, 0), np.int64)
+        self._images: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._images_of = 0  # values, when they were looked at last
+
+    def _exchange(self, mirror: Mirror) -> None:
+        """States are folded by the group of `mirror` from now on."""
+        self.mirror = mirror
+        self.elements = mirror.elements
+        self._memory_of = np.zeros((len(self.elements), 0), np.int64)
 
     @abstractmethod
     def learn(self, missing: list[tuple[int, ...]]) -> None:
-        """Make the edges (node, thread, value id) known; (-1, permutation, memory id) asks for a renamed memory."""
+        """Make the edges (node, thread, value id) known."""
 
     @abstractmethod
     def layout(self) -> Layout:
@@ -65,13 +74,50 @@ class Source(ABC):
         """The kernel's `cpu` argument."""
         return self._cpu_of, self.tables.firm, len(self._cpu_of)
 
+    def node_images(self) -> NDArray[np.int64]:
+        """[s, n]: the node that n becomes under the s-th order of the pages."""
+        return np.zeros((0, 1), np.int64)
+
     def symmetry(self) -> tuple[Any, ...]:
-        """The kernel's `sym` argument."""
-        size = self.tables.size[MEMORY]
-        if self._memory_of.shape[1] < size:
-            more = np.full((len(self.perms), size - self._memory_of.shape[1]), -1, np.int64)
-            self._memory_of = np.concatenate([self._memory_of, more], axis=1)
-        return self.perms, self._memory_of
+        """The kernel's `sym` argument (`agewalk.check.fold`)."""
+        n = len(self.elements)
+        values = len(self.world.values[MEMORY]) if self.mirror is not None else 0
+        known = self._memory_of.shape[1]
+        if known < values:
+            more = [[self.mirror.memory(p, m) for m in range(known, values)] for p in range(n)] if self.mirror else []
+            self._memory_of = np.concatenate(
+                [self._memory_of, np.array(more, np.int64).reshape(n, values - known)], axis=1
+            )
+        perms = np.array([threads for _, threads in self.elements], np.int64).reshape(n, len(self.daemons))
+        which = np.array([s for s, _ in self.elements], np.int64)
+        back = np.argsort(perms, axis=1)
+        return perms, which, self._memory_of, self.node_images(), *self._value_images(), back
+
+    def _value_images(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        orders = self.mirror.orders if self.mirror is not None and any(s >= 0 for s, _ in self.elements) else []
+        fields = len(self.tables.size)
+        size = sum(map(len, self.world.values))
+        if size == self._images_of and self._images is not None:
+            return self._images
+        self._images_of = size
+        moved = np.full((len(orders), fields, 2), -1, np.int64)
+        start = np.zeros((len(orders), fields), np.int64)
+        flat: list[int] = []
+        for s in range(len(orders)):
+            assert self.mirror is not None
+            i = 0
+            for var in range(1, fields):
+                values = range(len(self.world.values[var]))
+                images = [self.mirror.value(s, var, v) for v in values]
+                to = self.mirror.var(s, var)
+                if to == var and images == list(values):
+                    continue
+                moved[s, i] = self.tables.first_var + var, self.tables.first_var + to
+                start[s, i] = len(flat)
+                flat += images
+                i += 1
+        self._images = moved, start, np.array(flat or [0], np.int64)
+        return self._images
 
     def fan(self) -> int:
         """How many successors a state can have."""
@@ -84,10 +130,6 @@ class Source(ABC):
         ones = np.full(n, -1, np.int64)
         return ones, ones, ones, ones, np.ones(n, np.uint8)
 
-    def _rename_memory(self, p: int, memory_id: int) -> None:
-        m: Memory = self.world.values[MEMORY][memory_id]
-        self._memory_of[p, memory_id] = self.world.value_id(MEMORY, m.renamed(tuple(int(x) for x in self.perms[p])))
-
 
 def firmness(node: Node) -> int:
     """Can the thread be preempted here? 0 yes, 1 no, 2 unless it spins (it waits for a spinlock)."""
@@ -96,21 +138,16 @@ def firmness(node: Node) -> int:
     return 2 if isinstance(node.effect, Acquire) and not node.effect.lock.sleeps else 0
 
 
-def _permutations(system: System) -> NDArray[np.int64]:
-    """All ways to exchange identical threads, but the one that changes nothing: row p sends thread t to p[t]."""
-    groups, start = [], 0
-    for t in system.threads:
-        groups.append(list(itertools.permutations(range(start, start + t.n))))
-        start += t.n
-    rows = [list(itertools.chain(*choice)) for choice in itertools.product(*groups)]
-    return np.array(rows[1:], np.int64).reshape(len(rows) - 1, start)
-
-
 class Learner(Source):
-    """Automata that are unfolded while the search asks for their edges."""
+    """Automata that are unfolded while the search asks for their edges; with `symmetric`, together with their images.
+
+    Raises Asymmetric (also while it learns) where pages are not as interchangeable as the system says.
+    """
 
     def __init__(self, automata: Automata, *, symmetric: bool = False) -> None:
-        super().__init__(automata.system, symmetric=symmetric)
+        super().__init__(automata.system)
+        if symmetric and not self.cpus:
+            self._exchange(Mirror(automata, threads=True))
         self.automata = automata
         self.system = automata.system
         self.world = automata.world
@@ -119,6 +156,7 @@ class Learner(Source):
         self._node_bits = 6
         self._foot: Footprints | None = None
         self._mortals = 0
+        self._edges = 0  # of automata.learnt, that the tables have
         self._sync()
 
     def roots(self) -> list[int]:
@@ -128,21 +166,22 @@ class Learner(Source):
         return self.tables.layout([self._node_bits] * len(self.automaton_of))
 
     def learn(self, missing: list[tuple[int, ...]]) -> None:
-        nodes = self.automata.nodes
         for node, thread, value in missing:
-            if node < 0:
-                self._rename_memory(thread, value)
-            else:
-                self.automata.extend(node, thread, value)
+            self.automata.extend(node, thread, value)
         self._sync()
-        for node, thread, value in missing:
-            if node >= 0:
-                at = nodes[node]
-                target, left = at.edges[(thread if at.var == MEMORY else 0, value)]
-                self.tables.set_edge(node, thread, value, target, left)
+
+    def node_images(self) -> NDArray[np.int64]:
+        if self.mirror is None:
+            return super().node_images()
+        images = np.full((len(self.mirror.orders), len(self.tables.kind)), -1, np.int64)
+        for s, row in enumerate(self.mirror.nodes):
+            images[s, : len(row)] = row
+        return images
 
     def _sync(self) -> None:
         """Bring the tables up to what has been unfolded."""
+        if self.mirror is not None:
+            self.mirror.close()
         world, tables, automata = self.world, self.tables, self.automata
         for var, values in enumerate(world.values):
             tables.fit(var, len(values))
@@ -159,6 +198,10 @@ class Learner(Source):
             for node in list(automata.nodes):
                 self._mark_mortal(node)
             self._sync()
+        for ident, (thread, value) in automata.learnt[self._edges :]:
+            target, left = automata.nodes[ident].edges[(thread, value)]
+            tables.set_edge(ident, thread, value, target, left)
+        self._edges = len(automata.learnt)
         self._node_bits = max(
             self._node_bits, (2 * len(automata.nodes)).bit_length() if len(automata.nodes) >> self._node_bits else 0
         )
@@ -174,7 +217,7 @@ class Learner(Source):
 
     def study(self) -> bool:
         """Work out footprints from what is known now; did they change?"""
-        new = Footprints(self.automata)
+        new = Footprints(self.automata, self.mirror)
         changed = self._foot is None or new.differs(self._foot)
         self._foot = new
         self.cyclic = new.cyclic

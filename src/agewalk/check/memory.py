@@ -7,6 +7,7 @@ and for no others. The checker lets it end at the earliest moment, which is the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from agewalk.core.cells import Slab
@@ -46,12 +47,12 @@ class Memory(NamedTuple):
         """Threads inside a read section of `domain`."""
         return frozenset(t for d, t in self.readers if d == domain)
 
-    def renamed(self, to: tuple[int, ...]) -> Memory:
-        """The same with thread i called to[i]."""
+    def renamed(self, to: Sequence[int], one: Callable[[Any], Any] = lambda o: o) -> Memory:
+        """The same with thread i called to[i], and object o called one(o)."""
         return Memory(
-            self.freed,
+            frozenset(one(o) for o in self.freed),
             frozenset((d, to[t]) for d, t in self.readers),
-            frozenset((o, d, frozenset(to[w] for w in ws)) for o, d, ws in self.pending),
+            frozenset((one(o), d, frozenset(to[w] for w in ws)) for o, d, ws in self.pending),
             frozenset((to[t], d, frozenset(to[w] for w in ws)) for t, d, ws in self.syncing),
             self.taken,
         )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agewalk.check.exchange import Interchangeable
 from agewalk.core.cells import Cell, ListHead, Lock
 from agewalk.core.effects import Step
 from agewalk.core.errors import UsageError
@@ -120,7 +121,10 @@ class Thread:
 
 @dataclass(frozen=True)
 class System:
-    """A system to check. `about` is a sentence for people; `protocol` and `mmu` say what it was built for, if anything."""
+    """A system to check. `about` is a sentence for people; `protocol` and `mmu` say what it was built for, if anything.
+
+    exchange: the pages that are interchangeable, if any are.
+    """
 
     name: str
     threads: tuple[Thread, ...]
@@ -130,6 +134,7 @@ class System:
     mmu: str = ""
     terminates: bool = True
     not_applicable: dict[str, str] = field(default_factory=dict)  # property name -> why
+    exchange: Interchangeable | None = None
 
     def names(self) -> list[str]:
         """One name for each running thread: `vcpu`, or `ager-1`, `ager-2` where there are several."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from agewalk.check.exchange import Interchangeable, Order, Place
 from agewalk.check.ghost import Await, Ghost, Update
 from agewalk.check.system import System, Thread
 from agewalk.core.cells import Cell, Object
@@ -71,12 +72,30 @@ def with_memory_model(system: System, model: str) -> System:
     if model not in MODELS:
         raise UsageError(f"no memory model {model!r}", hint=f"there are {', '.join(MODELS)}")
     threads: list[Thread] = []
+    buffers: dict[str, Cell] = {}
     for name, thread in zip(system.names(), system.flat(), strict=True):
         empty: tuple[Entry, ...] = ()
-        buffer = Cell(Object(f"{name}"), "store_buffer", empty)
+        buffer = buffers[name] = Cell(Object(f"{name}"), "store_buffer", empty)
         threads.append(replace(thread, name=name, of=thread.name, n=1, start=_start(thread, buffer, model)))
         threads.append(Thread(f"{name}-buffer", _drain(buffer, model), daemon=True))
-    return replace(system, name=f"{system.name}+{model}", threads=tuple(threads))
+    exchange = None if system.exchange is None else _exchange(system.exchange, buffers)
+    return replace(system, name=f"{system.name}+{model}", threads=tuple(threads), exchange=exchange)
+
+
+def _exchange(exchange: Interchangeable, buffers: dict[str, Cell]) -> Interchangeable:
+    """Pages are exchanged in store buffers too, and a thread that works for one page takes its buffer along."""
+    rename = exchange.rename
+
+    def renamed(place: Place, value: Any, to: Order) -> Any:
+        if rename is None or not any(place is b for b in buffers.values()):
+            return value if rename is None else rename(place, value, to)
+        return tuple((cell, rename(cell, found, to), release) for cell, found, release in value)
+
+    rows = tuple(tuple(buffers[name] for name in row) for row in exchange.threads if set(row) <= set(buffers))
+    drains = tuple(tuple(f"{name}-buffer" for name in row) for row in exchange.threads)
+    return replace(
+        exchange, places=(*exchange.places, *rows), threads=(*exchange.threads, *drains), rename=renamed,
+    )  # fmt: skip
 
 
 def _start(thread: Thread, buffer: Cell, model: str) -> Callable[[], Step[Any]]:

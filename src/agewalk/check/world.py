@@ -132,6 +132,10 @@ class World:
             self._ids.append({start: 0})
         return self._var[key]
 
+    def has_var(self, place: Cell | Lock | ListHead) -> bool:
+        """Did any thread ever touch it?"""
+        return self.key_of(place) in self._var
+
     def owner_of(self, var: int) -> Any:
         """The canonical object that a variable lives in, or None."""
         place = self.places[var]
@@ -158,6 +162,10 @@ class World:
                 hint="use ints, tuples, frozen dataclasses",
             ) from None
         return value
+
+    def met(self, var: int, value: Any) -> bool:
+        """Was this value of a variable ever met?"""
+        return self.interned(value) in self._ids[var]
 
     def value_id(self, var: int, value: Any) -> int:
         """The id of a value of a variable; a new one if it was never met there."""

@@ -39,8 +39,19 @@ def command(
     memory_model: Annotated[
         str, typer.Option(help="sc, tso (x86 store buffers) or weak (plain stores overtake).")
     ] = "sc",
-    reduce: Annotated[bool, typer.Option(help="Count with partial-order reduction.")] = False,
-    symmetry: Annotated[bool, typer.Option(help="Count identical threads as one.")] = False,
+    reduce: Annotated[
+        bool,
+        typer.Option(
+            help="Partial-order reduction from the start, for systems too large to see whole. Safety is decided; liveness "
+            "only where no thread can go round."
+        ),
+    ] = False,
+    symmetry: Annotated[
+        bool,
+        typer.Option(
+            help="From the start, let one state stand for all that exchanging identical threads and pages makes of it."
+        ),
+    ] = False,
     max_states: Annotated[int | None, typer.Option(help="Stop at so many states.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Stop at so much memory, as in '2 GiB'.")] = None,
@@ -166,7 +177,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     return {
         "schema": 1, "system": outcome.system.name, "verdict": outcome.verdict, "states": outcome.states,
         "transitions": outcome.transitions, "depth": outcome.depth, "seconds": round(outcome.seconds, 3),
-        "bound": outcome.bound, "peak_bytes": outcome.peak_bytes,
+        "bound": outcome.bound, "peak_bytes": outcome.peak_bytes, "note": outcome.note,
         "properties": [
             {"name": v.name, "holds": v.holds and v.verdict != "bounded", "witnessed": v.witnessed, "kind": v.severity,
              "verdict": v.verdict, "length": v.length, "count": v.count, "worst": v.worst, "why": v.why}
@@ -184,11 +195,14 @@ def report(outcome: Outcome, *, brief: bool = False) -> str:
     o = outcome
     rate = o.states / o.search_seconds / 1e6 if o.search_seconds else 0.0
     bound = f" (stopped at {o.bound}: not all was seen)" if o.bound else ""
+    if o.verdict == "bounded" and not o.bound:
+        bound = " (all that was judged holds; liveness needs a search without --reduce and --symmetry)"
     lines = [
         f"{o.system.name}: {o.verdict}{bound}",
         f"  {o.system.about}",
         f"  {o.states:,} states, {o.transitions:,} transitions, depth {o.depth}",
         f"  {rate:.1f} M states/s, {o.seconds:.1f} s in all, peak memory {o.peak_bytes >> 20} MiB",
+        *([f"  {o.note}"] if o.note else []),
         "",
     ]
     for v in o.verdicts:

@@ -10,7 +10,7 @@ from agewalk.check.systems import monitors as m
 from agewalk.check.systems.hosts import BASE, Host, build
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Choose, FetchOr, Step, Store
-from agewalk.core.units import Hva
+from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.spte import (
     is_accessed_spte,
@@ -31,21 +31,22 @@ UNSEEN: Final = "of an access, the eviction is told or the bit stays"
 NOT_FAST: Final = "this protocol has no fast_only"
 
 
-def primary(host: Host, *, young: bool = False) -> Cell:
-    """A primary PTE of the first page, for the protocol's side in mm/."""
-    return Cell(Object("pt"), 0, p.make_pte(host.pages.present[0].value, writable=True, young=young))
+def primary(host: Host, *, young: bool = False, page: int = 0) -> Cell:
+    """A primary PTE of a page, for the protocol's side in mm/."""
+    return Cell(Object("pt"), page, p.make_pte(host.pages.present[page].value, writable=True, young=young))
 
 
-def ask(host: Host, entry: Cell, question: str) -> Step[bool]:
-    """One of the three questions of MGLRU about the first page: does it count as young? Watched."""
+def ask(host: Host, entry: Cell, question: str, page: int = 0) -> Step[bool]:
+    """One of the three questions of MGLRU about a page: does it count as young? Watched."""
     protocol, mm = host.protocol, host.mm
+    at = Hva(BASE + page * PAGE_SIZE)
     if question == TARGET:
         verdict = yield from m.covers(
-            m.stays_gone(protocol.target(mm, entry, BASE)), host.kvm, lambda v: v.referenced, entry
+            m.stays_gone(protocol.target(mm, entry, at)), host.kvm, lambda v: v.referenced, entry
         )
         return verdict.referenced
     method = protocol.walk if question == WALK else protocol.neighbour
-    return (yield from m.covers(m.stays_gone(method(mm, entry, BASE)), host.kvm, bool, entry))
+    return (yield from m.covers(m.stays_gone(method(mm, entry, at)), host.kvm, bool, entry))
 
 
 def ager(host: Host, entry: Cell, *questions: str) -> Any:

@@ -28,14 +28,18 @@ class Object:
 
 
 class Cell:
-    """One word of memory: an integer, a bool, None or a reference to an Object. `owner.label` + `field` is its name."""
+    """One word of memory: an integer, a bool, None or a reference to an Object. `owner.label` + `field` is its name.
 
-    __slots__ = ("field", "owner", "value")
+    line: the timed reading's alone, where the cell is in the caches.
+    """
+
+    __slots__ = ("field", "line", "owner", "value")
 
     def __init__(self, owner: Object, field: str | int, value: Any = 0) -> None:
         self.owner = owner
         self.field = field
         self.value = value
+        self.line: Any = None
 
     @property
     def name(self) -> str:

@@ -14,7 +14,6 @@ from agewalk.engine.layout import (
     BY_LOOK,
     FEATURES,
     GEN_MASK,
-    HUGE,
     MAX_SEQ,
     META,
     N_GENS,
@@ -55,10 +54,10 @@ def lru_add_drain(word: Array, page: Array) -> None:
 
 @njit
 def queue_add(word: Array, page: Array, folio: Int) -> None:
-    """folio_add_lru() past the flags. Large folios are not kept waiting (folio_may_be_lru_cached())."""
+    """folio_add_lru() past the flags."""
     word[Q_ADD + 1 + word[Q_ADD]] = folio
     word[Q_ADD] += 1
-    if word[Q_ADD] >= word[ADD_BATCH] or page[folio, META] & HUGE:
+    if word[Q_ADD] >= word[ADD_BATCH]:
         drain_add(word, page)
 
 
@@ -70,7 +69,7 @@ def queue_activate(word: Array, page: Array, folio: Int) -> None:
         return
     word[Q_ACTIVATE + 1 + word[Q_ACTIVATE]] = folio
     word[Q_ACTIVATE] += 1
-    if word[Q_ACTIVATE] >= word[ACTIVATE_BATCH] or meta & HUGE:
+    if word[Q_ACTIVATE] >= word[ACTIVATE_BATCH]:
         drain_activate(word, page)
 
 

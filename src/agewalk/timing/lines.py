@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 from zlib import crc32
 
-from agewalk.core.cells import Cell, ListHead, Lock
+from agewalk.core.cells import Cell, ListHead, Lock, Object
 
 WORDS_PER_LINE: Final = 8  # 64 bytes
 NOBODY: Final = -1
@@ -54,9 +54,10 @@ _INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 class Line:
     """One cache line. `busy` is when the last transfer of it ends; `watched` counts who spins on a cell of it."""
 
-    __slots__ = ("busy", "group", "kept_until", "memory", "owner", "shared", "sharers", "watched")
+    __slots__ = ("busy", "group", "kept_until", "lines", "memory", "owner", "shared", "sharers", "watched")
 
-    def __init__(self, memory: object, group: int | str) -> None:
+    def __init__(self, memory: object, group: int | str, lines: LineMap | None = None) -> None:
+        self.lines = lines  # of which machine; None if it is that of a per-CPU variable, which no cell names
         self.memory = memory  # the Object (or list) it belongs to
         self.group = group
         self.owner = NOBODY
@@ -109,41 +110,30 @@ def place(memory: Any, field: str | int) -> tuple[object, int | str]:
     return memory, group_of(memory, field)
 
 
-class _Found(dict[Cell, "Line | None"]):
-    """Line by cell, looked for when first asked; None for a per-CPU variable, which has one on each CPU."""
-
-    def __init__(self, lines: LineMap) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def __missing__(self, cell: Cell) -> Line | None:
-        kind = type(cell.owner).__name__
-        if kind in PER_CPU or (kind, cell.field) in PER_CPU_COUNTERS:
-            line = None
-        else:
-            line = self._lines.at(*place(cell.owner, cell.field))
-        self[cell] = line
-        return line
-
-
 class LineMap:
-    """Finds a cell's, lock's or list's line; makes it when first asked."""
+    """Finds a cell's, lock's or list's line; makes it when first asked.
+
+    dead: what has been freed and not been handed out again, as far as somebody met it.
+    """
 
     def __init__(self) -> None:
-        self.of_cell = _Found(self)
+        self.dead: set[Object] = set()
         self._lines: dict[tuple[object, int | str], Line] = {}
 
     def at(self, memory: object, group: int | str) -> Line:
         """The line `group` of `memory`."""
         line = self._lines.get((memory, group))
         if line is None:
-            line = self._lines[memory, group] = Line(memory, group)
+            line = self._lines[memory, group] = Line(memory, group, self)
         return line
 
     def cell(self, cell: Cell) -> Line:
-        """The line that a cell is on. Not for per-CPU variables."""
-        line = self.of_cell[cell]
-        assert line is not None, f"{cell} has a line on each CPU"
+        """The line that a cell is on. Not for per-CPU variables, which have one on each CPU."""
+        line: Line | None = cell.line
+        if line is None or line.lines is not self:
+            line = cell.line = self.at(*place(cell.owner, cell.field))
+            if cell.owner.freed:
+                self.dead.add(cell.owner)
         return line
 
     def lock(self, lock: Lock) -> Line:

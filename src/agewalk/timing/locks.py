@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from types import ModuleType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from agewalk.core.cells import Lock
 from agewalk.core.effects import READ, WRITE, CompareExchange, Effect, FetchAdd
@@ -36,17 +36,21 @@ _RWSEM_READER: Final = 1 << 8
 class TimedLock:
     """What all locks have: the model's lock, and counts."""
 
-    __slots__ = ("acquired", "contended", "do", "first", "hold", "last", "lock", "undo", "wait", "worst_wait")
+    __slots__ = (
+        "acquired", "contended", "do", "first", "hold", "last", "line", "lock", "told", "undo", "wait", "worst_wait",
+    )  # fmt: skip
 
     def __init__(self, lock: Lock, do: ModuleType) -> None:
         self.lock = lock
         self.do = do
         self.acquired = {READ: 0, WRITE: 0}
+        self.told = {READ: 0, WRITE: 0}  # of `acquired`, what the machine's counters have
         self.contended = 0
         self.wait = 0  # ps, sum over waiters
         self.worst_wait = 0
         self.hold = {READ: 0, WRITE: 0}  # ps
         self.last: Thread | None = None  # who held it last, or does
+        self.line: Any = None  # of the word, once a machine has the lock
         self.first: dict[str, Effect] = {}  # `fast` and `release`, made once
         self.undo: dict[str, Effect] = {}
 

@@ -17,19 +17,16 @@ from typing import Any, Final
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.counters import Counters
-from agewalk.core.effects import CompareExchange
-from agewalk.core.effects.memory import used_after_free
 from agewalk.core.errors import ModelError
 from agewalk.timing.coherence import Coherence
 from agewalk.timing.costs import CostTable, load_costs
-from agewalk.timing.lines import PER_CPU, Line, LineMap
+from agewalk.timing.lines import PER_CPU, PER_CPU_COUNTERS, Line, LineMap
 from agewalk.timing.locks import TimedLock
 from agewalk.timing.perform import Operations
 from agewalk.timing.plain import PLAIN
 from agewalk.timing.prices import Prices
 from agewalk.timing.rare import RareEffects
 from agewalk.timing.record import Recorder
-from agewalk.timing.steps import ClearBits
 from agewalk.timing.threads import FOREVER, Body, CpuState, Thread, spread
 
 WINDOW: Final = 500_000  # ps
@@ -138,6 +135,18 @@ class Machine(Coherence, RareEffects):
         th.result = result
         self.leave_cpu(th, t)
 
+    def book(self, counts: dict[str, list[int]], works: dict[str, list[int]]) -> None:
+        """Move what operations have counted, [times, ps of each] by name, to the counters."""
+        for prefix, tallies in (("", counts), ("work:", works)):
+            for what, tally in tallies.items():
+                self.counters[prefix + what] += tally[0]
+                tally[0] = 0
+        for lock in self.locks.values():
+            for mode, n in lock.acquired.items():
+                if n > lock.told[mode]:
+                    self.counters[f"lock:{lock.lock.field}:{mode}"] += n - lock.told[mode]
+                    lock.told[mode] = n
+
     def _check_all_ended(self) -> None:
         stuck = [th for th in self.threads if th.ended < 0]
         if stuck:
@@ -149,11 +158,14 @@ class Machine(Coherence, RareEffects):
                 f"dead-lock or lost wake-up at {self.now} ps: {waits}", hint="nobody is left who could wake them"
             )
 
-    def on_cpu(self, cell: Cell, cpu: int) -> tuple[Cell, Line]:
-        """The copy of a per-CPU variable that this CPU has (CPU 0 has the original), and the line of it."""
+    def find(self, cell: Cell, cpu: int) -> tuple[Cell, Line]:
+        """The cell and its line; of a per-CPU variable, the one that this CPU has (CPU 0 has the original)."""
+        kind = type(cell.owner).__name__
+        if kind not in PER_CPU and (kind, cell.field) not in PER_CPU_COUNTERS:
+            return cell, self.lines.cell(cell)
         found = self._per_cpu.get((cell, cpu))
         if found is None:
-            start = PER_CPU.get(type(cell.owner).__name__, cell)
+            start = PER_CPU.get(kind, cell)
             mine = cell if cpu == 0 or start is cell else Cell(cell.owner, f"{cell.field}@{cpu}", start)
             found = self._per_cpu[cell, cpu] = mine, Line(cell.owner, f"{cell.field}@{cpu}")
         return found
@@ -163,70 +175,8 @@ class Machine(Coherence, RareEffects):
         found = self.locks.get(lock)
         if found is None:
             found = self.locks[lock] = self.make_lock(lock, self.operations.do)
-            for mode in ("read", "write"):
-                found.undo[mode] = found.release(mode)
+            found.line = self.lines.cell(found.word())
         return found
-
-    def _word(self, th: Thread, effect: Any, t: int) -> tuple[int, int]:
-        """One atomic step on a lock's word: (value found, when it is done)."""
-        cell = effect.cell
-        line = self.lines.cell(cell)
-        if cell.owner.freed:
-            raise used_after_free(cell)
-        if line.owner == th.cpu.index:
-            done = max(line.busy, t) + self.prices.hit + self.prices.atomic
-        else:
-            done = self.fetch(line, th, t, True) + self.prices.atomic
-        line.busy = done
-        found = cell.value
-        if effect.__class__ is CompareExchange:
-            if found == effect.expected:
-                cell.value = effect.new
-        else:
-            cell.value = effect.apply(found)
-        if line.watched:
-            self.stir(cell, line, th, done)
-        return found, done
-
-    def acquire(self, th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, int | None]:
-        """The fast path: (when it is over, what it found if it did not get the lock)."""
-        timed = self.timed(lock)
-        if lock.sleeps and (th.atomic or th.rcu):
-            raise ModelError(
-                f"{th.name} sleeps on {lock.name} in atomic context",
-                hint="a mutex or rwsem inside a spinlock or RCU section",
-            )
-        first = timed.first.get(mode)
-        if first is None:
-            first = timed.first[mode] = timed.fast(mode)
-        found, done = self._word(th, first, t)
-        if timed.got(found, mode):
-            self.grant(th, timed, mode, done)
-            if lock.sleeps:  # rwsem_set_reader_owned(), rwsem_set_owner(): a store beside the count, on its line
-                self._write(th, self.lines.cell(timed.word()), done)
-            return done + self.prices.lock, None
-        timed.contended += 1
-        th.waits_for, th.since = timed, t
-        th.atomic += not lock.sleeps  # preemption is off while it spins
-        return done, found
-
-    def release(self, th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, bool]:
-        """Give back: (when it is over, is somebody to be woken?)."""
-        timed = self.timed(lock)
-        self.drop(th, timed, mode, t)
-        undo = timed.undo[mode]
-        if undo.__class__ is ClearBits:
-            cell = undo.cell
-            line = self.lines.cell(cell)
-            there = t + self.prices.store if line.owner == th.cpu.index else self.fetch(line, th, t, True, False)
-            found = cell.value
-            cell.value = undo.apply(found)
-            if line.watched:
-                self.stir(cell, line, th, there)
-            done = t + self.prices.store
-        else:
-            found, done = self._word(th, undo, t)
-        return done + self.prices.lock, timed.must_wake(found, mode)
 
     def tries(self, th: Thread, lock: Lock) -> TimedLock:
         """The lock whose trylock is about to run."""

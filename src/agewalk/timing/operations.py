@@ -1,21 +1,19 @@
 """What each effect does on the modelled CPUs, as a function that the plain text calls; and the switch from thread to thread.
 
-The state of the moment (which thread, on which CPU, at what time, and when another one is due) is shared by closures: they run
-a million times a second. An operation does its effect at the thread's time and adds what it cost. It gives way to the others
-at two places. Before the effect, if somebody is due earlier and the effect is one that others can see: so effects on shared
-memory happen in the order of their times. After it, if the thread is more than the machine's `window` ahead.
-
-Giving way is a switch of greenlets: the thread's whole stack stays where it is. The one who leaves takes the next thread from
-the heap and switches to it, with no scheduler between them.
+The state of the moment (which thread, on which CPU, when) is shared by closures: they run a million times a second. An operation
+does its effect at the thread's time and adds what it cost. It gives way to the others at two places. Before the effect, if
+somebody is due earlier and others can see the effect: so effects on shared memory happen in the order of their times. After it,
+if the thread is more than the machine's `window` ahead. Giving way is a switch of greenlets, to the thread that is due next.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappushpop
 from operator import add, and_, or_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greenlet import getcurrent, greenlet
 
@@ -24,10 +22,13 @@ from agewalk.core.cells import Cell, Lock, Srcu
 from agewalk.core.effects import FULL, ONCE, WRITE, Effect, Step
 from agewalk.core.effects.memory import used_after_free
 from agewalk.timing import steps as s
+from agewalk.timing.holding import fast_paths
 from agewalk.timing.threads import FOREVER, Thread
 
 if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
+
+GUEST: Final = {"vm_entry": True, "vm_exit": False}  # work after which the CPU is in the guest, or no longer
 
 
 def operations(
@@ -38,15 +39,17 @@ def operations(
     prices = m.prices
     hit, hit_atomic, store_cost = prices.hit, prices.hit + prices.atomic, prices.store
     atomic_cost, indirect_cost = prices.atomic, prices.indirect
-    of_cell = m.lines.of_cell
-    count_cost, function_cost = prices.counts.get, prices.function
+    lines, dead = m.lines, m.lines.dead
     rcu_cost, srcu_cost = prices.rcu_read, prices.srcu_read
     rcu_readers, srcu_readers = m.rcu_readers, m.srcu_readers
-    work_cost, quiet, loud = prices.work, prices.quiet, prices.loud
-    fetch, on_cpu, stir = m.fetch, m.on_cpu, m.stir
+    quiet, loud = prices.quiet, prices.loud
+    tallies: dict[str, list[int]] = {}  # of Count: how many, ps of each
+    works: dict[str, list[int]] = {}
+    fetch, find, stir = m.fetch, m.find, m.stir
     counters = m.counters
     window = m.window
     draw = m.random.random
+    take_lock, give_lock = fast_paths(m)
 
     th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
     state = th.cpu
@@ -55,8 +58,6 @@ def operations(
     horizon = far = slice_end = FOREVER  # when somebody else is due; how far to run ahead of that; when to be preempted
     done = 0
     hub: Any = None
-
-    # --- from thread to thread --------------------------------------------------------------------------------------
 
     def take(event: tuple[int, int, Thread]) -> None:
         """The next thread that is due, the event or one before it, is the one that runs."""
@@ -89,9 +90,13 @@ def operations(
         if th is not mine:
             th.switch()
 
-    def preempt() -> None:
-        m.preempt(th, t)
-        sleep()
+    def yields() -> None:
+        """Too far ahead, or its slice is over."""
+        if t > far:
+            later()
+        elif not th.atomic and not th.rcu:
+            m.preempt(th, t)
+            sleep()
 
     def woke() -> None:
         """The heap may have changed."""
@@ -110,13 +115,18 @@ def operations(
             if thread.greenlet is None:
                 thread.greenlet = greenlet(partial(live, thread))
                 thread.switch = thread.greenlet.switch
+        collects = gc.isenabled()
+        gc.disable()  # a run makes no cycles, and looking for them means to look at the whole world
         try:
             while heap:
                 take(heappop(heap))
                 th.switch()
         finally:
+            if collects:
+                gc.enable()
             m.effects += done
             done = 0
+            m.book(tallies, works)
             for thread in m.threads:
                 if not thread.greenlet.dead:
                     thread.greenlet.throw()
@@ -126,12 +136,12 @@ def operations(
     def load(cell: Cell, order: str = ONCE) -> Any:
         nonlocal t, done
         done += 1
-        line = of_cell[cell]
-        if line is None:
-            cell, line = on_cpu(cell, cpu)
+        line = cell.line
+        if line is None or line.lines is not lines:
+            cell, line = find(cell, cpu)
         if t > horizon and line.shared:
             later()
-        if cell.owner.freed:
+        if dead and cell.owner in dead:
             raise used_after_free(cell)
         if (line.owner == cpu or line.sharers & bit) and state.fills < line.kept_until:
             t += hit
@@ -145,12 +155,12 @@ def operations(
     def store(cell: Cell, value: Any, order: str = ONCE) -> None:
         nonlocal t, done
         done += 1
-        line = of_cell[cell]
-        if line is None:
-            cell, line = on_cpu(cell, cpu)
+        line = cell.line
+        if line is None or line.lines is not lines:
+            cell, line = find(cell, cpu)
         if t > horizon and line.shared:
             later()
-        if cell.owner.freed:
+        if dead and cell.owner in dead:
             raise used_after_free(cell)
         if line.owner == cpu and state.fills < line.kept_until:
             t += store_cost
@@ -174,12 +184,12 @@ def operations(
         """Read, modify, write."""
         nonlocal t, done
         done += 1
-        line = of_cell[cell]
-        if line is None:
-            cell, line = on_cpu(cell, cpu)
+        line = cell.line
+        if line is None or line.lines is not lines:
+            cell, line = find(cell, cpu)
         if t > horizon and line.shared:
             later()
-        if cell.owner.freed:
+        if dead and cell.owner in dead:
             raise used_after_free(cell)
         if line.owner == cpu and state.fills < line.kept_until:
             t += hit_atomic
@@ -194,17 +204,8 @@ def operations(
             later()
         return found
 
-    def fetch_and(cell: Cell, operand: int, order: str = FULL) -> Any:
-        return update(cell, and_, operand)
-
-    def fetch_or(cell: Cell, operand: int, order: str = FULL) -> Any:
-        return update(cell, or_, operand)
-
-    def fetch_add(cell: Cell, operand: int, order: str = FULL) -> Any:
-        return update(cell, add, operand)
-
-    def exchange(cell: Cell, operand: Any, order: str = FULL) -> Any:
-        return update(cell, _second, operand)
+    def updating(apply: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+        return lambda cell, operand, order=FULL: update(cell, apply, operand)
 
     def compare_exchange(cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
         return update(cell, _swap_if, (expected, new))
@@ -214,28 +215,32 @@ def operations(
     def count(what: str, n: int = 1) -> None:
         nonlocal t, done
         done += 1
-        counters[what] += n
-        t += count_cost(what, function_cost) * n
+        tally = tallies.get(what)
+        if tally is None:
+            tally = tallies[what] = [0, prices.counts.get(what, prices.function)]
+        tally[0] += n
+        t += tally[1] * n
         if t > far:
             later()
 
     def work(what: str, n: int = 1) -> None:
         nonlocal t, done
         done += 1
-        t += int(work_cost(what, n, th) * (quiet + loud * draw()))
-        counters["work:" + what] += n
-        if t > far:
-            later()
-        elif t >= slice_end and not th.atomic and not th.rcu:
-            preempt()
+        tally = works.get(what)
+        if tally is None:
+            tally = works[what] = [0, prices.work(what)]
+        tally[0] += n
+        t += int(tally[1] * n * (quiet + loud * draw()))
+        if what in GUEST:
+            th.in_guest = GUEST[what]
+        if t > far or t >= slice_end:
+            yields()
 
     def again(*state: Any) -> None:
         nonlocal done
         done += 1
-        if t > far:
-            later()
-        elif t >= slice_end and not th.atomic and not th.rcu:
-            preempt()
+        if t > far or t >= slice_end:
+            yields()
 
     def indirect_call(target: str) -> None:
         nonlocal t, done
@@ -316,7 +321,7 @@ def operations(
         if t > horizon:
             later()
         mine = th
-        t, found = m.acquire(mine, lock, mode, t)
+        t, found = take_lock(mine, lock, mode, t)
         woke()
         if t > far:
             later()
@@ -329,7 +334,7 @@ def operations(
         if t > horizon:
             later()
         mine = th
-        t, wake = m.release(mine, lock, mode, t)
+        t, wake = give_lock(mine, lock, mode, t)
         woke()
         if t > far:
             later()
@@ -374,10 +379,10 @@ def operations(
         return operation
 
     by_class: dict[type[Effect], Callable[..., Any]] = {
-        e.Load: load, e.Store: store, s.ClearBits: clear_bits, e.FetchAnd: fetch_and, e.FetchOr: fetch_or, e.FetchAdd: fetch_add,
-        e.Exchange: exchange, e.CompareExchange: compare_exchange, e.Count: count, e.Work: work, e.Again: again,
-        e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock, e.RcuReadUnlock: rcu_read_unlock,
-        e.SrcuReadLock: srcu_read_lock, e.SrcuReadUnlock: srcu_read_unlock,
+        e.Load: load, e.Store: store, s.ClearBits: clear_bits, e.FetchAnd: updating(and_), e.FetchOr: updating(or_),
+        e.FetchAdd: updating(add), e.Exchange: updating(_second), e.CompareExchange: compare_exchange, e.Count: count,
+        e.Work: work, e.Again: again, e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock,
+        e.RcuReadUnlock: rcu_read_unlock, e.SrcuReadLock: srcu_read_lock, e.SrcuReadUnlock: srcu_read_unlock,
         e.Acquire: acquire, e.Release: release, e.TryAcquire: try_acquire,
     }  # fmt: skip
     by_class.update((cls, private(handler)) for cls, handler in m.private.items())

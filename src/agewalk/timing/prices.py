@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agewalk.core.errors import ModelError
 from agewalk.timing.costs import CostTable
-
-if TYPE_CHECKING:
-    from agewalk.timing.threads import Thread
 
 
 class Prices:
@@ -47,15 +42,11 @@ class Prices:
         self._work = {name.removeprefix("work."): ps(name) for name in costs if name.startswith("work.")}
         self.counts = {name.removeprefix("count."): ps(name) for name in costs if name.startswith("count.")}
 
-    def work(self, what: str, n: int, thread: Thread | None = None) -> int:
-        """Picoseconds of `Work(what, n)`. Raises ModelError for a kind without a cost: nothing is free by accident."""
-        if what == "vm_entry" and thread is not None:
-            thread.in_guest = True
-        elif what == "vm_exit" and thread is not None:
-            thread.in_guest = False
+    def work(self, what: str) -> int:
+        """Picoseconds of `Work(what)`. Raises ModelError for a kind without a cost: nothing is free by accident."""
         cost = self._work.get(what)
         if cost is None:
             raise ModelError(
                 f"Work({what!r}) has no cost", hint=f"add work.{what} to the cost table; known: {', '.join(self._work)}"
             )
-        return cost * n
+        return cost

@@ -12,6 +12,7 @@ from agewalk.core.cells import Cell, Lock, Object, Srcu
 from agewalk.core.effects.memory import used_after_free
 from agewalk.core.errors import ModelError
 from agewalk.timing import steps as s
+from agewalk.timing.holding import grant
 from agewalk.timing.locks import TimedLock, make_lock
 from agewalk.timing.threads import Thread
 
@@ -44,6 +45,7 @@ class RareEffects:
         def ready(self, thread: Thread, at: int) -> None: ...
         def leave_cpu(self, thread: Thread, at: int) -> None: ...
         def timed(self, lock: Lock) -> TimedLock: ...
+
         def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int: ...
 
     def __init__(self) -> None:
@@ -69,45 +71,6 @@ class RareEffects:
 
     # --- locks ------------------------------------------------------------------------------------------------------
 
-    def grant(self, th: Thread, lock: TimedLock, mode: str, at: int) -> None:
-        """Book a lock as taken. Raises ModelError if somebody has it who excludes this."""
-        own = lock.lock
-        if own.writer or (own.readers and mode == e.WRITE):
-            raise ModelError(
-                f"{own.name} granted to {th.name} for {mode} while {lock.last} holds it",
-                hint="mutual exclusion is broken",
-            )
-        if mode == e.WRITE:
-            own.writer = True
-        else:
-            own.readers += 1
-        lock.acquired[mode] += 1
-        th.held.append((own, mode, at))
-        th.atomic += not own.sleeps
-        self.counters[f"lock:{own.field}:{mode}"] += 1
-        lock.last = th
-
-    def drop(self, th: Thread, lock: TimedLock, mode: str, at: int) -> None:
-        """Book a lock as given back."""
-        own = lock.lock
-        for n in range(len(th.held) - 1, -1, -1):
-            held, how, since = th.held[n]
-            if held is own and how == mode:
-                del th.held[n]
-                break
-        else:
-            raise ModelError(
-                f"{own.name} is unlocked by {th.name} but not held for {mode}", hint="unbalanced lock and unlock"
-            )
-        if mode == e.WRITE:
-            own.writer = False
-        else:
-            own.readers -= 1
-        th.atomic -= not own.sleeps
-        lock.hold[mode] += at - since
-        if self.recorder is not None:
-            self.recorder.slice(th.cpu.index, "hold", f"{own.name} ({mode})", th.name, since, at)
-
     def _granted(self, th: Thread, effect: s.Granted, t: int) -> int:
         lock = effect.lock
         if th.waits_for is lock:
@@ -121,7 +84,7 @@ class RareEffects:
                 self.recorder.slice(th.cpu.index, "wait", lock.lock.name, th.name, th.since, t)
                 if lock.last is not None and lock.last is not th:
                     self.recorder.flow(lock.last.cpu.index, th.cpu.index, th.since, t, lock.lock.name)
-        self.grant(th, lock, effect.mode, t)
+        grant(th, lock, effect.mode, t)
         return t + self.prices.lock
 
     def _is_contended(self, th: Thread, effect: e.IsContended, t: int) -> int:
@@ -242,17 +205,20 @@ class RareEffects:
 
     def _alloc(self, th: Thread, effect: e.Alloc, t: int) -> int:
         th.value = effect.perform(self)  # type: ignore[arg-type]
+        self.lines.dead.discard(th.value)
         return t + self.prices.slab
 
     def _release_memory(self, memory: Object) -> None:
         if memory.freed:
             raise ModelError(f"{memory!r} freed twice", hint="two paths each believed to be the last user")
         memory.freed = True
+        self.lines.dead.add(memory)
         if memory.slab is not None and memory.slab.reuse:
             memory.slab.free.append(memory)
 
     def _reuse(self, th: Thread, effect: e.Reuse, t: int) -> int:
         effect.memory.freed = False
+        self.lines.dead.discard(effect.memory)
         th.value = effect.memory
         return t + self.prices.store
 

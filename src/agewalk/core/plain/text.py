@@ -14,7 +14,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from importlib import import_module
+from typing import Final, NewType, NoReturn, TypeAlias
 
 from agewalk.core.errors import InputError
 
@@ -26,10 +27,14 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """effects: modules whose classes are effects. copied: new name of a module that is rewritten, None of one that is not."""
+    """effects: modules whose classes are effects. copied: new name of a module that is rewritten, None of one that is not.
+
+    units: modules whose NewTypes mean nothing when the program runs: `Pfn(x)` is x, without the call.
+    """
 
     effects: tuple[str, ...]
     copied: Callable[[str], str | None]
+    units: tuple[str, ...] = ("agewalk.core.units",)
 
 
 def plain_text(source: str | bytes, path: str, vocabulary: Vocabulary) -> ast.Module:
@@ -68,6 +73,7 @@ class _Rewriter(ast.NodeTransformer):
         self._path = path
         self._vocabulary = vocabulary
         self._effects: dict[str, str] = {}  # name in this module -> effect class
+        self._units: set[str] = set()
         self._foreign: set[str] = set()  # names of this module that come from modules that are not rewritten
         self._in_step = False
         for node in ast.walk(tree):
@@ -78,6 +84,7 @@ class _Rewriter(ast.NodeTransformer):
         bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
         bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
         for name in bound:
+            self._units.discard(name)
             self._effects.pop(name, None)  # means something else somewhere here: performed by its value, not its name
             self._foreign.discard(name)
 
@@ -86,6 +93,8 @@ class _Rewriter(ast.NodeTransformer):
             name = alias.asname or alias.name
             if module.startswith(self._vocabulary.effects):
                 self._effects[name] = alias.name
+            elif module in self._vocabulary.units and isinstance(getattr(import_module(module), alias.name), NewType):
+                self._units.add(name)
             elif not (self._vocabulary.copied(module) or self._vocabulary.copied(f"{module}.{alias.name}")):
                 self._foreign.add(name)
 
@@ -168,6 +177,18 @@ class _Rewriter(ast.NodeTransformer):
         for node in _own(function):
             if isinstance(node, ast.Yield):
                 self._refuse(node, "a `yield` without an effect", "yield an effect, or put it behind the return")
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """A unit's name is left out."""
+        self.generic_visit(node)
+        if (
+            isinstance(node.func, ast.Name)
+            and node.func.id in self._units
+            and len(node.args) == 1
+            and not node.keywords
+        ):
+            return node.args[0]
+        return node
 
     # --- effects ------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Page tables have two levels here, the two that MGLRU reads bits from: PMD entrie
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,25 @@ class Vma:
     executable: bool = False  # VM_EXEC
 
 
+class Ptes(dict[int, Cell]):
+    """The entries of a page table, by index, each made when it is first asked for; iterating makes and gives all 512."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, table: PteTable) -> None:
+        super().__init__()
+        self._table = table
+
+    def __missing__(self, index: int) -> Cell:
+        if not 0 <= index < PTRS_PER_PTE:
+            raise IndexError(index)
+        cell = self[index] = Cell(self._table, index)
+        return cell
+
+    def __iter__(self) -> Iterator[Cell]:  # type: ignore[override]  # an array that is a dict only to be quick
+        return (self[i] for i in range(PTRS_PER_PTE))
+
+
 class PteTable(Object):
     """A page table of 512 PTEs and its split lock."""
 
@@ -47,7 +67,7 @@ class PteTable(Object):
     def __init__(self, pfn: Pfn, label: str) -> None:
         super().__init__(label)
         self.pfn = pfn
-        self.ptes = [Cell(self, i) for i in range(PTRS_PER_PTE)]
+        self.ptes = Ptes(self)
         self.ptl = Lock(self, "ptl")
 
 

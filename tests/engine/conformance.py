@@ -13,6 +13,7 @@ from agewalk.core.units import Bytes, Ns, Pages
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
+from agewalk.engine.huge import accessed, folio_of, is_huge
 from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.view import NOT_THERE, SWAPPED, PageView, entry_of, page_view
@@ -41,7 +42,8 @@ def features_of(kernel: Profile) -> dict[str, object]:
 
 
 class Twin:
-    """A host twice. spaces: (pages, mmu), mmu one of tdp, legacy, shadow, or process; a trailing "-noad" takes A/D bits away."""
+    """A host twice. spaces: (pages, mmu), mmu one of tdp, legacy, shadow, or process; then "-noad" takes A/D bits away, "-huge"
+    asks for 2 MiB pages."""
 
     def __init__(self, kernel: str, protocol: str, spaces: list[tuple[int, str]], memory: int) -> None:
         self.profile = profile(kernel)
@@ -50,16 +52,16 @@ class Twin:
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine | None] = []
         for i, (pages, kind) in enumerate(spaces):
-            process = self.machine.add_process(f"p{i}", Pages(pages))
-            mmu, _, rest = kind.partition("-")
+            mmu, *rest = kind.split("-")
+            process = self.machine.add_process(f"p{i}", Pages(pages), huge="huge" in rest)
             self.processes.append(process)
-            vm = None if kind == "process" else self.machine.start_vm(process, mmu=mmu, ad_bits=rest != "noad")
+            vm = None if mmu == "process" else self.machine.start_vm(process, mmu=mmu, ad_bits="noad" not in rest)
             self.vms.append(vm)
         host = Host(
             spaces=[
                 Space(
-                    f"p{i}", pages, kvm=k != "process", tdp=k.startswith("tdp"), shadow=k.startswith("shadow"),
-                    ad_bits=not k.endswith("noad"),
+                    f"p{i}", pages, kvm=not k.startswith("process"), tdp=k.startswith("tdp"), shadow=k.startswith("shadow"),
+                    ad_bits="noad" not in k, huge="huge" in k,
                 )
                 for i, (pages, k) in enumerate(spaces)
             ],
@@ -70,6 +72,7 @@ class Twin:
         )  # fmt: skip
         self.engine = Engine(host, table_of(rules), assess=False)
         self.now = 0
+        self.exits = 0  # accesses that KVM had to resolve
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -77,6 +80,7 @@ class Twin:
         """Accesses: one by one there, as one batch here."""
         for space, page, write, context in rows:
             vm = self.vms[space]
+            before = self.machine.counters["kvm_mmu_page_fault"]
             if vm is None or context == 2:
                 self.machine.touch_host(self.processes[space], page, write=write)
             elif context == 1:
@@ -85,6 +89,7 @@ class Twin:
                 self.machine.touch_nested(vm, page, write=write)
             else:
                 self.machine.touch_guest(vm, page, write=write)
+            self.exits += self.machine.counters["kvm_mmu_page_fault"] > before
         self.now += 1
         self.machine.advance(Ns(self.now))
         columns = list(zip(*rows, strict=True))
@@ -144,13 +149,11 @@ class Twin:
     def theirs(self) -> dict[str, Any]:
         """The direct reading's state as plain values."""
         m, lruvec = self.machine, self.machine.lruvec
-        where = {
-            folio: (i, process.page(hva))
-            for i, process in enumerate(self.processes)
-            for page in range(process.pages)
-            if (folio := _folio(m, process, page)) is not None
-            for hva in [process.hva(page)]
-        }
+        where: dict[Any, tuple[int, int]] = {}  # the first page of each folio
+        for i, process in enumerate(self.processes):
+            for page in range(process.pages):
+                if (folio := _folio(m, process, page)) is not None:
+                    where.setdefault(folio, (i, page))
         views, young = [], []
         for process, vm in zip(self.processes, self.vms, strict=True):
             for page in range(process.pages):
@@ -175,9 +178,12 @@ class Twin:
             "refaulted": [int(x.value) for t in range(2) for x in lruvec.refaulted[t]],
             "bloom": [_filter(cell.value) for cell in lruvec.filters],
             "ptes_walked": m.counters["ptes_walked"],
+            "pmds_walked": m.counters["pmds_walked"],
+            "swap_writes": m.counters["work:swap_write"],
             "look_around_ptes": m.counters["ptes_looked_around"],
             "notifier_calls": sum(n for name, n in m.counters.items() if _is_young_call(name)),
             "age_gfn": m.counters["kvm_age_gfn"] + m.counters["kvm_test_age_gfn"],
+            "spte_faults": self.exits,
             "kswapd_runs": m.counters["balance_pgdat"],
         }
 
@@ -190,14 +196,18 @@ class Twin:
         where: dict[int, tuple[int, int]] = {}
         for i, process in enumerate(self.processes):
             for page in range(process.pages):
-                folio = int(s.space[i, at.S_FIRST]) + page
-                meta, bits = int(s.page[folio, at.META]), int(s.touch[folio])
+                number = int(s.space[i, at.S_FIRST]) + page
+                folio = int(folio_of(s.pmd, number))
+                meta, bits = int(s.page[folio, at.META]), int(s.touch[number])
+                if is_huge(s.pmd, number):  # one accessed bit for all, but for shadow SPTEs of guest tables
+                    one = at.A_PRIMARY | at.A_TDP | (at.A_SHADOW if s.space[i, at.S_DIRECT] else 0)
+                    bits |= int(accessed(s.touch, folio)) & one
                 kvm = bool(s.space[i, at.S_NOTIFIERS])
                 views.append(_view(meta, max_seq))
                 mapped = bool(meta & at.MAPPED)
                 fast, slow = bool(kvm and bits & at.A_TDP and mapped), bool(kvm and bits & at.A_SHADOW and mapped)
                 young.append((bool(bits & at.A_PRIMARY and mapped), fast, slow))
-                where[folio] = (i, page)
+                where[number] = (i, page)
         return {
             "window": (result.max_seq, result.min_seq),
             "pages": views,
@@ -220,9 +230,12 @@ class Twin:
                 for i in range(2)
             ],
             "ptes_walked": result.counts["ptes_walked"],
+            "pmds_walked": result.counts["pmds_walked"],
+            "swap_writes": result.counts["swap_writes"],
             "look_around_ptes": result.counts["look_around_ptes"],
             "notifier_calls": result.costs["notifier_calls"],
             "age_gfn": result.costs["age_gfn"],
+            "spte_faults": result.counts["spte_faults"],
             "kswapd_runs": result.counts["kswapd_runs"],
         }
 

@@ -9,7 +9,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -41,16 +41,27 @@ FAULTS = (
     Fault("look", "first = folio - BATCH // 2", "first = folio - BATCH // 2 + 1"),
     Fault("look", "young += 1", "young += 0"),
     Fault("evict", "page[folio, META] = (meta & ~REFS_FLAGS_OLD) | ACTIVE", "page[folio, META] = meta & ~REFS_FLAGS_OLD"),
-    Fault("evict", "while scanned < budget and isolated < BATCH", "while scanned < budget and isolated < BATCH + 1"),
+    Fault("evict", "while left and isolated < BATCH", "while left and isolated < BATCH + 1"),
     Fault("reclaim", "share = evictable_pages(word) >> word[PRIORITY]", "share = (evictable_pages(word) >> word[PRIORITY]) + 1"),
     Fault("reclaim", "if not done or should_abort(word, goal, seq) or", "if not done or", "7.3"),
     Fault("reclaim", "word[SWAPPINESS] = 1\n", "word[SWAPPINESS] = 0\n"),
-    Fault("queues", "if word[Q_ADD] >= word[ADD_BATCH]:", "if word[Q_ADD] >= word[ADD_BATCH] - 1:"),
-    Fault("fault", "inc_refs(s.word, page, folio)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
+    Fault("queues", "if word[Q_ADD] >= word[ADD_BATCH]", "if word[Q_ADD] >= word[ADD_BATCH] - 1"),
+    Fault("fault", "inc_refs(s.word, page, entry)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
     Fault("fault", "return meta | at.REFS_MASK | at.WORKINGSET", "return meta | at.WORKINGSET"),
     Fault("touch", "PTE_PREFETCH_NUM = 8", "PTE_PREFETCH_NUM = 4", "6.18", "legacy"),
-    Fault("touch", "meta |= at.REFERENCED  # get", "meta |= 0  # get", "6.12", "legacy"),
+    Fault("touch", "marks = i64(at.REFERENCED)  # get", "marks = i64(0)  # get", "6.12", "legacy"),
     Fault("touch", "finish_fault(s.word, s.page, folio, writable)\n        seq", "seq"),
+    Fault("tiers", "& 1) * (PTES - 1)", "& 1) * (PTES - 2)", "6.18", "tdp-huge"),
+    Fault("queues", "or page[folio, META] & HUGE", "", "6.18", "tdp-huge"),
+    Fault("walk", "keep = 255 - drop", "keep = 255 - (drop & A_TDP)", "6.12", "tdp-huge"),
+    Fault("walk", "if not everyone and not accessed", "if not accessed", "6.18", "tdp-huge"),
+    Fault("look", "i64(ASK_HUGE_TARGET)", "i64(3)", "6.1", "tdp-huge"),
+    Fault("evict", "isolated += pages", "isolated += 1", "7.3", "tdp-huge"),
+    Fault("evict", "for each in range(folio, folio + pages):", "for each in range(folio, folio + 1):", "6.18", "process-huge"),
+    Fault("fault", "if room and word[at.FEATURES] & f.COPIES_HUGE_ZERO:", "if room:", "6.12", "process-huge"),
+    Fault("fault", "- at.PTES >= word[at.MINIMUM]", ">= word[at.MINIMUM]", "6.18", "tdp-huge"),
+    Fault("walk", "drop |= P_TDP | WRITTEN", "drop |= WRITTEN", "6.18", "tdp-noad-huge"),
+    Fault("touch", "if small or not is_huge(s.pmd, folio):", "if True:", "6.18", "legacy-huge"),
 )  # fmt: skip
 
 
@@ -72,10 +83,20 @@ class Patched(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _forget() -> None:
-    for name in [
-        n for n in sys.modules if n.startswith(("agewalk.engine", "tests.engine.conf", "tests.engine.test_conf"))
-    ]:
+    for name in [n for n in sys.modules if n.startswith(("agewalk.engine", "tests.engine.conf", "tests.engine.test_"))]:
         del sys.modules[name]
+
+
+def _stories(kit: Any, mmu: str, pages: int) -> Iterator[tuple[int, Any]]:
+    """Memory sizes and what happens there, the most telling first."""
+    if "huge" in mmu:
+        huge: Any = importlib.import_module("tests.engine.test_huge")
+        for n in range(6):
+            yield (1200, 900, 2200)[n % 3], huge.huge_story(n, pages, mmu)
+        return
+    yield 95, kit.story_of(3)
+    for n in range(4):
+        yield 90 + 60 * n, kit.chance_of(n, pages)
 
 
 def catches(fault: Fault) -> str:
@@ -86,8 +107,9 @@ def catches(fault: Fault) -> str:
     try:
         kit: Any = importlib.import_module("tests.engine.test_conformance")
         protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[fault.kernel]
-        for memory, story in ((95, kit.story_of(3)), *((90 + 60 * n, kit.chance_of(n, 130)) for n in range(4))):
-            host = {"kernel": fault.kernel, "protocol": protocol, "spaces": [(130, fault.mmu)], "memory": memory}
+        pages = 1100 if "huge" in fault.mmu else 130
+        for memory, story in _stories(kit, fault.mmu, pages):
+            host = {"kernel": fault.kernel, "protocol": protocol, "spaces": [(pages, fault.mmu)], "memory": memory}
             try:
                 kit.tell(host, story)
             except AssertionError as difference:

@@ -49,8 +49,6 @@ def test_unknown_features_and_sizes_are_refused() -> None:
         features.encode({"time_travel": True})
     with pytest.raises(UsageError, match="shrink_loop cannot be 'never'"):
         features.encode({"shrink_loop": "never"})
-    with pytest.raises(UsageError, match="4 KiB pages only"):
-        build(Host([Space("vm", 512, huge=True)], 512, {}), np.zeros((3, MODES * 8), np.uint8))
 
 
 @jit.njit

@@ -26,7 +26,7 @@ Events between batches: `engine.age(force_scan)`, `engine.reclaim(pages)`, `engi
 `engine.nested(space, alive)`. Interrupting between two feeds loses nothing: `result()` may be asked at any time.
 
 Policies that see every access, and the bounds: `agewalk.engine.baselines` (lru, fifo, clock, random, opt, LRU's whole miss
-curve, SHARDS). Not here, ask the direct reading: 2 MiB mappings, file pages, the classic two lists, several VMs in one
+curve, SHARDS). Not here, ask the direct reading: file pages, the classic two lists, several VMs in one
 process, a nested guest under a VM without the TDP MMU. What a page costs and where its bits live: docs/engine.md.
 Importing this package loads neither numba nor NumPy; the first use of a name does.
 """

@@ -14,7 +14,7 @@ class Space:
     pages: its size in 4 KiB pages. hva: its first byte, page aligned. kvm: a VM maps it (its mm has a subscriber).
     tdp: the VM uses the TDP MMU; else the legacy MMU, or, with shadow, KVM shadows
     the guest's own tables. ad_bits: its SPTEs have accessed bits of their own.
-    huge: backed by 2 MiB pages.
+    huge: THP "always": 2 MiB at once, where they fit and are free.
     """
 
     name: str

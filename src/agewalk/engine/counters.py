@@ -22,6 +22,7 @@ NAMES: Final = (
     "scanned",
     "spte_faults",
     "kswapd_runs",
+    "pmds_walked",
 )
 (
     ACCESSES,
@@ -43,6 +44,7 @@ NAMES: Final = (
     SCANNED,
     SPTE_FAULTS,
     KSWAPD_RUNS,
+    PMDS_WALKED,
 ) = range(len(NAMES))
 
 # columns of `by_region`: counts, and what the last survey (`quality`) found: pages on a list, how many of these in the two

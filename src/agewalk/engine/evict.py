@@ -14,6 +14,7 @@ from agewalk.engine.gens import (
     try_to_inc_min_seq,
     type_of,
 )
+from agewalk.engine.huge import accessed
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
     A_SHADOW,
@@ -30,12 +31,14 @@ from agewalk.engine.layout import (
     GUEST_BITS,
     HELD,
     HOT_AFTER,
+    HUGE,
     LIST_ISOLATED,
     LIST_KEPT,
     LOOKED_AT,
     LOST_W_SHADOW,
     LOST_W_TDP,
     M_SPACE,
+    M_STATE,
     M_YOUNG,
     MAPPED,
     MAX_BATCH,
@@ -59,12 +62,14 @@ from agewalk.engine.layout import (
     REFS_FLAGS_OLD,
     REFS_MASK,
     RW_PRIMARY,
+    S_DIRECT,
     S_INVALIDATED,
     S_NOTIFIERS,
     S_RSS,
     SPTE_BITS,
     SWAPCACHE,
     SWAPPINESS,
+    TABLE,
     USED_NOW,
     W_SHADOW,
     W_TDP,
@@ -74,7 +79,44 @@ from agewalk.engine.lists import gen_add, gen_add_tail, list_add, list_del, list
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued
 from agewalk.engine.state import State
-from agewalk.engine.tiers import lru_refs, lru_tier, tier_idx, type_to_scan
+from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, tier_idx, type_to_scan
+
+
+@njit
+def unmap_huge(s: State, folio: Int, space: Int) -> None:
+    """try_to_unmap() of 2 MiB: KVM's tables first, in which the shadow MMU may map its pages one by one; then the entry is split
+    into a page table (TTU_SPLIT_HUGE_PMD), whose entries go."""
+    word, page, touch = s.word, s.page, s.touch
+    bits = accessed(touch, folio)
+    meta = i64(page[folio, META])
+    used = i64(1 if bits & A_TDP else 0)
+    written = bool(meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP)
+    small = not s.space[space, S_DIRECT]  # shadow SPTEs of 4 KiB
+    if not small:
+        used += 1 if bits & A_SHADOW else 0
+        written = written or bool(meta & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
+    for each in range(folio, folio + PTES):
+        bits = i64(touch[each])
+        if small and bits & P_SHADOW:
+            used += 1 if bits & A_SHADOW else 0
+            written = written or bool(page[each, META] & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW)
+        if bits & USED_NOW:
+            s.used[each] = word[NOW]
+        touch[each] = 0
+    if s.space[space, S_NOTIFIERS]:
+        if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
+            for _ in range(used):
+                inc_refs(word, page, folio)
+        if written and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
+            page[folio, META] = page[folio, META] | DIRTY
+    if page[folio, META] & D_PRIMARY:
+        page[folio, META] = page[folio, META] | DIRTY
+    for each in range(folio, folio + PTES):
+        page[each, META] = page[each, META] & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
+    s.pmd[folio // PTES, M_STATE] = TABLE
+    s.pmd[folio // PTES, M_YOUNG] = 1
+    s.space[space, S_RSS] -= PTES
+    s.space[space, S_INVALIDATED] += 1
 
 
 @njit
@@ -82,6 +124,9 @@ def unmap(s: State, folio: Int) -> None:
     """try_to_unmap(): KVM's tables first, then the entry; its dirty bit goes to the folio. The last use is written down."""
     word, page = s.word, s.page
     space = i64(s.pmd[folio // PTES, M_SPACE])
+    if page[folio, META] & HUGE:
+        unmap_huge(s, folio, space)
+        return
     bits = i64(s.touch[folio])
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:  # kvm_set_pfn_accessed() for each accessed SPTE
@@ -115,20 +160,23 @@ def remove_mapping(s: State, folio: Int) -> bool:
     meta = i64(page[folio, META])
     kind = type_of(meta)
     refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
-    word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += 1
+    pages = nr_pages(meta)
+    word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += pages
     known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
-    page[folio, META] = EVICTED | (meta & GUEST_BITS)
-    page[folio, NEXT] = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
-    page[folio, PREV] = word[NOW]
+    shadow = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
     space = i64(s.pmd[folio // PTES, M_SPACE])
-    s.counts[c.EVICTIONS] += 1
-    region = region_of(s.space, space, folio)
-    s.by_region[region, c.BY_EVICTIONS] += 1
-    if word[NOW] - s.used[folio] < word[HOT_AFTER]:
-        s.counts[c.HOT_EVICTIONS] += 1
-        s.by_region[region, c.BY_HOT] += 1
-    word[HELD] -= 1
-    word[RECLAIMED] += 1
+    for each in range(folio, folio + pages):
+        region = region_of(s.space, space, i64(each))
+        page[each, META] = EVICTED | (page[each, META] & GUEST_BITS)
+        page[each, NEXT] = shadow
+        page[each, PREV] = word[NOW]
+        s.by_region[region, c.BY_EVICTIONS] += 1
+        if word[NOW] - s.used[each] < word[HOT_AFTER]:
+            s.counts[c.HOT_EVICTIONS] += 1
+            s.by_region[region, c.BY_HOT] += 1
+    s.counts[c.EVICTIONS] += pages
+    word[HELD] -= pages
+    word[RECLAIMED] += pages
     return True
 
 
@@ -153,24 +201,28 @@ def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) 
         else:
             gen_add_tail(word, page, gen * 2 + kind, folio)
         if not (protects and saturated):
-            word[PROTECTED_IN + kind * 4 + tier] += 1
+            word[PROTECTED_IN + kind * 4 + tier] += nr_pages(meta)
         return True
     return False
 
 
 @njit
 def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, Int]:
-    """scan_folios(): (looked at, isolated) of the oldest generation of a type; the isolated go on LIST_ISOLATED."""
+    """scan_folios(): pages (looked at, isolated) of the oldest generation of a type; the isolated go on LIST_ISOLATED. Before
+    7.3 nothing counts as looked at if nothing was isolated and the budget, in folios, is not used up."""
     word, page = s.word, s.page
     if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
         return i64(0), i64(0)
     head = word[N_PAGES] + word[MIN_SEQ + kind] % N_GENS * 2 + kind
     scanned = isolated = i64(0)
-    while scanned < budget and isolated < BATCH and not list_empty(page, head):
+    left = i64(budget)
+    while left and isolated < BATCH and not list_empty(page, head):
         folio = list_tail(page, head)
         fetch_row(page, i64(page[folio, AHEAD]))
         meta = i64(page[folio, META])
-        scanned += 1
+        pages = nr_pages(meta)
+        scanned += pages
+        left -= 1
         if sort_folio(word, page, folio, meta, last_tier):
             continue
         if not meta & REFERENCED:
@@ -180,7 +232,9 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
         page[folio, META] = meta
         del_folio(word, page, folio)
         list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)
-        isolated += 1
+        isolated += pages
+    if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
+        scanned = i64(0)
     return scanned, isolated
 
 
@@ -189,8 +243,9 @@ def shrink_folio(s: State, folio: Int) -> bool:
     """shrink_folio_list() for one isolated folio: was it freed? Asks whether it was used, and if not, writes it to swap."""
     word, page = s.word, s.page
     meta = i64(page[folio, META])
-    s.counts[c.SCANNED] += 1
-    word[LOOKED_AT] += 1
+    pages = nr_pages(meta)
+    s.counts[c.SCANNED] += pages
+    word[LOOKED_AT] += pages
     if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & MAPPED and meta & REFERENCED:
         return False  # a look-around found it young while it was isolated
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
@@ -213,7 +268,7 @@ def shrink_folio(s: State, folio: Int) -> bool:
         unmap(s, folio)
     if page[folio, META] & DIRTY:
         page[folio, META] = page[folio, META] & ~(DIRTY | RECLAIM)
-        s.counts[c.SWAP_WRITES] += 1
+        s.counts[c.SWAP_WRITES] += pages
     return remove_mapping(s, folio)
 
 
@@ -286,7 +341,7 @@ def isolate_folios(s: State, budget: Int) -> Int:
             if not scanned:
                 kind = 1 - kind
         else:
-            if isolated or scanned == budget:
+            if isolated or scanned:
                 return scanned
             kind = 1 - kind
         tier = i64(-1)

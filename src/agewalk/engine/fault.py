@@ -7,6 +7,7 @@ from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.gens import inc_refs
+from agewalk.engine.huge import folio_of
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import META
 from agewalk.engine.lists import region_of
@@ -49,12 +50,77 @@ def refault(word: Array, meta: Int, shadow: Int) -> Int:
 @njit
 def needs_frame(s: State, folio: Int, write: Int) -> bool:
     """Will an access to this page allocate one? At most one, and before anything else changes but the page table."""
-    meta = i64(s.page[folio, META])
+    meta = i64(s.page[folio_of(s.pmd, folio), META])
     if meta & (at.MAPPED | at.RESIDENT):
         return False
     if not meta & at.EVICTED and not write:
         return False
+    if s.space[i64(s.pmd[folio // at.PTES, at.M_SPACE]), at.S_HUGE] and takes_huge(s, folio):
+        return False
     pte_alloc(s, folio)
+    return True
+
+
+@njit
+def takes_huge(s: State, folio: Int) -> bool:
+    """Will a write there be answered by 2 MiB? They are not worth a reclaim: if they are not free, it gets a small page, and the
+    huge zero page is split for it now (do_huge_pmd_anonymous_page(), do_huge_pmd_wp_page())."""
+    word, pmd = s.word, folio // at.PTES
+    state, space = s.pmd[pmd, at.M_STATE], i64(s.pmd[pmd, at.M_SPACE])
+    room = word[at.FRAMES] - word[at.HELD] - at.PTES >= word[at.MINIMUM]
+    if state == at.NOTHING:
+        first = s.space[space, at.S_FIRST]
+        return bool(room and first <= pmd * at.PTES and (pmd + 1) * at.PTES <= first + s.space[space, at.S_PAGES])
+    if state == at.TABLE:
+        return False
+    if room and word[at.FEATURES] & f.COPIES_HUGE_ZERO:
+        return True
+    for each in range(pmd * at.PTES, (pmd + 1) * at.PTES):
+        s.page[each, META] = (s.page[each, META] & at.GUEST_BITS) | at.ZERO
+        s.touch[each] = at.A_PRIMARY | (s.touch[each] & at.USED_NOW)
+    s.pmd[pmd, at.M_STATE] = at.TABLE
+    s.pmd[pmd, at.M_YOUNG] = 1
+    s.space[space, at.S_INVALIDATED] += 1
+    return False
+
+
+@njit
+def huge_fault(s: State, folio: Int, space: Int, write: Int) -> bool:
+    """handle_mm_fault() where 2 MiB may be mapped at once. False: a small page it is."""
+    word, page, touch = s.word, s.page, s.touch
+    pmd = folio // at.PTES
+    first = pmd * at.PTES
+    state = s.pmd[pmd, at.M_STATE]
+    if state == at.HUGE_ENTRY and (not write or page[first, META] & at.RW_PRIMARY):
+        touch[folio] |= at.A_PRIMARY
+        return True
+    if state == at.NOTHING and not write:  # takes_huge() without the frames
+        low = s.space[space, at.S_FIRST]
+        if first < low or first + at.PTES > low + s.space[space, at.S_PAGES]:
+            return False
+    elif not takes_huge(s, i64(folio)):
+        return False
+    alone = not s.space[space, at.S_NOTIFIERS]
+    bits = (at.P_PRIMARY | (at.WRITTEN if write else 0)) if alone else 0
+    for each in range(first, first + at.PTES):
+        page[each, META] = page[each, META] & at.GUEST_BITS
+        touch[each] = bits | (touch[each] & at.USED_NOW)
+        if state == at.NOTHING:
+            s.used[each] = at.NEVER
+    s.pmd[pmd, at.M_STATE] = at.HUGE_ENTRY
+    touch[folio] |= at.A_PRIMARY
+    if not write:
+        page[first, META] |= at.ZERO
+        return True
+    if state == at.HUGE_ENTRY:
+        s.space[space, at.S_INVALIDATED] += 1  # of the huge zero page
+    word[at.HELD] += at.PTES
+    page[first, META] |= at.RESIDENT | at.HUGE
+    s.counts[c.FAULTS] += 1
+    s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
+    add_in_fault(word, page, i64(first))
+    page[first, META] |= at.MAPPED | at.RW_PRIMARY | at.D_PRIMARY
+    s.space[space, at.S_RSS] += at.PTES
     return True
 
 
@@ -134,6 +200,12 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
 @njit
 def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
     """handle_mm_fault(): one attempt to make the page accessible."""
+    if (
+        s.space[space, at.S_HUGE]
+        and s.pmd[folio // at.PTES, at.M_STATE] != at.TABLE
+        and huge_fault(s, folio, space, write)
+    ):
+        return
     pte_alloc(s, folio)
     meta = i64(s.page[folio, META])
     if meta & at.ZERO:
@@ -162,14 +234,16 @@ def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
 @njit
 def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
     """A thread of the process itself touches the page."""
-    meta = i64(s.page[folio, META])
+    entry = folio_of(s.pmd, folio)
+    meta = i64(s.page[entry, META])
     while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
         handle_mm_fault(s, folio, space, write)
-        meta = i64(s.page[folio, META])
+        entry = folio_of(s.pmd, folio)
+        meta = i64(s.page[entry, META])
     s.pmd[folio // at.PTES, at.M_YOUNG] = 1
     if write:
         meta |= at.D_PRIMARY
-        s.page[folio, META] = meta
+        s.page[entry, META] = meta
     bits = s.touch[folio] | at.A_PRIMARY
     if not s.space[space, at.S_NOTIFIERS]:  # of a VM's process, such accesses always come this way
         bits |= at.P_PRIMARY
@@ -182,16 +256,18 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
 def get_user_page(s: State, folio: Int, space: Int, write: Int) -> bool:
     """hva_to_pfn(): the page behind an address, faulted in if need be. May it be written?"""
     page = s.page
-    meta = i64(page[folio, META])
+    entry = folio_of(s.pmd, folio)
+    meta = i64(page[entry, META])
     if meta & at.MAPPED and meta & at.RW_PRIMARY:  # get_user_page_fast_only()
-        page[folio, META] = meta | at.REFERENCED
+        page[entry, META] = meta | at.REFERENCED
         return True
     while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
         handle_mm_fault(s, folio, space, write)
-        meta = i64(page[folio, META])
+        entry = folio_of(s.pmd, folio)
+        meta = i64(page[entry, META])
     if meta & at.ZERO:
         return False
     if write and not meta & (at.D_PRIMARY | at.DIRTY):
-        page[folio, META] = meta | at.DIRTY
-    inc_refs(s.word, page, folio)  # FOLL_TOUCH
-    return bool(page[folio, META] & at.RW_PRIMARY)
+        page[entry, META] = meta | at.DIRTY
+    inc_refs(s.word, page, entry)  # FOLL_TOUCH
+    return bool(page[entry, META] & at.RW_PRIMARY)

@@ -43,6 +43,7 @@ FAST_PF_SETS_ACCESSED: Final = 1 << 30
 SWAPIN_MAPS_WRITABLE: Final = 1 << 31
 SWAPIN_THROUGH_CACHE: Final = 1 << 32
 RETRY_MARKS_ACCESSED: Final = 1 << 33
+COPIES_HUGE_ZERO: Final = 1 << 34
 
 _FLAGS: Final = {
     "walk_notifies": WALK_NOTIFIES,
@@ -76,6 +77,7 @@ _FLAGS: Final = {
     "retry_marks_accessed": RETRY_MARKS_ACCESSED,
     "swapin_maps_writable": SWAPIN_MAPS_WRITABLE,
     "swapin_through_cache": SWAPIN_THROUGH_CACHE,
+    "copies_huge_zero": COPIES_HUGE_ZERO,
 }
 _WORDS: Final = {
     "fault_adds": {"active": 0, "workingset_or_accessed": FAULT_ADDS_WORKINGSET},
@@ -91,7 +93,7 @@ _NOT_REACHED: Final = {
     "blank_empty_stats",
     "anon_only_swappiness",
     "one_direct_fault_function",  # a name that is counted
-    "recovers_huge_in_place",  # no 2 MiB mappings here
+    "recovers_huge_in_place",  # no dirty logging
     "folio_batch_size",  # Host.folio_batch_size
     "gup_marks_folio",  # the same mark under another name
     "fault_under_vma_lock",

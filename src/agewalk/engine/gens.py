@@ -37,7 +37,7 @@ from agewalk.engine.layout import (
     WORKINGSET,
 )
 from agewalk.engine.lists import gen_add, gen_add_tail, list_del, list_empty, list_tail
-from agewalk.engine.tiers import lru_refs, lru_tier, reset_ctrl_pos
+from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
 
 
 @njit
@@ -87,7 +87,7 @@ def add_folio(word: Array, page: Array, folio: Int) -> None:
         meta &= ~(REFS_MASK | REFERENCED)
     page[folio, META] = (meta & ~(GEN_MASK | ACTIVE)) | (gen + 1) << GEN_SHIFT
     at = gen * 2 + type_of(meta)
-    word[NR_PAGES + at] += 1
+    word[NR_PAGES + at] += nr_pages(meta)
     gen_add(word, page, at, folio)
 
 
@@ -95,7 +95,7 @@ def add_folio(word: Array, page: Array, folio: Int) -> None:
 def del_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_del_folio(reclaiming)."""
     meta = i64(page[folio, META])
-    word[NR_PAGES + gen_of(meta) * 2 + type_of(meta)] -= 1
+    word[NR_PAGES + gen_of(meta) * 2 + type_of(meta)] -= nr_pages(meta)
     page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
     list_del(page, folio)
 
@@ -123,9 +123,9 @@ def update_gen(word: Array, page: Array, folio: Int, by: Int) -> None:
         meta = (meta & ~(GEN_MASK | REFS_FLAGS_OLD | BY_MASK)) | (new_gen + 1) << GEN_SHIFT | by
     page[folio, META] = meta
     if gen != new_gen:
-        kind = type_of(meta)
-        word[NR_PAGES + gen * 2 + kind] -= 1
-        word[NR_PAGES + new_gen * 2 + kind] += 1
+        kind, pages = type_of(meta), nr_pages(meta)
+        word[NR_PAGES + gen * 2 + kind] -= pages
+        word[NR_PAGES + new_gen * 2 + kind] += pages
 
 
 @njit
@@ -140,8 +140,9 @@ def inc_gen(word: Array, page: Array, folio: Int) -> Int:
     gen = (old + 1) % N_GENS
     cleared = REFS_FLAGS if word[FEATURES] & f.WORKINGSET_PROTECTION else REFS_FLAGS_OLD
     page[folio, META] = (meta & ~(GEN_MASK | cleared | BY_MASK)) | (gen + 1) << GEN_SHIFT | BY_CARRY
-    word[NR_PAGES + old * 2 + kind] -= 1
-    word[NR_PAGES + gen * 2 + kind] += 1
+    pages = nr_pages(meta)
+    word[NR_PAGES + old * 2 + kind] -= pages
+    word[NR_PAGES + gen * 2 + kind] += pages
     return gen
 
 
@@ -165,7 +166,7 @@ def inc_min_seq(word: Array, page: Array, kind: Int) -> bool:
             if rework:
                 refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
                 if refs + workingset != 5:
-                    word[PROTECTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += 1
+                    word[PROTECTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += nr_pages(meta)
         else:
             return False  # the budget ran out, whether or not the list did
     reset_ctrl_pos(word, kind)

@@ -18,7 +18,7 @@ from agewalk.engine.quality import Assessor, Sample, total
 from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
 from agewalk.engine.state import State
 from agewalk.engine.touch import encode_rows, nested_change, note_used, run_rows
-from agewalk.model.protocols.table import QUESTIONS, ProtocolTable
+from agewalk.model.protocols.table import ProtocolTable
 
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
 DIRECT_MAP: Final = 0xFFFF_8880_0000_0000
@@ -88,8 +88,6 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         raise UsageError(
             "a host needs a space and a page of memory", hint="Host(spaces=[Space(...)], memory_pages=...)"
         )
-    if any(space.huge for space in host.spaces):
-        raise UsageError("the engine maps 4 KiB pages only", hint="run hosts with 2 MiB pages with --engine direct")
     firsts, total = [], 0
     for space in host.spaces:
         lead = (space.hva >> 12) % at.PTES
@@ -125,6 +123,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         rows[number, at.S_NEW] = number == 0
         rows[number, at.S_AD] = space.ad_bits
         rows[number, at.S_TDP] = space.tdp
+        rows[number, at.S_HUGE] = space.huge
         rows[number, at.S_DIRECT] = not space.tdp and not space.shadow
         rows[number, at.S_PMD] = space.hva >> 21
         rows[number, at.S_MODE] = start_mode(space)
@@ -168,6 +167,11 @@ class Engine:
     def __init__(self, host: Host, protocol: ProtocolTable, *, assess: bool = True) -> None:
         self.host = replace(host, features={**host.features, **dict(protocol.features)})
         host = self.host
+        if not protocol.huge and any(space.huge for space in host.spaces):
+            raise UsageError(
+                f"the table of {protocol.name} does not say what it answers about 2 MiB entries",
+                hint="make it anew: agewalk.model.protocols.enumerate.protocol_table()",
+            )
         ask, self._costs = pt.encode(protocol)
         self.state = build(host, ask)
         self.samples: list[Sample] = []
@@ -249,7 +253,7 @@ class Engine:
         """Totals so far."""
         s = self.state
         counts = {name: int(n) for name, n in zip(c.NAMES, s.counts, strict=True)}
-        counts |= {f"{ask}_questions": int(n) for ask, n in zip(QUESTIONS, s.asked.sum(axis=1), strict=True)}
+        counts |= {f"{ask}_questions": int(n) for ask, n in zip(pt.ASKS, s.asked.sum(axis=1), strict=True)}
         by_space = self.by_space()
         spaces = [
             SpaceResult(space.name, int(s.space[i, at.S_RSS]), *(int(n) for n in by_space[i, :4]))

@@ -24,6 +24,15 @@ def folio_of(pmd: Array, page: Int) -> Int:
     return i64(page // PTES * PTES) if pmd[page // PTES, M_STATE] == HUGE_ENTRY else i64(page)
 
 
+@njit
+def accessed(touch: Array, first: Int) -> Int:
+    """The or of 512 bytes of `touch`: the accessed bits of the entries of 2 MiB, or of any smaller one inside."""
+    bits = touch[first]
+    for page in range(first + 1, first + PTES):
+        bits |= touch[page]
+    return i64(bits)
+
+
 def folio_numbers(s: State, first: int, pages: int) -> npt.NDArray[np.int64]:
     """folio_of() of pages [first, first + pages), as an array."""
     numbers = np.arange(first, first + pages, dtype=np.int64)

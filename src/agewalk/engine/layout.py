@@ -34,13 +34,15 @@ META: Final = 0
 NEXT: Final = 1
 PREV: Final = 2
 AHEAD: Final = 3  # a hint, of no other effect than speed (lists.py)
+NEVER: Final = -(1 << 30)  # used[] of a page of a 2 MiB folio that nobody has touched
 
 # --- page[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
 REFERENCED: Final = 1 << 0
 WORKINGSET: Final = 1 << 1
 ACTIVE: Final = 1 << 2
 DIRTY: Final = 1 << 3
-HUGE: Final = 1 << 4  # a folio of 512 pages (PG_head); this is its first page
+HUGE_SHIFT: Final = 4
+HUGE: Final = 1 << HUGE_SHIFT  # a folio of 512 pages (PG_head); this is its first page
 SWAPCACHE: Final = 1 << 5
 RECLAIM: Final = 1 << 6
 REFS_SHIFT: Final = 7
@@ -168,6 +170,8 @@ WALK_BLOOM: Final = 2  # passed over: the Bloom filter said no
 ASK_WALK: Final = 0
 ASK_TARGET: Final = 1
 ASK_NEIGHBOUR: Final = 2
-N_ASKS: Final = 3
+ASK_HUGE_WALK: Final = 3  # about an entry of 2 MiB
+ASK_HUGE_TARGET: Final = 4
+N_ASKS: Final = 5
 YOUNG: Final = 1 << 3  # bits 0 .. 2: the accessed bits that are cleared
 LOOK_AROUND: Final = 1 << 4

@@ -9,6 +9,7 @@ from agewalk.engine.jit import Int, i64, njit
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
+    ASK_HUGE_TARGET,
     ASK_NEIGHBOUR,
     ASK_TARGET,
     BATCH,
@@ -17,6 +18,7 @@ from agewalk.engine.layout import (
     FILE,
     GEN_MASK,
     HAS_WALK,
+    HUGE,
     LATER,
     LOOK_AROUND,
     M_LOOK,
@@ -37,7 +39,7 @@ from agewalk.engine.layout import (
 )
 from agewalk.engine.queues import queue_activate, seen_young
 from agewalk.engine.state import State
-from agewalk.engine.walk import bloom_add, clear_bits, suitable_to_scan
+from agewalk.engine.walk import ask_huge, bloom_add, clear_bits, suitable_to_scan
 
 PAGEVEC_SIZE: Final = 15
 
@@ -106,6 +108,8 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
 def referenced(s: State, folio: Int) -> Int:
     """folio_referenced(): was it used since somebody last looked? Clears what the protocol clears, and looks around."""
     space = i64(s.pmd[folio // PTES, M_SPACE])
+    if s.page[folio, META] & HUGE:
+        return i64(1 if ask_huge(s, folio, space, i64(ASK_HUGE_TARGET)) & YOUNG else 0)  # no look-around
     found = i64(0)
     tests_target = s.word[FEATURES] & f.LOOK_AROUND_TESTS_TARGET
     if not tests_target and s.touch[folio] & A_PRIMARY:

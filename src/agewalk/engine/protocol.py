@@ -1,6 +1,6 @@
 """A protocol as the engine sees it: its truth table (`agewalk.model.protocols.table`) packed for look-ups.
 
-What is asked about one page depends on a handful of bits, so 3 questions x 64 modes x 8 patterns of accessed bits hold any
+What is asked about one page depends on a handful of bits, so 5 questions x 64 modes x 8 patterns of accessed bits hold any
 protocol, shipped or a user's own. The engine counts how often each row was used, and costs follow by one product.
 """
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from agewalk.engine.jit import Array
 from agewalk.engine.layout import A_PRIMARY, A_SHADOW, A_TDP, LOOK_AROUND, N_ASKS, YOUNG
-from agewalk.model.protocols.table import QUESTIONS, Costs, ProtocolTable, State
+from agewalk.model.protocols.table import HUGE_QUESTIONS, QUESTIONS, Costs, ProtocolTable, QuestionRow, State
 
 MODES: Final = 64
 COSTS: Final = tuple(f.name for f in fields(Costs))
+ASKS: Final = (*QUESTIONS, *(f"huge_{question}" for question in HUGE_QUESTIONS))  # in the order of ASK_*
 
 # Bits of a mode: which MMUs there are.
 M_NOTIFIERS: Final = 1 << 0
@@ -39,11 +40,13 @@ def row_of(state: State) -> int:
 
 
 def encode(table: ProtocolTable) -> tuple[Array, Array]:
-    """(answers uint8[3, 512], costs int64[3, 512, COSTS]). States that cannot occur answer "old" and clear nothing."""
+    """(answers uint8[N_ASKS, 512], costs int64[N_ASKS, 512, COSTS]). States that cannot occur answer "old" and clear nothing."""
     ask = np.zeros((N_ASKS, MODES * 8), np.uint8)
     costs = np.zeros((N_ASKS, MODES * 8, len(COSTS)), np.int64)
-    for row in table.rows:
-        place = QUESTIONS.index(row.question), row_of(row.state)
+    rows: list[tuple[str, QuestionRow]] = [(row.question, row) for row in table.rows]
+    rows += [(f"huge_{row.question}", row) for row in table.huge]
+    for question, row in rows:
+        place = ASKS.index(question), row_of(row.state)
         ask[place] = (
             row.fast_cleared * A_TDP
             | row.slow_cleared * A_SHADOW

@@ -213,7 +213,8 @@ def _unread(s: State, pmd: Int, space: Int, bits: Int, used: Int) -> Int:
     if where // 4 == word[at.WALK_SEQ] and where % 4 == at.WALK_READ:
         if not bits & at.A_PRIMARY and not (s.space[space, at.S_NOTIFIERS] and word[at.FEATURES] & f.WALK_NOTIFIES):
             return i64(_NOT_CONSULTED)
-        young = s.ask[at.ASK_WALK, s.space[space, at.S_MODE] * 8 + bits] & at.YOUNG
+        question = at.ASK_HUGE_WALK if s.pmd[pmd, at.M_STATE] == at.HUGE_ENTRY else at.ASK_WALK
+        young = s.ask[question, s.space[space, at.S_MODE] * 8 + bits] & at.YOUNG
         return i64(-1) if young else i64(_FAST_ONLY)
     if s.pmd[pmd, at.M_LOOK] > used:
         return i64(_LOOK)

@@ -14,6 +14,7 @@ from agewalk.engine.layout import (
     BY_LOOK,
     FEATURES,
     GEN_MASK,
+    HUGE,
     MAX_SEQ,
     META,
     N_GENS,
@@ -54,10 +55,10 @@ def lru_add_drain(word: Array, page: Array) -> None:
 
 @njit
 def queue_add(word: Array, page: Array, folio: Int) -> None:
-    """folio_add_lru() past the flags."""
+    """folio_add_lru() past the flags. Large folios are not kept waiting (folio_may_be_lru_cached())."""
     word[Q_ADD + 1 + word[Q_ADD]] = folio
     word[Q_ADD] += 1
-    if word[Q_ADD] >= word[ADD_BATCH]:
+    if word[Q_ADD] >= word[ADD_BATCH] or page[folio, META] & HUGE:
         drain_add(word, page)
 
 
@@ -69,7 +70,7 @@ def queue_activate(word: Array, page: Array, folio: Int) -> None:
         return
     word[Q_ACTIVATE + 1 + word[Q_ACTIVATE]] = folio
     word[Q_ACTIVATE] += 1
-    if word[Q_ACTIVATE] >= word[ACTIVATE_BATCH]:
+    if word[Q_ACTIVATE] >= word[ACTIVATE_BATCH] or meta & HUGE:
         drain_activate(word, page)
 
 

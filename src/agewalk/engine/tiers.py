@@ -12,9 +12,11 @@ from agewalk.engine.layout import (
     BATCH,
     EVICTED_IN,
     FEATURES,
+    HUGE_SHIFT,
     MIN_SEQ,
     N_TIERS,
     PROTECTED_IN,
+    PTES,
     REFAULTED_IN,
     REFERENCED,
     REFS_MASK,
@@ -31,6 +33,12 @@ def order_base_2(n: Int) -> Int:
     while (i64(1) << order) < n:
         order += 1
     return order
+
+
+@njit
+def nr_pages(meta: Int) -> Int:
+    """folio_nr_pages(): 1 or 512."""
+    return 1 + (meta >> HUGE_SHIFT & 1) * (PTES - 1)
 
 
 @njit

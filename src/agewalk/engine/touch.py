@@ -8,6 +8,7 @@ from agewalk.engine import layout as at
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.gens import inc_refs
+from agewalk.engine.huge import folio_of, is_huge
 from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
@@ -19,12 +20,28 @@ LOOK_AHEAD = 64  # accesses
 
 
 @njit
-def set_written(touch: Array, page: Array, folio: Int) -> None:
-    """WRITTEN: every SPTE that hardware can use here may be written."""
-    bits, meta = i64(touch[folio]), i64(page[folio, META])
-    tdp = not bits & at.P_TDP or meta & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP
-    shadow = not bits & at.P_SHADOW or meta & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW
-    touch[folio] = bits | at.WRITTEN if tdp and shadow else bits & ~at.WRITTEN
+def set_written(touch: Array, page: Array, folio: Int, whole: Int, shadow: Int) -> None:
+    """WRITTEN: every SPTE that hardware can use here may be written. whole, shadow: whose META has the bits of the TDP MMU's
+    entry, and of the shadow MMU's."""
+    bits = i64(touch[folio])
+    fast = not bits & at.P_TDP or page[whole, META] & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP
+    slow = not bits & at.P_SHADOW or page[shadow, META] & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW
+    touch[folio] = bits | at.WRITTEN if fast and slow else bits & ~at.WRITTEN
+
+
+@njit
+def install(s: State, folio: Int, present: Int, small: Int) -> None:
+    """An SPTE is in place (`present`: P_TDP or P_SHADOW), its bits are in META: hardware can use it for all pages that it maps.
+    small: it maps 4 KiB, whatever the primary MMU has there."""
+    touch, page = s.touch, s.page
+    whole = folio_of(s.pmd, folio)
+    if small or not is_huge(s.pmd, folio):
+        touch[folio] |= present
+        set_written(touch, page, folio, whole, folio)
+        return
+    for each in range(whole, whole + at.PTES):
+        touch[each] |= present
+        set_written(touch, page, i64(each), whole, whole if present == at.P_SHADOW else i64(each))
 
 
 @njit
@@ -71,13 +88,13 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
             continue
         if not direct and not meta & at.G_ACCESSED:
             return
-        if not (meta & at.MAPPED and meta & at.RW_PRIMARY):
+        whole = folio_of(s.pmd, i64(near))
+        if not (page[whole, META] & at.MAPPED and page[whole, META] & at.RW_PRIMARY):
             if fresh or not direct:
                 return
             skip = True
             continue
         fresh = False
-        meta |= at.REFERENCED  # get_user_page_fast_only()
         if direct or meta & at.G_DIRTY:
             meta |= at.W_SHADOW
         else:
@@ -86,36 +103,41 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
             touch[near] |= at.P_SHADOW
         else:
             meta |= at.TRACKED_SHADOW | at.LOST_W_SHADOW
-        if word[at.FEATURES] & (f.DIRECT_PREFETCH_MARKS if direct else f.INDIRECT_PREFETCH_MARKS_DIRTY):
-            meta |= at.DIRTY
         page[near, META] = meta
-        set_written(touch, page, i64(near))
+        marks = i64(at.REFERENCED)  # get_user_page_fast_only()
+        if word[at.FEATURES] & (f.DIRECT_PREFETCH_MARKS if direct else f.INDIRECT_PREFETCH_MARKS_DIRTY):
+            marks |= at.DIRTY
+        page[whole, META] |= marks
+        set_written(touch, page, i64(near), whole, i64(near))
         if not direct or word[at.FEATURES] & f.DIRECT_PREFETCH_MARKS:
-            inc_refs(word, page, i64(near))
+            inc_refs(word, page, whole)
 
 
 @njit
 def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
     """The guest touches a page through the TDP MMU and exits: fast_page_fault(), else kvm_tdp_mmu_map()."""
     touch, page = s.touch, s.page
-    meta = i64(page[folio, META])
+    whole = folio_of(s.pmd, folio)
+    meta = i64(page[whole, META])
     allowed = not write or meta & at.W_TDP
     if touch[folio] & at.P_TDP and allowed:  # it was another table that lacked a dirty bit, or W that tracking took
         touch[folio] |= at.A_TDP
         if write:
-            page[folio, META] = meta & ~at.LOST_W_TDP
-            set_written(touch, page, folio)
+            s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_TDP else 0  # fast_page_fault()
+            page[whole, META] = meta & ~at.LOST_W_TDP
+            install(s, folio, i64(at.P_TDP), i64(0))
         return
     s.counts[c.SPTE_FAULTS] += 1
     if not (meta & at.TRACKED_TDP and allowed):
         writable = faultin_pfn(s, folio, space, write)
-        meta = i64(page[folio, META])
+        whole = folio_of(s.pmd, folio)
+        meta = i64(page[whole, META])
         meta &= ~(at.W_TDP | at.LOST_W_TDP)
-        page[folio, META] = meta | at.W_TDP if writable else meta
-        finish_fault(s.word, page, folio, writable)
-    page[folio, META] = page[folio, META] & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
-    touch[folio] |= at.P_TDP | at.A_TDP
-    set_written(touch, page, folio)
+        page[whole, META] = meta | at.W_TDP if writable else meta
+        finish_fault(s.word, page, whole, writable)
+    page[whole, META] = page[whole, META] & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
+    touch[folio] |= at.A_TDP
+    install(s, folio, i64(at.P_TDP), i64(0))
 
 
 @njit
@@ -123,31 +145,38 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int) -> None:
     """A guest touches a page through the shadow MMU and exits: direct_page_fault() without guest tables (legacy), else
     FNAME(page_fault), which walks the guest's own tables and leaves A and D there."""
     touch, page = s.touch, s.page
-    direct = s.space[space, at.S_DIRECT]
-    meta = i64(page[folio, META])
+    direct = s.space[
+        space, at.S_DIRECT
+    ]  # one SPTE for 2 MiB, if the primary MMU maps that; guest tables have 4 KiB entries
+    small = i64(0 if direct else 1)
+    entry = folio_of(s.pmd, folio) if direct else folio
+    meta = i64(page[entry, META])
     allowed = not write or meta & at.W_SHADOW
     if touch[folio] & at.P_SHADOW and allowed and (direct or not meta & at.LOST_W_SHADOW or not write):
         touch[folio] |= at.A_SHADOW
         if write:
-            page[folio, META] = meta & ~at.LOST_W_SHADOW
-            set_written(touch, page, folio)
+            s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_SHADOW else 0  # fast_page_fault()
+            page[entry, META] = meta & ~at.LOST_W_SHADOW
+            install(s, folio, i64(at.P_SHADOW), small)
         return
     s.counts[c.SPTE_FAULTS] += 1
     if not (direct and meta & at.TRACKED_SHADOW and allowed):
         if not direct:
             page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
         writable = faultin_pfn(s, folio, space, write)
-        meta = i64(page[folio, META])
+        whole = folio_of(s.pmd, folio)
+        entry = whole if direct else folio
+        meta = i64(page[entry, META])
         may_write = writable and (direct or meta & at.G_DIRTY)
         meta &= ~(at.W_SHADOW | at.LOST_W_SHADOW | at.TRACKED_SHADOW)
-        page[folio, META] = meta | at.W_SHADOW if may_write else meta
+        page[entry, META] = meta | at.W_SHADOW if may_write else meta
         touch[folio] |= at.P_SHADOW | at.A_SHADOW
-        if not direct or s.space[space, at.S_AD]:
+        if not direct or (s.space[space, at.S_AD] and not is_huge(s.pmd, folio)):
             prefetch(s, folio, space, direct)
-        finish_fault(s.word, page, folio, writable)
-    page[folio, META] = page[folio, META] & ~(at.TRACKED_SHADOW | (at.LOST_W_SHADOW if write else 0))
-    touch[folio] |= at.P_SHADOW | at.A_SHADOW
-    set_written(touch, page, folio)
+        finish_fault(s.word, page, whole, writable)
+    page[entry, META] = page[entry, META] & ~(at.TRACKED_SHADOW | (at.LOST_W_SHADOW if write else 0))
+    touch[folio] |= at.A_SHADOW
+    install(s, folio, i64(at.P_SHADOW), small)
 
 
 @njit
@@ -291,14 +320,16 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
     first = s.space[space, at.S_FIRST]
     propagates = s.word[at.FEATURES] & f.ZAP_PROPAGATES_ACCESSED
     for folio in range(first, first + s.space[space, at.S_PAGES]):
-        if propagates and s.touch[folio] & at.A_SHADOW and s.page[folio, META] & at.MAPPED:
-            inc_refs(s.word, s.page, i64(folio))
-        meta = i64(s.page[folio, META])
-        dirty = meta & (at.W_SHADOW | at.LOST_W_SHADOW | at.MAPPED) == at.W_SHADOW | at.MAPPED
+        whole = folio_of(s.pmd, i64(folio))
+        if propagates and s.touch[folio] & at.A_SHADOW and s.page[whole, META] & at.MAPPED:
+            inc_refs(s.word, s.page, whole)
+        dirty = (
+            s.page[folio, META] & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW and s.page[whole, META] & at.MAPPED
+        )
         if dirty and s.touch[folio] & at.P_SHADOW and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
-            s.page[folio, META] = s.page[folio, META] | at.DIRTY
+            s.page[whole, META] = s.page[whole, META] | at.DIRTY
         s.touch[folio] &= 255 - (at.P_SHADOW | at.A_SHADOW)
         s.page[folio, META] = s.page[folio, META] & ~(
             at.W_SHADOW | at.TRACKED_SHADOW | at.LOST_W_SHADOW | at.GUEST_BITS
         )
-        set_written(s.touch, s.page, i64(folio))
+        set_written(s.touch, s.page, i64(folio), whole, i64(folio))

@@ -3,12 +3,14 @@
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.gens import inc_max_seq, update_gen
+from agewalk.engine.huge import accessed
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
     A_SHADOW,
     A_TDP,
+    ASK_HUGE_WALK,
     ASK_WALK,
     BATCH,
     BY_WALK,
@@ -17,6 +19,7 @@ from agewalk.engine.layout import (
     FILTERS,
     GEN_MASK,
     HAS_WALK,
+    HUGE_ENTRY,
     LOST_W_SHADOW,
     LOST_W_TDP,
     M_KEY0,
@@ -32,6 +35,7 @@ from agewalk.engine.layout import (
     P_TDP,
     PTES,
     S_AD,
+    S_DIRECT,
     S_FIRST,
     S_MODE,
     S_NEW,
@@ -139,6 +143,66 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
 
 
 @njit
+def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
+    """clear_bits() of the entries that map 2 MiB, and of the shadow MMU's small ones, if that is what it has, one by one."""
+    touch, page = s.touch, s.page
+    drop = i64(cleared)
+    if not s.space[space, S_AD] and cleared & (A_TDP | A_SHADOW):
+        meta = i64(page[first, META])
+        dirty = False
+        if cleared & A_TDP:
+            drop |= P_TDP | WRITTEN
+            dirty = bool(meta & W_TDP and not meta & LOST_W_TDP)
+            meta |= TRACKED_TDP | LOST_W_TDP
+        if cleared & A_SHADOW and s.space[space, S_DIRECT]:
+            drop |= P_SHADOW | WRITTEN
+            dirty = dirty or bool(meta & W_SHADOW and not meta & LOST_W_SHADOW)
+            meta |= TRACKED_SHADOW | LOST_W_SHADOW
+        page[first, META] = meta
+        if cleared & A_SHADOW and not s.space[space, S_DIRECT]:
+            for each in range(first, first + PTES):
+                if touch[each] & A_SHADOW:
+                    meta = i64(page[each, META])
+                    dirty = dirty or bool(meta & W_SHADOW and not meta & LOST_W_SHADOW)
+                    page[each, META] = meta | TRACKED_SHADOW | LOST_W_SHADOW
+                    touch[each] &= 255 - (P_SHADOW | WRITTEN)
+        if dirty and s.word[FEATURES] & f.AGE_TRACKING_MARKS_DIRTY:
+            page[first, META] = page[first, META] | DIRTY
+    keep = 255 - drop
+    for each in range(first, first + PTES):
+        touch[each] &= keep
+
+
+@njit
+def ask_huge(s: State, first: Int, space: Int, question: Int) -> Int:
+    """Ask the protocol about an entry of 2 MiB and clear what it clears; its answer."""
+    bits = accessed(s.touch, first)
+    seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
+    row = s.space[space, S_MODE] * 8 + (bits & seen)
+    s.asked[question, row] += 1
+    answer = i64(s.ask[question, row])
+    if answer & bits & A_ANY:
+        clear_huge(s, first, space, answer & bits & A_ANY)
+    return answer
+
+
+@njit
+def walk_huge(s: State, first: Int, space: Int, everyone: Int) -> None:
+    """walk_pmd_range_locked(): one entry of 2 MiB is a leaf. No Bloom filter stands before it."""
+    meta = i64(s.page[first, META])
+    s.counts[c.LEAF_TOTAL] += 1
+    s.counts[c.PMDS_WALKED] += 1
+    if not everyone and not accessed(s.touch, first) & A_PRIMARY:
+        s.counts[c.LEAF_OLD] += 1
+        return
+    if not meta & MAPPED or (s.word[FEATURES] & f.WORKINGSET_PROTECTION and not meta & GEN_MASK):
+        return  # the huge zero page; a folio that reclaim holds
+    if ask_huge(s, first, space, i64(ASK_HUGE_WALK)) & YOUNG:
+        s.counts[c.LEAF_YOUNG] += 1
+        update_gen(s.word, s.page, first, i64(BY_WALK))
+
+
+@njit
 def pmd_test_and_clear_young(s: State, pmd: Int, process: Int) -> bool:
     """The accessed bit of a PMD entry. Of an ordinary process it is bit A_TDP of any page below, which no SPTE uses there."""
     young = bool(s.pmd[pmd, M_YOUNG] != 0)
@@ -181,6 +245,10 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
             continue
         if s.pmd[pmd, M_STATE] == 0:
             s.counts[c.LEAF_TOTAL] += 1
+            continue
+        if s.pmd[pmd, M_STATE] == HUGE_ENTRY:
+            s.pmd[pmd, M_WALK] = seq * 4 + WALK_READ
+            walk_huge(s, i64(pmd * PTES), space, everyone)
             continue
         s.counts[c.NONLEAF_TOTAL] += 1
         if shortcut and not pmd_test_and_clear_young(s, pmd, not notifiers):

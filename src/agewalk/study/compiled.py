@@ -8,6 +8,7 @@ from agewalk.core.units import pages_of
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
+from agewalk.engine.huge import folio_numbers
 from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.costs import prices
@@ -15,6 +16,8 @@ from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured, Member
 from agewalk.study.policies import kernel_of
 from agewalk.study.setup import TICK, Job
+
+ENTRIES_READ = ("ptes_walked", "pmds_walked", "look_around_ptes", "target_questions", "huge_target_questions")
 
 
 class _Engine(Engine):
@@ -34,7 +37,10 @@ class _Engine(Engine):
         young[[1 + youngest % at.N_GENS, 1 + (youngest - 1) % at.N_GENS]] = True
         for i in range(len(self.young)):
             first, pages = int(state.space[i, at.S_FIRST]), int(state.space[i, at.S_PAGES])
-            gens = (state.page[first : first + pages, at.META] & at.GEN_MASK) >> at.GEN_SHIFT
+            meta = state.page[first : first + pages, at.META]
+            if state.space[i, at.S_HUGE]:
+                meta = state.page[folio_numbers(state, first, pages), at.META]
+            gens = (meta & at.GEN_MASK) >> at.GEN_SHIFT
             self.young[i] += int(np.count_nonzero(young[gens]))
         self.passes += 1
         return done
@@ -56,6 +62,7 @@ class CompiledRunner:
                     tdp=space.mmu == "tdp",
                     shadow=space.mmu == "shadow",
                     ad_bits=space.ad_bits,
+                    huge=space.huge,
                 )
                 for space in job.spaces
             ],
@@ -98,7 +105,7 @@ class CompiledRunner:
             cold_recall=quality.recall if quality else None,
             cold_precision=quality.precision if quality else None,
             age_rank_correlation=quality.rank_correlation if quality else None,
-            ptes_walked=counts["ptes_walked"] + counts["look_around_ptes"] + counts["target_questions"],
+            ptes_walked=sum(counts[name] for name in ENTRIES_READ),
             notifier_calls=costs["notifier_calls"],
             mmu_lock_write_ns=cost.mmu_lock_write(costs["mmu_lock_write"]),
             vcpu_stall_ns=cost.vcpu_stall(

@@ -8,9 +8,10 @@ import numpy as np
 from agewalk.core.cells import Lock
 from agewalk.core.direct import Direct
 from agewalk.core.effects import WRITE, Step
-from agewalk.core.units import Ns, Pages, pages_of
+from agewalk.core.units import PMD_SHIFT, PTRS_PER_PTE, Ns, Pages, pages_of
 from agewalk.engine.quality import Sample, assess, total
 from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.model.mm.pte import PSE
 from agewalk.study.costs import prices
 from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured, Member
@@ -26,6 +27,8 @@ NOTIFIER = (
     "__mmu_notifier_test_young",
     "__mmu_notifier_test_clear_young_fast_only",
 )
+ENTRIES_READ = ("ptes_walked", "pmds_walked", "ptes_looked_around", "folio_referenced_one")
+NEVER = -(1 << 40)  # the last use of a page that came with a 2 MiB folio and was not touched
 
 
 YOUNG_OPERATIONS = {"_ask", "test_young", "test_clear_young_fast_only"}  # generators of model/mm/mmu_notifier.py
@@ -59,7 +62,7 @@ class _Truth:
     """What really happened to the pages of one space: the tick of each page's last use, who is resident, who was evicted."""
 
     def __init__(self, pages: int) -> None:
-        self.used = array("q", bytes(8 * pages))
+        self.used = array("q", [NEVER]) * pages
         self.resident = bytearray(pages)
         self.evicted = bytearray(pages)
         self.refaults = 0
@@ -78,7 +81,7 @@ class DirectRunner:
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine | None] = []
         for space in job.spaces:
-            process = self.machine.add_process(space.name, Pages(space.pages))
+            process = self.machine.add_process(space.name, Pages(space.pages), huge=space.huge)
             self.processes.append(process)
             vm = self.machine.start_vm(process, space.name, mmu=space.mmu, ad_bits=space.ad_bits) if space.mmu else None
             self.vms.append(vm)
@@ -100,10 +103,10 @@ class DirectRunner:
         for time, space, page, write, context in zip(*(column.tolist() for column in columns), strict=True):
             self._until(time)
             truth = self.truth[space]
-            if not truth.resident[page]:
+            absent = not truth.resident[page]
+            if absent:
                 self.faults += 1
                 truth.refaults += truth.evicted[page]
-                truth.resident[page] = 1
             truth.used[page] = time // TICK
             vm = self.vms[space]
             if vm is None:
@@ -114,6 +117,9 @@ class DirectRunner:
                 machine.touch_host(self.processes[space], page, write=write)
             else:
                 machine.touch_guest(vm, page, write=write)
+            if absent:
+                first, pages = self._came(space, page)
+                truth.resident[first : first + pages] = b"\1" * pages
             if (
                 counters["kvm_mmu_page_fault"] != known
             ):  # a retry within one access (RET_PF_RETRY) is no second exit here
@@ -122,6 +128,12 @@ class DirectRunner:
             if machine.ops.unmapped:
                 self._gone(time // TICK)
         self.accesses += len(rows)
+
+    def _came(self, space: int, page: int) -> tuple[int, int]:
+        """What a fault brought in: (first page, pages)."""
+        process = self.processes[space]
+        pmd = process.mm.pmds.get(process.hva(page) >> PMD_SHIFT)
+        return (page - page % PTRS_PER_PTE, PTRS_PER_PTE) if pmd is not None and pmd.value & PSE else (page, 1)
 
     def _until(self, time: int) -> None:
         while self.next_age is not None and self.every is not None and self.next_age <= time:
@@ -183,7 +195,7 @@ class DirectRunner:
             cold_recall=quality.recall if quality else None,
             cold_precision=quality.precision if quality else None,
             age_rank_correlation=quality.rank_correlation if quality else None,
-            ptes_walked=counters["ptes_walked"] + counters["ptes_looked_around"] + counters["folio_referenced_one"],
+            ptes_walked=sum(counters[name] for name in ENTRIES_READ),
             notifier_calls=sum(counters[name] for name in NOTIFIER),
             mmu_lock_write_ns=cost.mmu_lock_write(self.cpu.aging_locks),
             vcpu_stall_ns=cost.vcpu_stall(

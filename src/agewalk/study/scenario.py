@@ -50,6 +50,7 @@ Size = Annotated[Bytes, BeforeValidator(_size)]
 Time = Annotated[Ns, BeforeValidator(_time)]
 Period = Annotated[Ns, BeforeValidator(_period)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Thp = Literal["never", "always"]  # of the process's memory: 4 KiB pages, or 2 MiB at once where they fit and are free
 
 
 class _Section(BaseModel):
@@ -85,6 +86,7 @@ class VmSection(_Section):
     trace: Name
     mmu: Literal["tdp", "legacy", "shadow"] = "tdp"
     ad_bits: bool = True
+    thp: Thp = "never"
     start: Time = Ns(0)
 
 
@@ -93,6 +95,7 @@ class ProcessSection(_Section):
 
     name: Name
     trace: Name
+    thp: Thp = "never"
     start: Time = Ns(0)
 
 

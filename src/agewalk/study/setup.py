@@ -18,12 +18,13 @@ TICK: Final = Ns(20_000_000)  # resolution of the truth about last uses
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """One address space: `pages` of 4 KiB; mmu "" for an ordinary process."""
+    """One address space: `pages` of 4 KiB; mmu "" for an ordinary process; huge: THP "always"."""
 
     name: str
     pages: int
     mmu: Literal["tdp", "legacy", "shadow", ""]
     ad_bits: bool
+    huge: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def spaces_of(scenario: Scenario, traces: list[Trace]) -> list[Space]:
             t.meta.pages,
             m.mmu if isinstance(m, VmSection) else "",
             m.ad_bits if isinstance(m, VmSection) else True,
+            m.thp == "always",
         )
         for m, t in zip(scenario.members, traces, strict=True)
     ]

@@ -139,6 +139,46 @@ def test_huge_page_is_one_folio_until_reclaim_takes_it_apart() -> None:
     assert host.folio(5).pages == 1
 
 
+def test_a_huge_page_that_does_not_fit_becomes_a_small_one() -> None:
+    host = Host("6.12", 4096, huge=True)
+    for page in range(0, 4096, 512):
+        host.write(page)
+    assert [host.folio(page).pages for page in range(0, 4096, 512)] == [512] * 7 + [1]  # 4096 frames, 16 kept back
+    assert host.counted()["thp_fault_fallback"] == 1
+    assert host.counted()["try_to_free_pages"] == 0  # GFP_TRANSHUGE_LIGHT
+
+
+@pytest.mark.parametrize(("kernel", "order"), [("6.1", 0), ("6.12", 0), ("6.13", 9), ("7.3", 9)])
+def test_what_is_read_first_is_the_huge_zero_page(kernel: str, order: int) -> None:
+    """do_huge_zero_wp_pmd() since 6.13; a split into 512 small zero pages before."""
+    host = Host(kernel, 512, huge=True)
+    host.read(7)
+    assert host.entry(400) & p.PSE
+    assert host.entry(400) & p.SPECIAL
+    assert host.machine.memory.free.value == 4096
+    host.write(9)
+    assert host.folio(9).order == order
+    assert host.machine.memory.free.value == 4096 - (1 << order)
+    assert bool(host.entry(400) & p.SPECIAL) is (order == 0)
+    host.swap_out(1 << order)
+    assert host.see(9).swapped
+    assert host.machine.memory.free.value == 4096
+
+
+def test_a_guest_that_reads_the_huge_zero_page_loses_it_to_the_write() -> None:
+    host = Host("7.3", 1024, huge=True)
+    vm = host.machine.start_vm(host.process)
+    host.machine.touch_guest(vm, 3, write=False)
+    host.machine.touch_guest(vm, 500, write=False)
+    assert host.counted()["kvm_tdp_mmu_map"] == 1  # 2 MiB of zeros, mapped read-only
+    host.machine.touch_guest(vm, 500, write=True)
+    found = host.counted()
+    assert found["kvm_unmap_gfn_range"] == found["kvm_tdp_mmu_map"] == 1
+    host.machine.touch_guest(vm, 3, write=True)
+    assert host.counted()["kvm_tdp_mmu_map"] == 0  # 2 MiB are mapped already
+    assert host.folio(3).order == 9
+
+
 def test_part_of_a_huge_page_unmapped_leaves_the_folio_whole() -> None:
     host = Host("6.12", 512, huge=True)
     host.write(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agewalk.core.effects import Load, Step
-from agewalk.core.units import Hva
+from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import rmap, swap, swapfile
 from agewalk.model.mm.folio import Folio
 from agewalk.model.mm.memory import Memory
@@ -15,7 +15,7 @@ from agewalk.model.mm.mm import Mm
 class HostOps:
     """ReclaimOps of one host. No memcg limits: memory.min and memory.low are 0.
 
-    unmapped: the mappings that reclaim took away, in order: what the machine reports and forgets after each event.
+    unmapped: the 4 KiB pages that reclaim took away, in order: what the machine reports and forgets after each event.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -35,7 +35,7 @@ class HostOps:
         mappings = yield Load(folio.mappings)
         done = yield from rmap.try_to_unmap(self.memory, folio)
         if done:
-            self.unmapped.extend(mappings)
+            self.unmapped.extend((mm, Hva(start + i * PAGE_SIZE)) for mm, start in mappings for i in range(folio.pages))
         return done
 
     def pageout(self, folio: Folio) -> Step[bool]:

@@ -68,7 +68,9 @@ def _anon_pages_at_least(mm: Mm, pages: int) -> Step[bool]:
         if not p.pte_present(pmd):
             continue
         if pmd & p.PSE:
-            return True
+            if not pmd & p.SPECIAL:
+                return True
+            continue
         for cell in mm.table_of(pmd).ptes:
             entry: int = yield Load(cell)
             found += p.pte_present(entry) and not entry & p.SPECIAL

@@ -173,6 +173,7 @@ def walk_pmd_range(lruvec: LruGen, walk: MmWalk, mm: Mm, vmas: tuple[Vma, ...], 
             aside = []
         if pmd & p.PSE:
             stats[LEAF_TOTAL] += 1
+            yield Count("pmds_walked")
             if (yield from may_be_young(lruvec, mm, pmd)):
                 aside.append(area)
             else:

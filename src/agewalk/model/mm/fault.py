@@ -24,7 +24,7 @@ from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.filemap import filemap_fault
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE, Folio
-from agewalk.model.mm.huge import do_huge_pmd_anonymous_page, huge_fits
+from agewalk.model.mm.huge import do_huge_pmd_anonymous_page, do_huge_zero_page, do_huge_zero_wp_pmd, huge_fits
 from agewalk.model.mm.memory import ZERO_PFN, Memory, SwapSlot, alloc_folio
 from agewalk.model.mm.mm import Mm, PteTable, Vma, page_of, pte_index
 from agewalk.model.mm.rmap import flush_tlb, folio_add_file_rmap, folio_add_new_anon_rmap
@@ -38,12 +38,18 @@ def handle_mm_fault(memory: Memory, mm: Mm, vma: Vma, address: Hva, *, write: bo
     in_fault = not vma.sequential  # lru_gen_enter_fault(): vma_has_recency()
     pmd_cell = mm.pmd_cell(address)
     pmd: int = yield Load(pmd_cell)
-    if pmd & p.PSE:  # huge_pmd_set_accessed(): somebody else was here first
+    if pmd & p.PSE and (pmd & p.RW or not write):  # huge_pmd_set_accessed(): somebody else was here first
         yield from _set_accessed(pmd_cell, mm.pmd_ptl, write=write)
         return
-    if pmd == p.NONE and write and vma.huge and huge_fits(vma, address):
-        yield from do_huge_pmd_anonymous_page(memory, mm, vma, address, in_fault=in_fault)
-        return
+    if pmd & p.PSE:
+        if (yield from do_huge_zero_wp_pmd(memory, mm, vma, address, in_fault=in_fault)):
+            return
+    elif pmd == p.NONE and vma.huge and huge_fits(vma, address):
+        if not write:
+            yield from do_huge_zero_page(mm, address)
+            return
+        if (yield from do_huge_pmd_anonymous_page(memory, mm, vma, address, in_fault=in_fault)):
+            return
     table = yield from pte_alloc(mm, address)
     cell = table.ptes[pte_index(address)]
     entry: int = yield Load(cell)

@@ -36,6 +36,10 @@ class MmFeatures:
     """lru_add_drain_all() hands even this CPU's batches to a kworker and waits for it: a context switch, if they hold anything
     (the lab counts it on 6.12 and 6.18). 7.3 drains its own CPU by itself first (read)."""
 
+    copies_huge_zero: bool
+    """A write to the huge zero page gets 2 MiB of its own, do_huge_zero_wp_pmd() (6.13; read in 7.3). 6.1 and 6.12 (read) split
+    the entry and copy one small page."""
+
 
 MM_6_1: Final = MmFeatures(
     folio_batch_size=15,
@@ -44,18 +48,20 @@ MM_6_1: Final = MmFeatures(
     gup_marks_folio=False,
     fault_under_vma_lock=False,
     drain_all_by_work=True,
+    copies_huge_zero=False,
 )
 MM_6_9: Final = replace(MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True)
 MM_6_12: Final = MM_6_9
-MM_6_18: Final = replace(MM_6_12, gup_marks_folio=True)
+MM_6_13: Final = replace(MM_6_12, copies_huge_zero=True)
+MM_6_18: Final = replace(MM_6_13, gup_marks_folio=True)
 MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True, drain_all_by_work=False)
 
 KERNELS: Final = {
     "6.1": MM_6_1,
     "6.9": MM_6_9,
     "6.12": MM_6_12,
-    "6.13": MM_6_12,
-    "6.15": MM_6_12,
+    "6.13": MM_6_13,
+    "6.15": MM_6_13,
     "6.18": MM_6_18,
     "7.3": MM_7_3,
 }

@@ -127,8 +127,8 @@ class Memory(Object):
         return slot
 
     def folio(self, pfn: int) -> Folio:
-        """pfn_folio()."""
-        return self.zero if pfn == ZERO_PFN else self.mem_map[Pfn(pfn)]
+        """pfn_folio(). The first 512 frames are the zero page and the huge zero page."""
+        return self.zero if pfn < HPAGE_PMD_NR else self.mem_map[Pfn(pfn)]
 
 
 def alloc_folio(memory: Memory, type_: int = ANON, order: int = 0) -> Step[Folio]:

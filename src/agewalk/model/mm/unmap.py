@@ -85,7 +85,8 @@ def _zap_pmd(memory: Memory, mm: Mm, vma: Vma, start: Hva, end: Hva) -> Step[boo
         if end - start == PMD_SIZE:
             yield Exchange(pmd_cell, p.NONE)
             yield Release(mm.pmd_ptl)
-            yield from _zap_present(memory, mm, vma, start, pmd & ~p.PSE, last=True)
+            if not pmd & p.SPECIAL:
+                yield from _zap_present(memory, mm, vma, start, pmd & ~p.PSE, last=True)
             return True
         yield from split_huge_pmd(mm, start)
         yield Release(mm.pmd_ptl)

@@ -13,7 +13,7 @@ from agewalk.core.cells import Cell
 from agewalk.core.counters import Counters
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Step, Work
-from agewalk.core.units import PAGE_SIZE, Gfn, Hva, Pages, Pfn
+from agewalk.core.units import PAGE_SIZE, PMD_SHIFT, Gfn, Hva, Pages, Pfn
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.host_memory import Gup
@@ -31,7 +31,17 @@ from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mm import Mm, PteTable
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
-from agewalk.model.protocols.table import QUESTIONS, AgeRow, Costs, ProtocolTable, Question, QuestionRow, State, states
+from agewalk.model.protocols.table import (
+    HUGE_QUESTIONS,
+    QUESTIONS,
+    AgeRow,
+    Costs,
+    ProtocolTable,
+    Question,
+    QuestionRow,
+    State,
+    states,
+)
 
 _HVA: Final = Hva(1 << 21)
 _GFN: Final = Gfn(0)
@@ -143,13 +153,13 @@ def _check(world: _World, state: State) -> None:
     assert reached == wanted, f"the tiny host reached {reached}, not {wanted}"
 
 
-def _ask(protocol: AgingProtocol, question: Question, world: _World) -> Step[tuple[bool, bool]]:
+def _ask(protocol: AgingProtocol, question: Question, world: _World, size: int) -> Step[tuple[bool, bool]]:
     """(young, look_around)."""
     if question == "target":
-        verdict: Verdict = yield from protocol.target(world.mm, world.entry, _HVA)
+        verdict: Verdict = yield from protocol.target(world.mm, world.entry, _HVA, size)
         return verdict.referenced, verdict.look_around
     if question == "walk":
-        return (yield from protocol.walk(world.mm, world.entry, _HVA)), False
+        return (yield from protocol.walk(world.mm, world.entry, _HVA, size)), False
     return (yield from protocol.neighbour(world.mm, world.entry, _HVA)), False
 
 
@@ -168,11 +178,12 @@ def _costs(counted: Counters) -> Costs:
     )
 
 
-def question_row(protocol: AgingProtocol, question: Question, state: State) -> QuestionRow:
-    """Ask one question in one state."""
+def question_row(protocol: AgingProtocol, question: Question, state: State, size: int = PAGE_SIZE) -> QuestionRow:
+    """Ask one question in one state, about an entry that maps `size` bytes. What the VM has of them is one page, so that a young
+    SPTE in a range is one SPTE here too."""
     world = _build(protocol, state)
     before = world.cpu.counters.snapshot()
-    young, look_around = world.cpu.run(_ask(protocol, question, world))
+    young, look_around = world.cpu.run(_ask(protocol, question, world, size))
     return QuestionRow(
         question,
         state,
@@ -219,8 +230,10 @@ def age_row(protocol: AgingProtocol, state: State, op: str, *, fast_only: bool) 
 def protocol_table(protocol: AgingProtocol) -> ProtocolTable:
     """The whole truth table of a protocol."""
     asked: tuple[Question, ...] = QUESTIONS
+    huge_asked: tuple[Question, ...] = HUGE_QUESTIONS
     rows = tuple(question_row(protocol, q, s) for q in asked for s in states())
-    return ProtocolTable(protocol.full_name, age_rows(protocol), rows, tuple(sorted(protocol.features.items())))
+    huge = tuple(question_row(protocol, q, s, 1 << PMD_SHIFT) for q in huge_asked for s in states())
+    return ProtocolTable(protocol.full_name, age_rows(protocol), rows, tuple(sorted(protocol.features.items())), huge)
 
 
 def age_rows(protocol: AgingProtocol, *, ad_bits: bool = True) -> tuple[AgeRow, ...]:

@@ -13,6 +13,7 @@ from agewalk.core.errors import InputError
 
 SCHEMA: Final = 1
 QUESTIONS: Final = ("walk", "target", "neighbour")
+HUGE_QUESTIONS: Final = ("walk", "target")  # a look-around sees small entries alone
 Question = Literal["walk", "target", "neighbour"]
 
 
@@ -80,6 +81,17 @@ class QuestionRow:
     slow_cleared: bool
     costs: Costs
 
+    def to_json(self) -> dict[str, Any]:
+        """As a plain dictionary; costs of nothing are left out."""
+        return {
+            **asdict(self), "state": self.state._asdict(), "costs": {k: v for k, v in asdict(self.costs).items() if v}
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> QuestionRow:
+        """What `to_json` wrote."""
+        return cls(**{**row, "state": State(**row["state"]), "costs": Costs(**row["costs"])})
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class AgeRow:
@@ -118,13 +130,15 @@ class ProtocolTable:
     """Everything about a protocol that does not depend on who runs when.
 
     name: with options. age: rows of the notifier operations, for SPTEs with A/D bits. rows: all questions in all states.
-    features: MGLRU features that the protocol brings along.
+    features: MGLRU features that the protocol brings along. huge: "walk" and "target" about an entry that maps 2 MiB, of
+    which fast and slow SPTEs are young if any in the range is; some protocols answer otherwise there (v5).
     """
 
     name: str
     age: tuple[AgeRow, ...]
     rows: tuple[QuestionRow, ...]
     features: tuple[tuple[str, Any], ...] = ()
+    huge: tuple[QuestionRow, ...] = ()
 
     def lookup(self, question: Question) -> list[QuestionRow | None]:
         """Rows of one question by `State.code`; None where a state cannot occur."""
@@ -150,10 +164,8 @@ class ProtocolTable:
             "protocol": self.name,
             "features": dict(self.features),
             "rows": [r.to_json() for r in self.age],
-            "questions": [
-                {**asdict(r), "state": r.state._asdict(), "costs": {k: v for k, v in asdict(r.costs).items() if v}}
-                for r in self.rows
-            ],
+            "questions": [r.to_json() for r in self.rows],
+            "huge_questions": [r.to_json() for r in self.huge],
         }
 
     @classmethod
@@ -168,11 +180,9 @@ class ProtocolTable:
             return cls(
                 document["protocol"],
                 tuple(AgeRow(**{**r, "flags": tuple(r["flags"])}) for r in document["rows"]),
-                tuple(
-                    QuestionRow(**{**r, "state": State(**r["state"]), "costs": Costs(**r["costs"])})
-                    for r in document["questions"]
-                ),
+                tuple(QuestionRow.from_json(r) for r in document["questions"]),
                 tuple(document["features"].items()),
+                tuple(QuestionRow.from_json(r) for r in document["huge_questions"]),
             )
         except (KeyError, TypeError) as error:
             raise InputError(

@@ -81,15 +81,25 @@ def test_a_users_own_system(tmp_path: Path) -> None:
         "    return System('counts', (Thread('t', run, n=2),))\n"
         "def wrong():\n"
         "    return 7\n"
+        "def fails():\n"
+        "    raise ValueError('boom')\n"
+        "def asks(protocol):\n"
+        "    return counts()\n"
+        "def plain():\n"
+        "    return System('plain', (Thread('t', lambda: 3),))\n"
     )
     assert check(get_system(f"{mine}:counts")).states == 4
     for name, message in (
         (f"{mine}:nothing", "no function 'nothing'"),
         (f"{mine}:wrong", "not a System"),
+        (f"{mine}:fails", r"ValueError: boom \(mine.py, line 12\)"),
+        (f"{mine}:asks", "missing 1 required positional argument"),
         (f"{tmp_path}/no.py:x", "no such file"),
     ):
         with pytest.raises(InputError, match=message):
             get_system(name)
+    with pytest.raises(UsageError, match="'t' starts a int, not a generator"):
+        check(get_system(f"{mine}:plain"))
 
 
 def test_the_documented_system_is_what_it_says() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from agewalk.check.matrix import run as run_matrix
@@ -21,8 +22,6 @@ BROKEN = "subscribers/v5/tdp"
 
 def call(*words: str) -> tuple[int, str]:
     """Through `agewalk.cli.main`, as the shell does it."""
-    import typer
-
     app = typer.Typer(add_completion=False)
     app.command()(cli.command)
     result = CliRunner().invoke(app, list(words))
@@ -106,6 +105,8 @@ def test_no_counterexample_no_file(tmp_path: Path) -> None:
         call(HOLDS, "--mermaid", str(tmp_path / "x"))
     with pytest.raises(UsageError, match="nothing to check"):
         call()
+    with pytest.raises(UsageError, match="--all checks every system"):
+        call("--all", "--reduce")
 
 
 def test_bounded(tmp_path: Path) -> None:
@@ -136,6 +137,19 @@ def test_a_reduced_search_decides_and_its_path_replays() -> None:
         "not judged: liveness needs a search without reduction"
     ]
     assert "all that was judged holds" in call("fault-of-pages/linux-7.3/nested-noad", "--reduce")[1]
+
+
+def test_an_interrupted_search_says_what_would_have_left_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agewalk.check.explore.check", interrupted)
+    with pytest.raises(typer.Exit) as stop:
+        cli.command(HOLDS)
+    assert stop.value.exit_code == 130
+    assert "--max-seconds" in capsys.readouterr().err
 
 
 def test_matrix() -> None:

@@ -36,7 +36,7 @@ from agewalk.core.effects import (
     TryAcquire,
     Warn,
 )
-from agewalk.core.errors import ModelError
+from agewalk.core.errors import ModelError, UsageError
 
 UNKNOWN: Final = -1
 BLOCKED: Final = -2
@@ -169,6 +169,12 @@ class Automata:
 
     def _root(self, automaton: int) -> int:
         run = _Run(self._starts[automaton]())
+        if not hasattr(run.generator, "send"):
+            raise UsageError(
+                f"{self.system.name}: thread {self.system.threads[automaton].name!r} starts a "
+                f"{type(run.generator).__name__}, not a generator",
+                hint="`start` is a function that yields effects; one that never does is written `return; yield`",
+            )
         return self._drive(automaton, run, None, Context(), None)
 
     def _behind(self, node: Node, answer: Any) -> int:

@@ -6,6 +6,7 @@ A user's own system is `path/to/file.py:function`; the function takes nothing an
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Final
 from agewalk.check.system import System
 from agewalk.check.systems import aging, mglru, notifiers, pages, zap
 from agewalk.check.systems.hosts import MMUS
-from agewalk.core.errors import InputError, UsageError
+from agewalk.core.errors import AgewalkError, InputError, UsageError
 from agewalk.core.userfile import run_user_file
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
@@ -112,7 +113,16 @@ def load_system(path: Path, function: str) -> System:
     if not callable(build):
         mine = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
         raise InputError(f"{path} has no function {function!r}", hint=f"it has {', '.join(mine) or 'none'}")
-    system = build()
+    try:
+        system = build()
+    except AgewalkError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"{path}:{function} failed: {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})",
+            hint="it is called without arguments and returns a System; docs/check.md shows one",
+        ) from error
     if not isinstance(system, System):
         raise InputError(
             f"{path}:{function} returned {type(system).__name__}, not a System",

@@ -52,8 +52,8 @@ def command(
             help="From the start, let one state stand for all that exchanging identical threads and pages makes of it."
         ),
     ] = False,
-    max_states: Annotated[int | None, typer.Option(help="Stop at so many states.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    max_states: Annotated[int | None, typer.Option(min=1, help="Stop at so many states.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Stop at so much memory, as in '2 GiB'.")] = None,
     walks: Annotated[int, typer.Option(help="Random walks instead of a search: how many.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the random walks.")] = 1,
@@ -72,6 +72,11 @@ def command(
     if names:
         _list(as_json)
     elif every:
+        if system is not None or reduce or symmetry:
+            raise UsageError(
+                "--all checks every system, whole",
+                hint="leave out --reduce and --symmetry, or name one system and leave out --all",
+            )
         _all(bounds, as_json)
     elif replay is not None:
         _replay(replay, as_json, brief=brief)
@@ -129,7 +134,13 @@ def _one(
     built = with_memory_model(get_system(name), model)
     progress = _show_progress if sys.stderr.isatty() else None
     reduce, symmetric, brief = how
-    outcome = check(built, bounds, reduce=reduce, symmetric=symmetric, progress=progress)
+    try:
+        outcome = check(built, bounds, reduce=reduce, symmetric=symmetric, progress=progress)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\nagewalk: interrupted\n   hint: --max-seconds, --max-states and --max-memory end a search with a report\n"
+        )
+        raise typer.Exit(130) from None
     if progress:
         sys.stderr.write("\n")
     _write(outcome, files, name, model)

@@ -47,6 +47,7 @@ PER_CPU: Final[dict[str, object]] = {"FolioBatches": ()}
 # Counters that the kernel keeps per CPU and folds now and then (vm_stat of a zone, and its free pages behind the per-CPU
 # page lists): one value here, but a line of its own on each CPU.
 PER_CPU_COUNTERS: Final = frozenset({("Memory", "free"), ("Memory", "swap_used")})
+_PER_CPU_OWNERS: Final = frozenset({*PER_CPU, *(kind for kind, _ in PER_CPU_COUNTERS)})
 # Named fields that are words of an array all the same: `pmd0x1f`.
 _INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 
@@ -105,9 +106,24 @@ def group_of(memory: Any, field: str | int) -> int | str:
 
 def place(memory: Any, field: str | int) -> tuple[object, int | str]:
     """(memory, line of it) for a field: struct page is an array element, whoever the folio is."""
-    if type(memory).__name__ == "Folio":
+    kind = memory.__class__
+    if kind.__name__ == "Folio":
         return VMEMMAP, memory.pfn
-    return memory, group_of(memory, field)
+    if field.__class__ is int:
+        return memory, field // WORDS_PER_LINE
+    group = _groups.get((kind, field))
+    if group is None:
+        group = _groups[kind, field] = group_of(memory, field)
+    return memory, group
+
+
+_groups: dict[tuple[type, str | int], int | str] = {}  # of named fields, by the class of their owner
+
+
+def is_per_cpu(cell: Cell) -> bool:
+    """Has each CPU a line of its own for it?"""
+    kind = cell.owner.__class__.__name__
+    return kind in _PER_CPU_OWNERS and (kind in PER_CPU or (kind, cell.field) in PER_CPU_COUNTERS)
 
 
 class LineMap:
@@ -131,7 +147,8 @@ class LineMap:
         """The line that a cell is on. Not for per-CPU variables, which have one on each CPU."""
         line: Line | None = cell.line
         if line is None or line.lines is not self:
-            line = cell.line = self.at(*place(cell.owner, cell.field))
+            where = place(cell.owner, cell.field)
+            line = cell.line = self._lines.get(where) or self.at(*where)
             if cell.owner.freed:
                 self.dead.add(cell.owner)
         return line

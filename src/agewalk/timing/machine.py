@@ -20,7 +20,7 @@ from agewalk.core.counters import Counters
 from agewalk.core.errors import ModelError
 from agewalk.timing.coherence import Coherence
 from agewalk.timing.costs import CostTable, load_costs
-from agewalk.timing.lines import PER_CPU, PER_CPU_COUNTERS, Line, LineMap
+from agewalk.timing.lines import PER_CPU, Line, LineMap, is_per_cpu
 from agewalk.timing.locks import TimedLock
 from agewalk.timing.perform import Operations
 from agewalk.timing.plain import PLAIN
@@ -160,12 +160,11 @@ class Machine(Coherence, RareEffects):
 
     def find(self, cell: Cell, cpu: int) -> tuple[Cell, Line]:
         """The cell and its line; of a per-CPU variable, the one that this CPU has (CPU 0 has the original)."""
-        kind = type(cell.owner).__name__
-        if kind not in PER_CPU and (kind, cell.field) not in PER_CPU_COUNTERS:
+        if not is_per_cpu(cell):
             return cell, self.lines.cell(cell)
         found = self._per_cpu.get((cell, cpu))
         if found is None:
-            start = PER_CPU.get(kind, cell)
+            start = PER_CPU.get(type(cell.owner).__name__, cell)
             mine = cell if cpu == 0 or start is cell else Cell(cell.owner, f"{cell.field}@{cpu}", start)
             found = self._per_cpu[cell, cpu] = mine, Line(cell.owner, f"{cell.field}@{cpu}")
         return found

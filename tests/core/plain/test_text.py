@@ -63,6 +63,20 @@ def test_a_copy_imports_copies() -> None:
     ]
 
 
+def test_keywords_become_positions_where_the_callee_is_known() -> None:
+    same(
+        "def g(a, *, b, c=1) -> int:\n    return a\n\ndef f() -> int:\n    return g(1, b=2) + g(1, b=2, c=3) + g(1, c=3, b=2)",
+        "def g(a, b, c=1) -> int:\n    return a\n\ndef f() -> int:\n    return g(1, 2) + g(1, 2, 3) + g(1, c=3, b=2)",
+    )
+    same("def g(a=1, *, b) -> int:\n    return g(b=2)", "def g(a=1, *, b) -> int:\n    return g(b=2)")
+    same("def g(*a, b) -> int:\n    return g(1, b=2)", "def g(*a, b) -> int:\n    return g(1, b=2)")
+    same("x = helper(a=1)\ny = pte.make_pte(1, writable=True)", "x = helper(a=1)\ny = pte.make_pte(1, True)")
+
+
+def test_units_are_left_out() -> None:
+    same("from agewalk.core.units import Pfn\nx = Pfn(y + 1)", "from agewalk.core.units import Pfn\nx = y + 1")
+
+
 def test_lines_are_those_of_the_source() -> None:
     tree = plain_text(HEAD + "\n\ndef f(a) -> Step[int]:\n    return (yield\n        Load(a))", "mine.py", VOCABULARY)
     calls = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Call)]

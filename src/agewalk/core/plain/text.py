@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Final, NewType, NoReturn, TypeAlias
 
 from agewalk.core.errors import InputError
+from agewalk.core.plain.calls import Callees
 
 DO: Final = "__do__"  # the global of a rewritten module that performs effects
 _STEP: Final = ("Step", "Generator")
@@ -74,6 +75,7 @@ class _Rewriter(ast.NodeTransformer):
         self._vocabulary = vocabulary
         self._effects: dict[str, str] = {}  # name in this module -> effect class
         self._units: set[str] = set()
+        self._callees = Callees(tree)
         self._foreign: set[str] = set()  # names of this module that come from modules that are not rewritten
         self._in_step = False
         for node in ast.walk(tree):
@@ -85,6 +87,7 @@ class _Rewriter(ast.NodeTransformer):
         bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
         for name in bound:
             self._units.discard(name)
+            self._callees.forget(name)
             self._effects.pop(name, None)  # means something else somewhere here: performed by its value, not its name
             self._foreign.discard(name)
 
@@ -95,7 +98,9 @@ class _Rewriter(ast.NodeTransformer):
                 self._effects[name] = alias.name
             elif module in self._vocabulary.units and isinstance(getattr(import_module(module), alias.name), NewType):
                 self._units.add(name)
-            elif not (self._vocabulary.copied(module) or self._vocabulary.copied(f"{module}.{alias.name}")):
+            elif self._vocabulary.copied(module) or self._vocabulary.copied(f"{module}.{alias.name}"):
+                self._callees.note(name, module, alias.name)
+            else:
                 self._foreign.add(name)
 
     def _refuse(self, node: ast.AST, what: str, hint: str) -> NoReturn:
@@ -179,7 +184,7 @@ class _Rewriter(ast.NodeTransformer):
                 self._refuse(node, "a `yield` without an effect", "yield an effect, or put it behind the return")
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """A unit's name is left out."""
+        """A unit's name is left out; keywords become positions."""
         self.generic_visit(node)
         if (
             isinstance(node.func, ast.Name)
@@ -188,6 +193,8 @@ class _Rewriter(ast.NodeTransformer):
             and not node.keywords
         ):
             return node.args[0]
+        if node.keywords:
+            self._callees.by_position(node)
         return node
 
     # --- effects ------------------------------------------------------------------------------------------------------

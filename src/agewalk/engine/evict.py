@@ -15,7 +15,7 @@ from agewalk.engine.gens import (
     type_of,
 )
 from agewalk.engine.huge import accessed
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     A_SHADOW,
     A_TDP,
@@ -119,7 +119,7 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     s.space[space, S_INVALIDATED] += 1
 
 
-@njit
+@njit_merge
 def unmap(s: State, folio: Int) -> None:
     """try_to_unmap(): KVM's tables first, then the entry; its dirty bit goes to the folio. The last use is written down."""
     word, page = s.word, s.page
@@ -151,7 +151,7 @@ def unmap(s: State, folio: Int) -> None:
     s.space[space, S_INVALIDATED] += 1
 
 
-@njit
+@njit_merge
 def remove_mapping(s: State, folio: Int) -> bool:
     """__remove_mapping(): out of the swap cache and free, a shadow entry in its place. Not while a batch still holds it."""
     word, page = s.word, s.page
@@ -180,7 +180,7 @@ def remove_mapping(s: State, folio: Int) -> bool:
     return True
 
 
-@njit
+@njit_merge
 def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) -> bool:
     """sort_folio(): a folio that was promoted by its flags, or whose tier is protected, moves on. Did it?"""
     kind = type_of(meta)
@@ -238,7 +238,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     return scanned, isolated
 
 
-@njit
+@njit_merge
 def shrink_folio(s: State, folio: Int) -> bool:
     """shrink_folio_list() for one isolated folio: was it freed? Asks whether it was used, and if not, writes it to swap."""
     word, page = s.word, s.page

@@ -8,7 +8,7 @@ from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.gens import inc_refs
 from agewalk.engine.huge import folio_of
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import META
 from agewalk.engine.lists import region_of
 from agewalk.engine.queues import lru_add_drain, queue_add
@@ -26,7 +26,7 @@ def bit_length(n: Int) -> Int:
     return bits
 
 
-@njit
+@njit_merge
 def refault(word: Array, meta: Int, shadow: Int) -> Int:
     """lru_gen_refault(): flags of a page that comes back by a fault and finds its shadow."""
     token, workingset = shadow >> 1, shadow & 1
@@ -47,7 +47,7 @@ def refault(word: Array, meta: Int, shadow: Int) -> Int:
     return (meta & ~at.REFS_MASK) | (refs - 1) << at.REFS_SHIFT
 
 
-@njit
+@njit_merge
 def needs_frame(s: State, folio: Int, write: Int) -> bool:
     """Will an access to this page allocate one? At most one, and before anything else changes but the page table."""
     meta = i64(s.page[folio_of(s.pmd, folio), META])
@@ -133,7 +133,7 @@ def pte_alloc(s: State, folio: Int) -> None:
         s.pmd[pmd, at.M_YOUNG] = 1
 
 
-@njit
+@njit_merge
 def add_in_fault(word: Array, page: Array, folio: Int) -> None:
     """folio_add_lru() of a page that a fault brings in."""
     meta = i64(page[folio, META])
@@ -144,7 +144,7 @@ def add_in_fault(word: Array, page: Array, folio: Int) -> None:
     queue_add(word, page, folio)
 
 
-@njit
+@njit_merge
 def map_page(s: State, folio: Int, space: Int, bits: Int) -> None:
     """Set the PTE: young, and with `bits` of META."""
     s.page[folio, META] = s.page[folio, META] | at.MAPPED | bits
@@ -152,7 +152,7 @@ def map_page(s: State, folio: Int, space: Int, bits: Int) -> None:
     s.space[space, at.S_RSS] += 1
 
 
-@njit
+@njit_merge
 def new_anon(s: State, folio: Int, space: Int) -> None:
     """do_anonymous_page() for a write: a zeroed page, mapped writable and dirty."""
     page = s.page
@@ -164,7 +164,7 @@ def new_anon(s: State, folio: Int, space: Int) -> None:
     map_page(s, folio, space, at.RW_PRIMARY | at.D_PRIMARY)
 
 
-@njit
+@njit_merge
 def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
     """do_swap_page(): back from swap, or from the swap cache if reclaim was stopped half way."""
     word, page = s.word, s.page
@@ -252,7 +252,7 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
     s.touch[folio] = bits
 
 
-@njit
+@njit_merge
 def get_user_page(s: State, folio: Int, space: Int, write: Int) -> bool:
     """hva_to_pfn(): the page behind an address, faulted in if need be. May it be written?"""
     page = s.page

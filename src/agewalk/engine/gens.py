@@ -2,7 +2,7 @@
 
 from agewalk.engine import features as f
 from agewalk.engine.cells import fetch_row
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     ACTIVE,
     AHEAD,
@@ -78,7 +78,7 @@ def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
     return min_seq + 1
 
 
-@njit
+@njit_merge
 def add_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_add_folio(), to the head of its list."""
     meta = i64(page[folio, META])
@@ -91,7 +91,7 @@ def add_folio(word: Array, page: Array, folio: Int) -> None:
     gen_add(word, page, at, folio)
 
 
-@njit
+@njit_merge
 def del_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_del_folio(reclaiming)."""
     meta = i64(page[folio, META])

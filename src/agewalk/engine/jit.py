@@ -98,6 +98,20 @@ def njit_inline(kernel: F) -> F:
     return cast("F", compiled)
 
 
+def njit_merge(kernel: F) -> F:
+    """Compile `kernel`, and let the optimiser merge it into every caller: for what each fault and each eviction goes through."""
+    if not COMPILED:
+        return kernel
+    compiler: Any = numba.njit
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(directory())
+    try:
+        compiled: Any = compiler(cache=True, forceinline=True, _nrt=False)(kernel)
+    finally:
+        config.CACHE_DIR = before
+    return cast("F", compiled)
+
+
 def is_warm() -> bool:
     """Whether `mark_warm` was called for these sources: a start will load machine code, not make it."""
     return not COMPILED or (directory() / "warm").exists()

@@ -7,7 +7,7 @@ it comes by, and many loads are under way at a time. The hint may be stale; noth
 
 from typing import Final
 
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import AHEAD, N_PAGES, NEXT, PREV, RECENT, RECENT_STEP, S_FIRST, S_REGION, S_REGION_SHIFT
 
 
@@ -24,7 +24,7 @@ def list_empty(page: Array, head: Int) -> bool:
     return bool(page[head, NEXT] == head)
 
 
-@njit
+@njit_merge
 def list_add(page: Array, head: Int, member: Int) -> None:
     """To the head."""
     first = i64(page[head, NEXT])
@@ -44,7 +44,7 @@ def list_add_tail(page: Array, head: Int, member: Int) -> None:
     page[head, PREV] = member
 
 
-@njit
+@njit_merge
 def list_del(page: Array, member: Int) -> None:
     """Off whatever list it is on; its own links are stale afterwards."""
     after = i64(page[member, NEXT])
@@ -62,7 +62,7 @@ def list_tail(page: Array, head: Int) -> Int:
 RING: Final = RECENT_STEP - 1
 
 
-@njit
+@njit_merge
 def gen_add(word: Array, page: Array, number: Int, member: Int) -> None:
     """list_add() to list `number` (generation index * 2 + type), with the hint of the page put there RING additions ago."""
     slot = RECENT + number * RECENT_STEP

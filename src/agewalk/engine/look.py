@@ -5,7 +5,7 @@ from typing import Final
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.gens import gen_of, update_gen
-from agewalk.engine.jit import Int, i64, njit
+from agewalk.engine.jit import Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
@@ -72,9 +72,11 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
     no_anon = not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1  # up to 6.3: a walk without a swappiness yet
     later = i64(0)
     for near in range(first, end):
-        meta = i64(page[near, META])
         bits = i64(touch[near])
-        if not meta & MAPPED or not (everyone or bits & A_PRIMARY) or (listed and not meta & GEN_MASK):
+        if not (everyone or bits & A_PRIMARY):
+            continue  # most: the row is not read
+        meta = i64(page[near, META])
+        if not meta & MAPPED or (listed and not meta & GEN_MASK):
             continue
         if no_anon and not meta & FILE:
             continue
@@ -104,7 +106,7 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
             queue_activate(word, page, i64(word[LATER + i]))
 
 
-@njit
+@njit_merge
 def referenced(s: State, folio: Int) -> Int:
     """folio_referenced(): was it used since somebody last looked? Clears what the protocol clears, and looks around."""
     space = i64(s.pmd[folio // PTES, M_SPACE])

@@ -9,7 +9,7 @@ from agewalk.engine.cells import fetch_row
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.gens import inc_refs
 from agewalk.engine.huge import folio_of, is_huge
-from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
+from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
@@ -19,7 +19,7 @@ PTE_PREFETCH_NUM = 8
 LOOK_AHEAD = 64  # accesses
 
 
-@njit
+@njit_merge
 def set_written(touch: Array, page: Array, folio: Int, whole: Int, shadow: Int) -> None:
     """WRITTEN: every SPTE that hardware can use here may be written. whole, shadow: whose META has the bits of the TDP MMU's
     entry, and of the shadow MMU's."""
@@ -44,7 +44,7 @@ def install(s: State, folio: Int, present: Int, small: Int) -> None:
         set_written(touch, page, i64(each), whole, whole if present == at.P_SHADOW else i64(each))
 
 
-@njit
+@njit_merge
 def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
     """kvm_mmu_finish_page_fault(): what the fault says about the page."""
     meta = i64(page[folio, META])
@@ -55,7 +55,7 @@ def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
     inc_refs(word, page, folio)
 
 
-@njit
+@njit_merge
 def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> bool:
     """kvm_mmu_faultin_pfn(), again and again while anything of the VM was unmapped meanwhile (mmu_invalidate_seq): by the copy of
     the zero page, or by the reclaim that made room. May the page be written?"""
@@ -113,7 +113,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
             inc_refs(word, page, whole)
 
 
-@njit
+@njit_merge
 def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
     """The guest touches a page through the TDP MMU and exits: fast_page_fault(), else kvm_tdp_mmu_map()."""
     touch, page = s.touch, s.page
@@ -240,7 +240,7 @@ def hits(touch: Array, pages: Array, kinds: Array, start: Int) -> Int:
     return i64(pages.shape[0])
 
 
-@njit
+@njit_merge
 def look_ahead(touch: Array, page: Array, pages: Array, kinds: Array, start: Int, end: Int) -> None:
     """Ask memory for the rows of pages that accesses `start` to `end` will miss: waited for one by one, they are what a fault
     costs."""

@@ -44,6 +44,7 @@ from agewalk.model.protocols.table import ProtocolTable
 U32 = npt.NDArray[np.uint32]
 KERNELS = {"6.12": "linux-6.13", "6.18": "linux-6.18"}
 POLICIES = ("LRU", "Clock", "FIFO", "Sieve")
+TWO_LIST = "two-list 6.12"
 SHARE = 0.7  # of the footprint: memory under pressure
 
 
@@ -106,12 +107,13 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def _host(pages: int, memory: int, kernel: str) -> Host:
+def _host(pages: int, memory: int, kernel: str, policy: str = "mglru") -> Host:
     bundle = profile(kernel)
     features = {**asdict(bundle.mm), **asdict(bundle.kvm), **asdict(bundle.mglru)}
     return Host(
-        [Space("vm", pages)], memory, features, folio_batch_size=bundle.mm.folio_batch_size, tick_ns=1_000_000_000
-    )
+        [Space("vm", pages)], memory, features, folio_batch_size=bundle.mm.folio_batch_size, tick_ns=1_000_000_000,
+        policy=policy,
+    )  # fmt: skip
 
 
 def _batch(stream: Stream) -> Batch:
@@ -165,6 +167,9 @@ def under_reclaim(stream: Stream, *, times: int) -> dict[str, Any]:
     for kernel, protocol in KERNELS.items():
         host, table = _host(top, capacity, kernel), protocol_table(get_protocol(protocol))
         runs[f"engine {kernel}"] = partial(_engine, host, table, batch)
+    lists, table = _host(top, capacity, "6.12", "two-list"), protocol_table(get_protocol(KERNELS["6.12"]))
+    _engine(lists, table, batch)  # compiled, or loaded
+    runs[TWO_LIST] = partial(_engine, lists, table, batch)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace"
         record = np.zeros(n, dtype=[("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
@@ -268,14 +273,17 @@ def run(smoke: bool) -> dict[str, Any]:
         f"hit path, zipf: {hit['engine_M_s']:.0f} M accesses/s, {hit['share']:.0%} of a bare loop ({hit['bare_M_s']:.0f})"
     )
     report["under_reclaim"] = {name: under_reclaim(stream, times=times) for name, stream in found.items()}
-    names = [*(f"engine {kernel}" for kernel in KERNELS), *POLICIES]
+    ours = [*(f"engine {kernel}" for kernel in KERNELS), TWO_LIST]
+    names = [*ours, *POLICIES]
     print(f"{'70 % of the footprint':34}" + "".join(f"{name:>13}" for name in names))
     for stream, both in report["under_reclaim"].items():
         print(f"{stream:12}{'M accesses/s':>22}" + "".join(f"{both['M_s'][name]:13.1f}" for name in names))
         print(f"{'':12}{'evictions':>22}" + "".join(f"{both['evictions'][name]:13,}" for name in names))
-        ours = [both["M_s"][f"engine {kernel}"] for kernel in KERNELS]
         for policy in ("LRU", "Clock"):
-            print(f"{'':12}{f'times {policy}':>22}" + "".join(f"{x / both['M_s'][policy]:13.1f}" for x in ours))
+            print(
+                f"{'':12}{f'times {policy}':>22}"
+                + "".join(f"{both['M_s'][x] / both['M_s'][policy]:13.1f}" for x in ours)
+            )
     report["aging"] = aging_curve(smoke=smoke)
     print(
         "one aging pass: "

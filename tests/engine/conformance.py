@@ -43,12 +43,15 @@ def features_of(kernel: Profile) -> dict[str, object]:
 
 class Twin:
     """A host twice. spaces: (pages, mmu), mmu one of tdp, legacy, shadow, or process; then "-noad" takes A/D bits away, "-huge"
-    asks for 2 MiB pages."""
+    asks for 2 MiB pages. kind, policy: what runs on either side."""
+
+    kind: type[Machine] = Machine
+    policy = "mglru"
 
     def __init__(self, kernel: str, protocol: str, spaces: list[tuple[int, str]], memory: int) -> None:
         self.profile = profile(kernel)
         rules = get_protocol(protocol)
-        self.machine = Machine(self.profile, rules, memory=Pages(memory))
+        self.machine = self.kind(self.profile, rules, memory=Pages(memory))
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine | None] = []
         for i, (pages, kind) in enumerate(spaces):
@@ -69,6 +72,7 @@ class Twin:
             features=features_of(self.profile),
             folio_batch_size=self.profile.mm.folio_batch_size,
             tick_ns=1,
+            policy=self.policy,
         )  # fmt: skip
         self.engine = Engine(host, table_of(rules), assess=False)
         self.now = 0

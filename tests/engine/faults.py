@@ -26,6 +26,7 @@ class Fault(NamedTuple):
     after: str
     kernel: str = "6.12"
     mmu: str = "tdp"
+    policy: str = "mglru"
 
 
 FAULTS = (
@@ -46,7 +47,7 @@ FAULTS = (
     Fault("reclaim", "if not done or should_abort(word, goal, seq) or", "if not done or", "7.3"),
     Fault("reclaim", "word[SWAPPINESS] = 1\n", "word[SWAPPINESS] = 0\n"),
     Fault("queues", "if word[Q_ADD] >= word[ADD_BATCH]", "if word[Q_ADD] >= word[ADD_BATCH] - 1"),
-    Fault("fault", "inc_refs(s.word, page, entry)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
+    Fault("fault", "mark_accessed(s.word, page, entry)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
     Fault("fault", "return meta | at.REFS_MASK | at.WORKINGSET", "return meta | at.WORKINGSET"),
     Fault("touch", "PTE_PREFETCH_NUM = 8", "PTE_PREFETCH_NUM = 4", "6.18", "legacy"),
     Fault("touch", "marks = i64(at.REFERENCED)  # get", "marks = i64(0)  # get", "6.12", "legacy"),
@@ -62,6 +63,12 @@ FAULTS = (
     Fault("fault", "- at.PTES >= word[at.MINIMUM]", ">= word[at.MINIMUM]", "6.18", "tdp-huge"),
     Fault("walk", "drop |= P_TDP | WRITTEN", "drop |= WRITTEN", "6.18", "tdp-noad-huge"),
     Fault("touch", "if small or not is_huge(s.pmd, folio):", "if True:", "6.18", "legacy-huge"),
+    Fault("two_list", "> word[NR_ACTIVE]:", "> word[NR_ACTIVE] + word[NR_INACTIVE]:", policy="two-list"),
+    Fault("two_list", "word[T_COST] //= 2", "word[T_COST] //= 4", policy="two-list"),
+    Fault("two_list_reclaim", "if meta & REFERENCED else", "if not meta & REFERENCED else", policy="two-list"),
+    Fault("two_list_reclaim", "& ~ACTIVE) | WORKINGSET", "& ~ACTIVE)", policy="two-list"),
+    Fault("two_list_reclaim", "word[T_AGE] += activated", "word[T_AGE] += 0", policy="two-list"),
+    Fault("queues", "page[folio, META] = meta | ACTIVE\n        page", "pass\n        page", policy="two-list"),
 )  # fmt: skip
 
 
@@ -97,6 +104,23 @@ def _stories(kit: Any, mmu: str, pages: int) -> Iterator[tuple[int, Any]]:
     yield 95, kit.story_of(3)
     for n in range(4):
         yield 90 + 60 * n, kit.chance_of(n, pages)
+    for name in [
+        n
+        for n in sys.modules
+        if n.startswith(("agewalk.engine", "agewalk.study.two", "tests.engine.conf", "tests.engine.t"))
+    ]:
+        del sys.modules[name]
+
+
+def _lists_say(fault: Fault) -> str:
+    """The same, with MGLRU switched off."""
+    kit: Any = importlib.import_module("tests.engine.test_two_list")
+    try:
+        for memory in (110, 80):
+            kit.tell(fault.kernel, [(130, fault.mmu), (70, "process")], memory, kit.story_of(3, process=True))
+    except AssertionError as difference:
+        return str(difference)
+    return ""
 
 
 def catches(fault: Fault) -> str:
@@ -105,6 +129,8 @@ def catches(fault: Fault) -> str:
     patched = Patched(fault)
     sys.meta_path.insert(0, patched)
     try:
+        if fault.policy == "two-list":
+            return _lists_say(fault)
         kit: Any = importlib.import_module("tests.engine.test_conformance")
         protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[fault.kernel]
         pages = 1100 if "huge" in fault.mmu else 130

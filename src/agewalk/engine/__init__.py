@@ -25,8 +25,11 @@ the start of its space (a gfn of a VM with one slot), `context` is 0 guest, 1 ne
 Events between batches: `engine.age(force_scan)`, `engine.reclaim(pages)`, `engine.evict(seq, pages)`,
 `engine.nested(space, alive)`. Interrupting between two feeds loses nothing: `result()` may be asked at any time.
 
+`Host(policy="two-list")` is the same host with MGLRU switched off: no agings, no commands, the classic lists; what only it
+needs is compiled at its first access.
+
 Policies that see every access, and the bounds: `agewalk.engine.baselines` (lru, fifo, clock, random, opt, LRU's whole miss
-curve, SHARDS). Not here, ask the direct reading: file pages, the classic two lists, several VMs in one
+curve, SHARDS). Not here, ask the direct reading: file pages, several VMs in one
 process, a nested guest under a VM without the TDP MMU. What a page costs and where its bits live: docs/engine.md.
 Importing this package loads neither numba nor NumPy; the first use of a name does.
 """

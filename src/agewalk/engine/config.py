@@ -48,3 +48,4 @@ class Host:
     tick_ns: int = 20_000_000
     regions: int = 1
     folio_batch_size: int = 31
+    policy: str = "mglru"

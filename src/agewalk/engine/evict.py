@@ -9,7 +9,6 @@ from agewalk.engine.gens import (
     folio_seq,
     gen_of,
     inc_gen,
-    inc_refs,
     set_refs,
     try_to_inc_min_seq,
     type_of,
@@ -77,7 +76,7 @@ from agewalk.engine.layout import (
 )
 from agewalk.engine.lists import gen_add, gen_add_tail, list_add, list_del, list_empty, list_tail, region_of
 from agewalk.engine.look import referenced
-from agewalk.engine.queues import is_queued
+from agewalk.engine.queues import is_queued, mark_accessed
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, tier_idx, type_to_scan
 
@@ -106,7 +105,7 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
             for _ in range(used):
-                inc_refs(word, page, folio)
+                mark_accessed(word, page, folio)
         if written and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             page[folio, META] = page[folio, META] | DIRTY
     if page[folio, META] & D_PRIMARY:
@@ -131,9 +130,9 @@ def unmap(s: State, folio: Int) -> None:
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:  # kvm_set_pfn_accessed() for each accessed SPTE
             if bits & A_SHADOW:
-                inc_refs(word, page, folio)
+                mark_accessed(word, page, folio)
             if bits & A_TDP:
-                inc_refs(word, page, folio)
+                mark_accessed(word, page, folio)
         writable = page[folio, META] & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
         writable = writable or (page[folio, META] & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
         if writable and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
@@ -152,6 +151,23 @@ def unmap(s: State, folio: Int) -> None:
 
 
 @njit_merge
+def leave(s: State, folio: Int, pages: Int) -> None:
+    """The folio is free; its pages remember when. The caller writes the shadow entries."""
+    word, page = s.word, s.page
+    space = i64(s.pmd[folio // PTES, M_SPACE])
+    for each in range(folio, folio + pages):
+        region = region_of(s.space, space, i64(each))
+        page[each, META] = EVICTED | (page[each, META] & GUEST_BITS)
+        page[each, PREV] = word[NOW]
+        s.by_region[region, c.BY_EVICTIONS] += 1
+        if word[NOW] - s.used[each] < word[HOT_AFTER]:
+            s.counts[c.HOT_EVICTIONS] += 1
+            s.by_region[region, c.BY_HOT] += 1
+    s.counts[c.EVICTIONS] += pages
+    word[HELD] -= pages
+
+
+@njit_merge
 def remove_mapping(s: State, folio: Int) -> bool:
     """__remove_mapping(): out of the swap cache and free, a shadow entry in its place. Not while a batch still holds it."""
     word, page = s.word, s.page
@@ -163,19 +179,10 @@ def remove_mapping(s: State, folio: Int) -> bool:
     pages = nr_pages(meta)
     word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += pages
     known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
+    leave(s, folio, pages)
     shadow = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
-    space = i64(s.pmd[folio // PTES, M_SPACE])
     for each in range(folio, folio + pages):
-        region = region_of(s.space, space, i64(each))
-        page[each, META] = EVICTED | (page[each, META] & GUEST_BITS)
         page[each, NEXT] = shadow
-        page[each, PREV] = word[NOW]
-        s.by_region[region, c.BY_EVICTIONS] += 1
-        if word[NOW] - s.used[each] < word[HOT_AFTER]:
-            s.counts[c.HOT_EVICTIONS] += 1
-            s.by_region[region, c.BY_HOT] += 1
-    s.counts[c.EVICTIONS] += pages
-    word[HELD] -= pages
     word[RECLAIMED] += pages
     return True
 

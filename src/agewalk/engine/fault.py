@@ -6,14 +6,14 @@ Frames are found beforehand (`touch.make_room`), so nothing here reclaims.
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.gens import inc_refs
 from agewalk.engine.huge import folio_of
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import META
 from agewalk.engine.lists import region_of
-from agewalk.engine.queues import lru_add_drain, queue_add
+from agewalk.engine.queues import lru_add_drain, mark_accessed, queue_add
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_tier
+from agewalk.engine.two_list import classic_refault
 
 
 @njit
@@ -137,10 +137,12 @@ def pte_alloc(s: State, folio: Int) -> None:
 def add_in_fault(word: Array, page: Array, folio: Int) -> None:
     """folio_add_lru() of a page that a fault brings in."""
     meta = i64(page[folio, META])
-    if not word[at.FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & at.WORKINGSET:
+    if word[at.FEATURES] & f.TWO_LIST:
+        pass  # lru_gen_in_fault() is MGLRU's
+    elif not word[at.FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & at.WORKINGSET:
         page[folio, META] = meta | at.ACTIVE
     elif not meta & at.REFERENCED:
-        inc_refs(word, page, folio)
+        mark_accessed(word, page, folio)
     queue_add(word, page, folio)
 
 
@@ -182,7 +184,10 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
         meta = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
         if word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE:
             meta |= at.SWAPCACHE
-        page[folio, META] = refault(word, i64(meta), shadow)
+        if word[at.FEATURES] & f.TWO_LIST:
+            page[folio, META] = classic_refault(word, page, folio, i64(meta))
+        else:
+            page[folio, META] = refault(word, i64(meta), shadow)
         add_in_fault(word, page, folio)
     else:
         s.counts[c.FAULTS] += 1
@@ -269,5 +274,5 @@ def get_user_page(s: State, folio: Int, space: Int, write: Int) -> bool:
         return False
     if write and not meta & (at.D_PRIMARY | at.DIRTY):
         page[entry, META] = meta | at.DIRTY
-    inc_refs(s.word, page, entry)  # FOLL_TOUCH
+    mark_accessed(s.word, page, entry)  # FOLL_TOUCH
     return bool(page[entry, META] & at.RW_PRIMARY)

@@ -44,6 +44,7 @@ SWAPIN_MAPS_WRITABLE: Final = 1 << 31
 SWAPIN_THROUGH_CACHE: Final = 1 << 32
 RETRY_MARKS_ACCESSED: Final = 1 << 33
 COPIES_HUGE_ZERO: Final = 1 << 34
+TWO_LIST: Final = 1 << 40  # no feature of a profile: MGLRU is off (Host.policy)
 
 _FLAGS: Final = {
     "walk_notifies": WALK_NOTIFIES,

@@ -38,6 +38,7 @@ from agewalk.engine.layout import (
 )
 from agewalk.engine.lists import gen_add, gen_add_tail, list_del, list_empty, list_tail
 from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
+from agewalk.engine.two_list import classic_add, classic_del
 
 
 @njit
@@ -81,6 +82,9 @@ def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
 @njit_merge
 def add_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_add_folio(), to the head of its list."""
+    if word[FEATURES] & f.TWO_LIST:
+        classic_add(word, page, folio)
+        return
     meta = i64(page[folio, META])
     gen = folio_seq(word, meta, i64(0)) % N_GENS
     if word[FEATURES] & f.ACTIVE_CLEARS_REFS and meta & ACTIVE:
@@ -94,6 +98,9 @@ def add_folio(word: Array, page: Array, folio: Int) -> None:
 @njit_merge
 def del_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_del_folio(reclaiming)."""
+    if word[FEATURES] & f.TWO_LIST:
+        classic_del(word, page, folio)
+        return
     meta = i64(page[folio, META])
     word[NR_PAGES + gen_of(meta) * 2 + type_of(meta)] -= nr_pages(meta)
     page[folio, META] = meta & ~(GEN_MASK | BY_MASK)

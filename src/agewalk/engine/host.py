@@ -23,6 +23,7 @@ from agewalk.model.protocols.table import ProtocolTable
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
 DIRECT_MAP: Final = 0xFFFF_8880_0000_0000
 MM_STRIDE: Final = 1 << 30
+TWO_LIST: Final = "two-list"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         raise UsageError(
             "a host needs a space and a page of memory", hint="Host(spaces=[Space(...)], memory_pages=...)"
         )
+    if host.policy not in ("mglru", TWO_LIST):
+        raise UsageError(f"there is no policy {host.policy!r}", hint=f"mglru or {TWO_LIST}")
     firsts, total = [], 0
     for space in host.spaces:
         lead = (space.hva >> 12) % at.PTES
@@ -99,7 +102,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word = np.zeros(at.N_WORDS, np.int64)
     word[at.MAX_SEQ] = at.MIN_GENS + 1
     word[at.WALK_SEQ] = at.MIN_GENS
-    word[at.FEATURES] = f.encode(host.features)
+    word[at.FEATURES] = f.encode(host.features) | (f.TWO_LIST if host.policy == TWO_LIST else 0)
     word[at.SWAPPINESS] = host.swappiness
     word[at.N_PAGES] = total
     word[at.FRAMES] = host.memory_pages
@@ -177,7 +180,12 @@ class Engine:
         self.samples: list[Sample] = []
         self._assess = Assessor(host, self.state) if assess else None
         self._now_ns = 0
-        self._next_age = host.age_every_ns or None
+        self._next_age = None if host.policy == TWO_LIST else host.age_every_ns or None
+        self._run_rows = run_rows
+        if host.policy == TWO_LIST:  # its code is compiled, or loaded, only now
+            from agewalk.engine.two_list_reclaim import run_rows_two_list
+
+            self._run_rows = run_rows_two_list
 
     def feed(self, batch: Batch) -> None:
         """Take the next accesses. Agings that fall due before an access come before it."""
@@ -203,7 +211,7 @@ class Engine:
             if self._next_age is not None:
                 until = min(until, self._next_age)
             end = done + int(np.searchsorted(times[done:], until))
-            run_rows(self.state, pages[done:end], kinds[done:end])
+            self._run_rows(self.state, pages[done:end], kinds[done:end])
             note_used(self.state, pages[done:end])
             self._now_ns = int(times[end - 1])
             done = end
@@ -222,6 +230,7 @@ class Engine:
 
     def age(self, *, force_scan: bool = True) -> bool:
         """The '+' command: walk all page tables, open a new generation. False if the kernel refuses (ERANGE)."""
+        self._needs_generations()
         done = bool(run_aging(self.state, int(force_scan)))
         if self._assess:
             self.samples.append(self._assess(self.state, self._now_ns))
@@ -229,11 +238,20 @@ class Engine:
 
     def reclaim(self, pages: int) -> int:
         """memory.reclaim of that many pages; returns how many went."""
+        self._needs_generations()
         return int(reclaim(self.state, PROACTIVE, pages, 0))
 
     def evict(self, seq: int, pages: int) -> int:
         """The '-' command: evict generations up to `seq`; returns pages taken, -1 if refused (EINVAL)."""
+        self._needs_generations()
         return int(reclaim(self.state, COMMAND, seq, pages))
+
+    def _needs_generations(self) -> None:
+        if self.host.policy == TWO_LIST:
+            raise UsageError(
+                "the classic lists take no commands here: they age and reclaim under pressure alone",
+                hint="feed accesses to a host with less memory than they touch",
+            )
 
     def nested(self, space: int, *, alive: bool) -> None:
         """The nested guest of a VM starts (alive) or ends: its shadow pages are zapped, the rmaps stay."""
@@ -276,7 +294,10 @@ class Engine:
 
 
 def compile_once(say: Callable[[str], None] | None = None) -> None:
-    """Compile everything, once per change of the engine's sources; `say` is told when that takes a while."""
+    """Compile everything but the classic lists, once per change of the engine's sources; `say` is told when that takes a while.
+
+    A host of policy "two-list" compiles what only it needs at its first access, in a few seconds.
+    """
     if jit.is_warm():
         return
     if say is not None:

@@ -129,7 +129,13 @@ NOTED: Final = 201  # rows of this run whose spaces are marked used
 OPENED: Final = 204  # + generation index: the tick when it became the youngest (lrugen->timestamps)
 RECENT: Final = 208  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
 RECENT_STEP: Final = 17
-N_WORDS: Final = 344
+NR_INACTIVE: Final = 344  # the classic lists, for policy "two-list": their sizes
+NR_ACTIVE: Final = 345
+T_AGE: Final = 346  # lruvec->nonresident_age: evictions and activations
+T_COST: Final = 347  # lruvec->anon_cost
+T_ACTIVATIONS: Final = 348  # WORKINGSET_ACTIVATE_ANON: refaults that were activated
+T_REFAULTS: Final = 349  # lruvec->refaults: their number when reclaim last ended
+N_WORDS: Final = 352
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

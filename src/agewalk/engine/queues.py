@@ -4,7 +4,7 @@ A new folio is on no list, and has no generation, until its batch is drained; an
 """
 
 from agewalk.engine import features as f
-from agewalk.engine.gens import add_folio, del_folio, gen_of, set_refs, update_gen
+from agewalk.engine.gens import add_folio, del_folio, gen_of, inc_refs, set_refs, update_gen
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
     ACTIVATE_BATCH,
@@ -22,7 +22,9 @@ from agewalk.engine.layout import (
     Q_ADD,
     REFERENCED,
     REFS_FLAGS_OLD,
+    T_AGE,
 )
+from agewalk.engine.tiers import nr_pages
 
 
 @njit
@@ -104,3 +106,24 @@ def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
     gen = gen_of(i64(page[folio, META]))
     if gen not in (-1, new_gen):
         queue_activate(word, page, folio)
+
+
+@njit
+def mark_accessed(word: Array, page: Array, folio: Int) -> None:
+    """folio_mark_accessed(). With the classic lists the first access marks a folio, the second activates it: in its batch, if it
+    still waits there (__lru_cache_activate_folio())."""
+    if not word[FEATURES] & f.TWO_LIST:
+        inc_refs(word, page, folio)
+        return
+    meta = i64(page[folio, META])
+    if not meta & REFERENCED:
+        page[folio, META] = meta | REFERENCED
+    elif not meta & ACTIVE:
+        if meta & GEN_MASK:
+            queue_activate(word, page, folio)
+        else:
+            for i in range(word[Q_ADD]):
+                if word[Q_ADD + 1 + i] == folio:
+                    page[folio, META] = meta | ACTIVE
+        page[folio, META] = page[folio, META] & ~REFERENCED
+        word[T_AGE] += nr_pages(meta)  # workingset_activation()

@@ -7,11 +7,11 @@ from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
-from agewalk.engine.gens import inc_refs
 from agewalk.engine.huge import folio_of, is_huge
 from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
+from agewalk.engine.queues import mark_accessed
 from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
 from agewalk.engine.state import State
 
@@ -52,7 +52,7 @@ def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
         return  # the shared zero page
     if writable and word[at.FEATURES] & f.FAULT_MARKS_DIRTY:
         page[folio, META] = meta | at.DIRTY
-    inc_refs(word, page, folio)
+    mark_accessed(word, page, folio)
 
 
 @njit_merge
@@ -110,7 +110,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
         page[whole, META] |= marks
         set_written(touch, page, i64(near), whole, i64(near))
         if not direct or word[at.FEATURES] & f.DIRECT_PREFETCH_MARKS:
-            inc_refs(word, page, whole)
+            mark_accessed(word, page, whole)
 
 
 @njit_merge
@@ -322,7 +322,7 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
     for folio in range(first, first + s.space[space, at.S_PAGES]):
         whole = folio_of(s.pmd, i64(folio))
         if propagates and s.touch[folio] & at.A_SHADOW and s.page[whole, META] & at.MAPPED:
-            inc_refs(s.word, s.page, whole)
+            mark_accessed(s.word, s.page, whole)
         dirty = (
             s.page[folio, META] & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW and s.page[whole, META] & at.MAPPED
         )

@@ -73,6 +73,7 @@ class CompiledRunner:
             cold_after_ns=job.interval_ns,
             tick_ns=TICK,
             folio_batch_size=profile.mm.folio_batch_size,
+            policy="two-list" if job.baseline else "mglru",
         )
         self.engine = _Engine(host, protocol_table(protocol))
 

@@ -27,7 +27,7 @@ def runner_for(job: Job) -> Runner:
             return baselines.QueueRunner(job)
         if job.policy.name == "opt":
             return baselines.OptRunner(job)
-    if job.engine == "direct" or job.baseline:  # "two-list" is on the direct reading alone
+    if job.engine == "direct":
         from agewalk.study.direct import DirectRunner
 
         return DirectRunner(job)
@@ -45,8 +45,7 @@ def replay(job: Job, tell: Tell = lambda _: None) -> Run:
     traces = open_traces(job.scenario)
     starts = [Ns(member.start) for member in job.scenario.members]
     lines = TimeLineBuilder(len(job.spaces)) if runner.refaults() is not None else None
-    direct = job.engine == "direct" or (job.baseline and job.policy.name == "two-list")
-    most = DIRECT_ROWS if direct else COMPILED_ROWS
+    most = DIRECT_ROWS if job.engine == "direct" else COMPILED_ROWS
     populated = Populate([space.pages for space in job.spaces])
     process = np.array([isinstance(m, ProcessSection) for m in job.scenario.members])
     done = 0

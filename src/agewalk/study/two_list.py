@@ -1,4 +1,5 @@
-"""The baseline "two-list": the same host with MGLRU switched off, on the direct reading (mm/vmscan.c, lru_gen disabled)."""
+"""The baseline "two-list": the same host with MGLRU switched off, on the direct reading; the engine has its own
+(mm/vmscan.c, lru_gen disabled)."""
 
 from agewalk.core.effects import Again, Count, Load, Step
 from agewalk.core.units import Pages

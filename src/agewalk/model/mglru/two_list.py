@@ -90,7 +90,8 @@ class TwoListLruvec(Lruvec):
             elif self.memory is not None:
                 yield from swap.activate_in_batch(self.memory, folio)
             yield FetchAnd(folio.flags, ~PG_REFERENCED)
-            yield FetchAdd(self.nonresident_age, folio.pages)  # workingset_activation()
+            if self.memory is None or folio is not self.memory.zero:  # the shared zero page is charged to no memcg
+                yield FetchAdd(self.nonresident_age, folio.pages)  # workingset_activation()
 
     def add_lru_in_fault(self, folio: Folio) -> Step[None]:
         """Nothing: lru_gen_in_fault() is MGLRU's."""

@@ -1,0 +1,85 @@
+"""The classic LRU, MGLRU switched off: an active and an inactive list (mm/swap.c, mm/workingset.c, 6.12, lru_gen off).
+
+A folio on one of them has generation index 0 in META, as a mark that it is on a list. There are anonymous folios only.
+"""
+
+from typing import Final
+
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import (
+    ACTIVE,
+    AHEAD,
+    BY_MASK,
+    GEN_MASK,
+    GEN_SHIFT,
+    LIST_ACTIVE,
+    LIST_INACTIVE,
+    META,
+    N_PAGES,
+    NEXT,
+    NR_ACTIVE,
+    NR_INACTIVE,
+    T_ACTIVATIONS,
+    T_AGE,
+    T_COST,
+    WORKINGSET,
+)
+from agewalk.engine.lists import list_add, list_del
+from agewalk.engine.tiers import nr_pages
+
+EVICTION_MASK: Final = (1 << 40) - 1  # pack_shadow(): what is left of a word beside memcg, node and PG_workingset
+SWAP_CLUSTER_MAX: Final = 32
+
+
+@njit
+def classic_add(word: Array, page: Array, folio: Int) -> None:
+    """lruvec_add_folio(), to the head of the list that PG_active names."""
+    meta = i64(page[folio, META])
+    page[folio, META] = meta | 1 << GEN_SHIFT
+    if meta & ACTIVE:
+        word[NR_ACTIVE] += nr_pages(meta)
+        list_add(page, word[N_PAGES] + LIST_ACTIVE, folio)
+    else:
+        word[NR_INACTIVE] += nr_pages(meta)
+        list_add(page, word[N_PAGES] + LIST_INACTIVE, folio)
+
+
+@njit
+def classic_del(word: Array, page: Array, folio: Int) -> None:
+    """lruvec_del_folio()."""
+    meta = i64(page[folio, META])
+    page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
+    word[NR_ACTIVE if meta & ACTIVE else NR_INACTIVE] -= nr_pages(meta)
+    list_del(page, folio)
+
+
+@njit
+def note_cost(word: Array, cost: Int) -> None:
+    """lru_note_cost(): halved when it outgrows a quarter of the lists, so that old costs are forgotten."""
+    word[T_COST] += cost
+    if word[T_COST] > (word[NR_ACTIVE] + word[NR_INACTIVE]) // 4:
+        word[T_COST] //= 2
+
+
+@njit
+def classic_shadow(word: Array, page: Array, folio: Int, meta: Int) -> None:
+    """workingset_eviction(): the clock at eviction, and was the folio active before? NEXT and AHEAD hold the entry."""
+    for each in range(folio, folio + nr_pages(meta)):
+        page[each, NEXT] = word[T_AGE] & 0x7FFFFFFF
+        page[each, AHEAD] = (word[T_AGE] & EVICTION_MASK) >> 31 << 1 | (1 if meta & WORKINGSET else 0)
+    word[T_AGE] += nr_pages(meta)
+
+
+@njit
+def classic_refault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+    """workingset_refault(): flags of a folio that comes back. Active, if there had been room for it had the other lists given
+    way: its distance is what was evicted and activated meanwhile."""
+    eviction = i64(page[folio, AHEAD]) >> 1 << 31 | i64(page[folio, NEXT])
+    if (word[T_AGE] - eviction) & EVICTION_MASK > word[NR_ACTIVE]:
+        return meta
+    word[T_AGE] += 1
+    word[T_ACTIVATIONS] += 1
+    if page[folio, AHEAD] & 1:
+        note_cost(word, i64(SWAP_CLUSTER_MAX))
+        return meta | ACTIVE | WORKINGSET
+    return meta | ACTIVE

@@ -1,0 +1,285 @@
+"""Reclaim from the classic lists, and the accesses that lead to it (mm/vmscan.c, 6.12, lru_gen off).
+
+Compiled on its own: hosts under MGLRU do not wait for it.
+"""
+
+from agewalk.engine import counters as c
+from agewalk.engine.evict import leave, unmap
+from agewalk.engine.fault import needs_frame
+from agewalk.engine.gens import add_folio, del_folio
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import (
+    A_ANY,
+    A_PRIMARY,
+    ACTIVE,
+    ASK_HUGE_TARGET,
+    ASK_TARGET,
+    DIRTY,
+    FEATURES,
+    FRAMES,
+    HELD,
+    HIGH,
+    HUGE,
+    KSWAPD,
+    LIST_ACTIVE,
+    LIST_INACTIVE,
+    LIST_ISOLATED,
+    LIST_KEPT,
+    LOOKED_AT,
+    LOW,
+    M_SPACE,
+    MAPPED,
+    META,
+    MINIMUM,
+    N_PAGES,
+    NOTED,
+    NR_ACTIVE,
+    NR_INACTIVE,
+    PRIORITY,
+    PTES,
+    RECLAIM,
+    RECLAIMED,
+    REFERENCED,
+    S_AD,
+    S_INVALIDATED,
+    S_MODE,
+    S_NOTIFIERS,
+    S_SNAPSHOT,
+    SWAPCACHE,
+    SWAPPINESS,
+    T_ACTIVATIONS,
+    T_AGE,
+    T_COST,
+    T_REFAULTS,
+    WORKINGSET,
+    WRITTEN,
+    YOUNG,
+)
+from agewalk.engine.lists import list_add, list_del, list_empty, list_tail
+from agewalk.engine.queues import is_queued, lru_add_drain
+from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES
+from agewalk.engine.state import State
+from agewalk.engine.tiers import nr_pages
+from agewalk.engine.touch import LOOK_AHEAD, hits, look_ahead, mark_running, slow
+from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_shadow, note_cost
+from agewalk.engine.walk import ask_huge, clear_bits
+
+GIB_PAGES_SHIFT = 18
+
+
+@njit
+def inactive_is_low(word: Array) -> bool:
+    """inactive_is_low(): may the active list be cut? By size alone below 1 GiB, above it may be sqrt(10 * GiB) times larger."""
+    inactive, active = word[NR_INACTIVE], word[NR_ACTIVE]
+    gib = (inactive + active) >> GIB_PAGES_SHIFT
+    ratio = i64(1)
+    if gib:
+        while (ratio + 1) * (ratio + 1) <= 10 * gib:
+            ratio += 1
+    return bool(inactive * ratio < active)
+
+
+@njit
+def asked(s: State, folio: Int) -> bool:
+    """folio_referenced(): was it used? Clears what the protocol clears. Nobody looks around."""
+    space = i64(s.pmd[folio // PTES, M_SPACE])
+    if s.page[folio, META] & HUGE:
+        return bool(ask_huge(s, folio, space, i64(ASK_HUGE_TARGET)) & YOUNG)
+    bits = i64(s.touch[folio])
+    row = s.space[space, S_MODE] * 8 + (bits & (A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY))
+    s.asked[ASK_TARGET, row] += 1
+    answer = i64(s.ask[ASK_TARGET, row])
+    if answer & bits & A_ANY:
+        clear_bits(s.touch, s.page, folio, answer & A_ANY, s.space[space, S_AD], s.word[FEATURES])
+    return bool(answer & YOUNG)
+
+
+@njit
+def isolate(s: State, head: Int, nr_to_scan: Int) -> Int:
+    """isolate_lru_folios(): from the tail of a list to LIST_ISOLATED, the first taken at its tail. How many."""
+    word, page = s.word, s.page
+    taken = i64(0)
+    while taken < nr_to_scan and not list_empty(page, head):
+        folio = list_tail(page, head)
+        taken += nr_pages(i64(page[folio, META]))
+        del_folio(word, page, folio)
+        list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)
+    return taken
+
+
+@njit
+def shrink_one(s: State, folio: Int) -> bool:
+    """shrink_folio_list() for one folio: was it freed? The first use that is seen marks it, the second activates it."""
+    word, page = s.word, s.page
+    pages = nr_pages(i64(page[folio, META]))
+    s.counts[c.SCANNED] += pages
+    word[LOOKED_AT] += pages
+    used = bool(page[folio, META] & MAPPED) and asked(s, folio)
+    meta = i64(page[folio, META])
+    if used:
+        page[folio, META] = meta | ACTIVE | REFERENCED if meta & REFERENCED else meta | REFERENCED
+        return False
+    meta &= ~REFERENCED
+    if not meta & SWAPCACHE:
+        meta |= SWAPCACHE | DIRTY
+    page[folio, META] = meta
+    if meta & MAPPED:
+        unmap(s, folio)
+    meta = i64(page[folio, META])
+    if meta & DIRTY:
+        page[folio, META] = meta & ~(DIRTY | RECLAIM)
+        s.counts[c.SWAP_WRITES] += pages
+    if is_queued(word, folio):
+        return False
+    leave(s, folio, pages)
+    classic_shadow(word, page, folio, meta)
+    return True
+
+
+@njit
+def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
+    """shrink_inactive_list(): pages reclaimed."""
+    word, page = s.word, s.page
+    lru_add_drain(word, page)
+    isolated, kept = word[N_PAGES] + LIST_ISOLATED, word[N_PAGES] + LIST_KEPT
+    taken = isolate(s, word[N_PAGES] + LIST_INACTIVE, nr_to_scan)
+    if not taken:
+        return i64(0)
+    reclaimed = activated = i64(0)
+    while not list_empty(page, isolated):
+        folio = list_tail(page, isolated)
+        list_del(page, folio)
+        pages = nr_pages(i64(page[folio, META]))
+        if shrink_one(s, folio):
+            reclaimed += pages
+        else:
+            list_add(page, kept, folio)
+    while not list_empty(page, kept):  # move_folios_to_lru()
+        folio = list_tail(page, kept)
+        list_del(page, folio)
+        if page[folio, META] & ACTIVE:
+            activated += nr_pages(i64(page[folio, META]))
+        add_folio(word, page, folio)
+    word[T_AGE] += activated
+    note_cost(word, reclaimed * SWAP_CLUSTER_MAX + taken - reclaimed)
+    return reclaimed
+
+
+@njit
+def shrink_active(s: State, nr_to_scan: Int) -> None:
+    """shrink_active_list(): back to the inactive list, accessed bits cleared on the way, whatever they say."""
+    word, page = s.word, s.page
+    lru_add_drain(word, page)
+    isolated, kept = word[N_PAGES] + LIST_ISOLATED, word[N_PAGES] + LIST_KEPT
+    isolate(s, word[N_PAGES] + LIST_ACTIVE, nr_to_scan)
+    while not list_empty(page, isolated):
+        folio = list_tail(page, isolated)
+        list_del(page, folio)
+        if page[folio, META] & MAPPED:
+            asked(s, folio)
+        page[folio, META] = (page[folio, META] & ~ACTIVE) | WORKINGSET
+        list_add(page, kept, folio)
+    while not list_empty(page, kept):
+        folio = list_tail(page, kept)
+        list_del(page, folio)
+        add_folio(word, page, folio)
+
+
+@njit
+def share_of(word: Array, size: Int) -> Int:
+    """get_scan_count() for one list of anonymous folios, calculate_pressure_balance() for their part against file pages."""
+    scan = size >> word[PRIORITY]
+    swappiness, cost = word[SWAPPINESS], word[T_COST]
+    if not word[PRIORITY] and swappiness:
+        return scan
+    anon = swappiness * (3 * cost + 1) // (2 * cost + 1)
+    file = (200 - swappiness) * (3 * cost + 1) // (cost + 1)
+    return scan * anon // (anon + file)
+
+
+@njit
+def shrink_lists(s: State, goal: Int, force: Int) -> bool:
+    """prepare_scan_control() and shrink_lruvec(): each list its share, 32 pages at a time. Was an active list spared?"""
+    word = s.word
+    may_deactivate = bool(force) or word[T_ACTIVATIONS] != word[T_REFAULTS] or inactive_is_low(word)
+    inactive, active = share_of(word, word[NR_INACTIVE]), share_of(word, word[NR_ACTIVE])
+    proportional = not word[KSWAPD] and word[PRIORITY] == DEF_PRIORITY
+    reclaimed, skipped = i64(0), False
+    while inactive:
+        batch = min(inactive, i64(SWAP_CLUSTER_MAX))
+        inactive -= batch
+        reclaimed += shrink_inactive(s, batch)
+        batch = min(active, i64(SWAP_CLUSTER_MAX))
+        active -= batch
+        if batch and may_deactivate:
+            shrink_active(s, batch)
+        elif batch:
+            skipped = True
+        if reclaimed >= goal and not proportional:
+            break
+    word[RECLAIMED] += reclaimed
+    if inactive_is_low(word) and may_deactivate:
+        shrink_active(s, i64(SWAP_CLUSTER_MAX))
+    return skipped
+
+
+@njit
+def reclaim_lists(s: State, why: Int) -> Int:
+    """Pages reclaimed. DIRECT: try_to_free_pages(), SWAP_CLUSTER_MAX pages; active lists that were spared are opened if nothing
+    else could be had. KSWAPD_RUN: balance_pgdat(), as `reclaim.reclaim` does it for MGLRU."""
+    word = s.word
+    word[RECLAIMED] = 0
+    word[KSWAPD] = 1 if why == KSWAPD_RUN else 0
+    if why == DIRECT:
+        for force in range(2):
+            spared = False
+            for step in range(DEF_PRIORITY + 1):
+                word[PRIORITY] = DEF_PRIORITY - step
+                spared |= shrink_lists(s, i64(SWAP_CLUSTER_MAX), i64(force))
+                if word[RECLAIMED] >= SWAP_CLUSTER_MAX:
+                    break
+            word[T_REFAULTS] = word[T_ACTIVATIONS]  # snapshot_refaults()
+            if word[RECLAIMED] or not spared:
+                break
+        return i64(word[RECLAIMED])
+    s.counts[c.KSWAPD_RUNS] += 1
+    priority, goal = i64(DEF_PRIORITY), max(word[HIGH], i64(SWAP_CLUSTER_MAX))
+    while priority > 0 and word[FRAMES] - word[HELD] < word[HIGH]:
+        word[PRIORITY] = priority
+        word[LOOKED_AT] = 0
+        before = i64(word[RECLAIMED])
+        shrink_lists(s, goal, i64(0))
+        if word[LOOKED_AT] < goal or word[RECLAIMED] == before:
+            priority -= 1
+        if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] < word[HIGH]:
+            priority = i64(DEF_PRIORITY)
+            word[RECLAIMED] = 0
+    word[KSWAPD] = 0
+    return i64(word[RECLAIMED])
+
+
+@njit
+def run_rows_two_list(s: State, pages: Array, kinds: Array) -> None:
+    """touch.run_rows() with the classic lists behind it."""
+    word, n = s.word, i64(pages.shape[0])
+    word[NOTED] = 0
+    i = hits(s.touch, pages, kinds, i64(0))
+    looked = i64(0)
+    while i < n:
+        until = min(i + LOOK_AHEAD, n)
+        look_ahead(s.touch, s.page, pages, kinds, max(looked, i + 1), until)
+        looked = until
+        mark_running(s, pages, i + 1)
+        folio, kind = i64(pages[i]), i64(kinds[i])
+        space = i64(s.pmd[folio // PTES, M_SPACE])
+        s.space[space, S_SNAPSHOT] = s.space[space, S_INVALIDATED]
+        if needs_frame(s, folio, kind & WRITTEN):
+            retries = 0
+            while word[FRAMES] - word[HELD] - 1 < word[MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
+                retries = 0 if reclaim_lists(s, i64(DIRECT)) else retries + 1
+        slow(s, folio, kind)
+        if word[FRAMES] - word[HELD] < word[LOW]:
+            reclaim_lists(s, i64(KSWAPD_RUN))
+        i = hits(s.touch, pages, kinds, i + 1)
+    mark_running(s, pages, n)
+    s.counts[c.ACCESSES] += n

@@ -55,7 +55,7 @@ def story_of(seed: int, *, process: bool) -> Events:
 def stories(draw: st.DrawFn) -> tuple[str, list[tuple[int, str]], int, Events]:
     """A host and what happens on it."""
     mmu = draw(st.sampled_from(MMUS))
-    pages, others = draw(st.integers(20, 140)), draw(st.sampled_from((0, 60)))
+    pages, others = draw(st.integers(80, 150)), draw(st.sampled_from((0, 60)))
     contexts = st.sampled_from((0, 0, 0, 1, 2) if mmu.startswith("tdp") else (0, 0, 0, 2))
     row = st.tuples(st.just(0), st.integers(0, pages - 1), st.booleans(), contexts)
     if others:
@@ -66,7 +66,7 @@ def stories(draw: st.DrawFn) -> tuple[str, list[tuple[int, str]], int, Events]:
     )
     event = st.one_of(touch, touch, sweep, sweep, st.tuples(st.just("nested"), st.booleans()))
     spaces = [(pages, mmu)] + ([(others, "process")] if others else [])
-    memory = (pages + others) * draw(st.sampled_from((4, 6, 8))) // 10
+    memory = (pages + others) * draw(st.sampled_from((6, 8))) // 10  # a CPU keeps up to 31 from reclaim
     return draw(st.sampled_from(tuple(OWN))), spaces, memory, draw(st.lists(event, min_size=4, max_size=16))
 
 

@@ -180,35 +180,38 @@ def operations(
             later()  # what is kept of the word is what it holds at the time of the store
         store(cell, cell.value & operand)
 
-    def update(cell: Cell, apply: Callable[[Any, Any], Any], operand: Any) -> Any:
-        """Read, modify, write."""
-        nonlocal t, done
-        done += 1
-        line = cell.line
-        if line is None or line.lines is not lines:
-            cell, line = find(cell, cpu)
-        if t > horizon and line.shared:
-            later()
-        if dead and cell.owner in dead:
-            raise used_after_free(cell)
-        if line.owner == cpu and state.fills < line.kept_until:
-            t += hit_atomic
-        else:
-            t = line.busy = fetch(line, th, t, True) + atomic_cost
-        found = cell.value
-        cell.value = apply(found, operand)
-        if line.watched:
-            stir(cell, line, th, t)
-            woke()
-        if t > far:
-            later()
-        return found
-
     def updating(apply: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-        return lambda cell, operand, order=FULL: update(cell, apply, operand)
+        """Read, modify, write."""
+
+        def update(cell: Cell, operand: Any, order: str = FULL) -> Any:
+            nonlocal t, done
+            done += 1
+            line = cell.line
+            if line is None or line.lines is not lines:
+                cell, line = find(cell, cpu)
+            if t > horizon and line.shared:
+                later()
+            if dead and cell.owner in dead:
+                raise used_after_free(cell)
+            if line.owner == cpu and state.fills < line.kept_until:
+                t += hit_atomic
+            else:
+                t = line.busy = fetch(line, th, t, True) + atomic_cost
+            found = cell.value
+            cell.value = apply(found, operand)
+            if line.watched:
+                stir(cell, line, th, t)
+                woke()
+            if t > far:
+                later()
+            return found
+
+        return update
+
+    swap_if = updating(_swap_if)
 
     def compare_exchange(cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
-        return update(cell, _swap_if, (expected, new))
+        return swap_if(cell, (expected, new))
 
     # --- what no other CPU sees -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agewalk.core.cells import Cell
 from agewalk.timing.lines import NOBODY, Line
+from agewalk.timing.threads import THREAD_BITS
 
 if TYPE_CHECKING:
     from agewalk.timing.prices import Prices
@@ -20,7 +21,7 @@ class Coherence:
     transfers: dict[str, int]
     _remote: list[int]
     cached: int
-    heap: list[tuple[int, int, Thread]]
+    heap: list[int]
     _spinning: dict[Cell, list[Thread]]
 
     def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int:
@@ -85,4 +86,4 @@ class Coherence:
             line.watched -= len(waiters)
             for th in waiters:
                 if th is not writer:
-                    heappush(self.heap, (at, th.index, th))
+                    heappush(self.heap, at << THREAD_BITS | th.index)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.counters import Counters
-from agewalk.core.errors import ModelError
+from agewalk.core.errors import ModelError, UsageError
 from agewalk.timing.coherence import Coherence
 from agewalk.timing.costs import CostTable, load_costs
 from agewalk.timing.lines import PER_CPU, Line, LineMap, is_per_cpu
@@ -27,7 +27,7 @@ from agewalk.timing.plain import PLAIN
 from agewalk.timing.prices import Prices
 from agewalk.timing.rare import RareEffects
 from agewalk.timing.record import Recorder
-from agewalk.timing.threads import FOREVER, Body, CpuState, Thread, spread
+from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Body, CpuState, Thread, spread
 
 WINDOW: Final = 500_000  # ps
 
@@ -64,7 +64,7 @@ class Machine(Coherence, RareEffects):
         self.recorder = recorder
         self.cached = cached if cached is not None else FOREVER
         self.random = random.Random(seed)
-        self.heap: list[tuple[int, int, Thread]] = []
+        self.heap: list[int] = []
         self._per_cpu: dict[tuple[Cell, int], tuple[Cell, Line]] = {}
         self._spinning: dict[Cell, list[Thread]] = {}
         super().__init__()
@@ -79,6 +79,8 @@ class Machine(Coherence, RareEffects):
     def spawn(self, name: str, body: Body, *, cpu: int, runs: tuple[Object, ...] = (), start: int = 0) -> Thread:
         """A thread on a CPU, from `start` (ps) on. body: a step, or a function of the plain text with its arguments bound.
         `runs` are the mm and VM whose TLB entries that CPU may hold."""
+        if len(self.threads) > THREADS:
+            raise UsageError(f"more than {THREADS + 1} threads", hint="fewer vCPUs")
         state = self.cpus[cpu]
         thread = Thread(len(self.threads), name, body, state, runs)
         thread.started = start
@@ -92,7 +94,7 @@ class Machine(Coherence, RareEffects):
         if cpu.current is None:
             cpu.current = thread
             cpu.slice_end = FOREVER
-            heappush(self.heap, (at, thread.index, thread))
+            heappush(self.heap, at << THREAD_BITS | thread.index)
         else:
             cpu.queue.append(thread)
             if cpu.slice_end == FOREVER:
@@ -106,7 +108,7 @@ class Machine(Coherence, RareEffects):
             successor = cpu.queue.popleft()
             cpu.current = successor
             cpu.slice_end = at + self.prices.switch + self.prices.slice if cpu.queue else FOREVER
-            heappush(self.heap, (at + self.prices.switch, successor.index, successor))
+            heappush(self.heap, at + self.prices.switch << THREAD_BITS | successor.index)
 
     def preempt(self, thread: Thread, at: int) -> None:
         """Its slice is over, and others wait for the CPU."""

@@ -1,9 +1,8 @@
 """What each effect does on the modelled CPUs, as a function that the plain text calls; and the switch from thread to thread.
 
 The state of the moment (which thread, on which CPU, when) is shared by closures: they run a million times a second. An operation
-does its effect at the thread's time and adds what it cost. It gives way to the others at two places. Before the effect, if
-somebody is due earlier and others can see the effect: so effects on shared memory happen in the order of their times. After it,
-if the thread is more than the machine's `window` ahead. Giving way is a switch of greenlets, to the thread that is due next.
+does its effect at the thread's time and adds its cost. It gives way before the effect, if somebody is due earlier and others can
+see the effect: so shared memory is met in the order of time. And after it, if the thread is more than `window` ahead.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from agewalk.core.effects import FULL, ONCE, WRITE, Effect, Step
 from agewalk.core.effects.memory import used_after_free
 from agewalk.timing import steps as s
 from agewalk.timing.holding import fast_paths
-from agewalk.timing.threads import FOREVER, Thread
+from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Thread
 
 if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
@@ -35,7 +34,7 @@ def operations(
     m: Machine, read: Callable[[Step[Any]], Any]
 ) -> tuple[dict[type[Effect], Callable[..., Any]], Callable[[], None]]:
     """The operation of each effect class of a machine, and what runs it until nobody is due any more. read: runs a step."""
-    heap = m.heap
+    heap, threads = m.heap, m.threads
     prices = m.prices
     hit, hit_atomic, store_cost = prices.hit, prices.hit + prices.atomic, prices.store
     atomic_cost, indirect_cost = prices.atomic, prices.indirect
@@ -59,24 +58,24 @@ def operations(
     done = 0
     hub: Any = None
 
-    def take(event: tuple[int, int, Thread]) -> None:
+    def take(event: int) -> None:
         """The next thread that is due, the event or one before it, is the one that runs."""
         nonlocal th, state, cpu, bit, t, horizon, far, slice_end
-        t, _, th = event
+        t, th = event >> THREAD_BITS, threads[event & THREADS]
         while th.debt:
-            event = t + th.debt, th.index, th
+            event = heappushpop(heap, t + th.debt << THREAD_BITS | th.index)
             th.debt = 0
-            t, _, th = heappushpop(heap, event)
+            t, th = event >> THREAD_BITS, threads[event & THREADS]
         state = th.cpu
         cpu, bit = state.index, state.bit
-        horizon = heap[0][0] if heap else FOREVER
+        horizon = heap[0] >> THREAD_BITS if heap else FOREVER
         far = horizon + window
         slice_end = state.slice_end
 
     def later() -> None:
         """Wait for the others to come as far."""
         mine = th
-        take(heappushpop(heap, (t, mine.index, mine)))
+        take(heappushpop(heap, t << THREAD_BITS | mine.index))
         if th is not mine:
             th.switch()
 
@@ -101,7 +100,7 @@ def operations(
     def woke() -> None:
         """The heap may have changed."""
         nonlocal horizon, far
-        horizon = heap[0][0] if heap else FOREVER
+        horizon = heap[0] >> THREAD_BITS if heap else FOREVER
         far = horizon + window
 
     def live(thread: Thread) -> None:
@@ -303,8 +302,6 @@ def operations(
             later()
 
     def private(handler: Callable[..., int]) -> Callable[..., None]:
-        """Marks around what is measured."""
-
         def operation(*args: Any) -> None:
             nonlocal t, done
             done += 1

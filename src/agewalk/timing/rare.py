@@ -36,7 +36,7 @@ class RareEffects:
     prices: Prices
     recorder: Recorder | None
     threads: list[Thread]
-    heap: list[tuple[int, int, Thread]]
+    heap: list[int]
     _spinning: dict[Cell, list[Thread]]
     make_lock: Callable[[Lock, ModuleType], TimedLock] = staticmethod(make_lock)
 

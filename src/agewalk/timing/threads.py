@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agewalk.timing.locks import TimedLock
 
 FOREVER: Final = 1 << 62  # picoseconds
+# An event, that a thread is due, is one number: ps << THREAD_BITS | index of the thread. The earliest is the smallest.
+THREAD_BITS: Final = 12
+THREADS: Final = (1 << THREAD_BITS) - 1
 Body: TypeAlias = Step[Any] | Callable[[], Any]  # a generator, or a function of the plain text
 
 

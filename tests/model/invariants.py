@@ -92,7 +92,7 @@ def check_mappings(machine: Machine) -> None:
                 folio = machine.memory.folio(p.pte_pfn(pmd & ~p.PSE))
                 by_folio.setdefault(folio, set()).add((mm, index << 21))
                 continue
-            for i, pte in enumerate(mm.table_of(pmd).ptes):
+            for i, pte in mm.table_of(pmd).ptes.items():  # those that were ever used
                 entry = pte.value
                 if entry & p.PRESENT and not entry & p.SPECIAL:
                     folio = machine.memory.folio(p.pte_pfn(entry))

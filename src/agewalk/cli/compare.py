@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.errors import UsageError
-from agewalk.core.units import format_size, format_time
+from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
     from agewalk.study.compare import News
@@ -80,6 +80,7 @@ def run(path: Path, wanted: Wanted) -> None:
         raise UsageError(f"{out}: is not a folder", hint="--out names the folder that results go to")
     from agewalk.study.compare import compare
     from agewalk.study.policies import check
+    from agewalk.study.quality import rows
     from agewalk.study.scenario import change, load
     from agewalk.study.setup import jobs
     from agewalk.study.store import Store, write_atomically
@@ -101,7 +102,7 @@ def run(path: Path, wanted: Wanted) -> None:
             resume=wanted.resume,
             tell=tell,
         )
-    document: dict[str, Any] = {"schema": 1, "scenario": str(path), "results": [one.row() for one in runs]}
+    document: dict[str, Any] = {"schema": 1, "scenario": str(path), "results": rows(runs)}
     write_atomically(out / "results.json", json.dumps(document, indent=1) + "\n")
     if wanted.report:
         write_atomically(out / "report.html", page(path, chosen, runs))
@@ -119,8 +120,12 @@ def run(path: Path, wanted: Wanted) -> None:
 
 def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
     """`report.html` of a finished comparison."""
-    from agewalk.report.page import Lines, Page, Picture, render
+    from agewalk.report.page import Lines, Misses, Page, Picture, render
+    from agewalk.report.where import Where
+    from agewalk.study.curves import curves
     from agewalk.study.heat import heat_maps
+    from agewalk.study.quality import rows
+    from agewalk.study.setup import TICK
 
     aging = scenario.aging.every
     facts = [
@@ -135,7 +140,24 @@ def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
         Lines(one.policy, one.memory_bytes, one.timeline.bin_ns, one.timeline.refaults) for one in runs if one.timeline
     ]
     pictures = [Picture(h.name, h.bin_ns, h.pages_per_row, h.counts, h.phases) for h in heat_maps(scenario)]
-    return render(Page(f"Aging protocols on {path.name}", facts, [one.row() for one in runs], lines, pictures))
+    names = [member.name for member in scenario.members]
+    maps = [
+        Where(run.policy, run.memory_bytes, m.bin_ns, names, m.pages_per_row, m.refaults, m.evictions, m.young)
+        for run in runs
+        if (m := run.maps)
+    ]
+    found = curves(scenario)
+    misses = None
+    if found:
+        misses = Misses(
+            [(n * PAGE_SIZE, ratio) for n, ratio in found.lru],
+            [(n * PAGE_SIZE, ratio) for n, ratio in found.opt],
+            [(n * PAGE_SIZE, ratio, error) for n, ratio, error in found.shards],
+            found.rate,
+        )
+    return render(
+        Page(f"Aging protocols on {path.name}", facts, rows(runs), lines, pictures, misses, maps, tick_ns=TICK)
+    )
 
 
 @contextmanager

@@ -49,3 +49,8 @@ class Host:
     regions: int = 1
     folio_batch_size: int = 31
     policy: str = "mglru"
+
+
+def region_shift(pages: int, regions: int) -> int:
+    """Pages of a region, as a power of two: the smallest that divides `pages` into at most `regions`."""
+    return max(0, (-(-pages // regions) - 1).bit_length())

@@ -13,7 +13,7 @@ from agewalk.engine import features as f
 from agewalk.engine import jit
 from agewalk.engine import layout as at
 from agewalk.engine import protocol as pt
-from agewalk.engine.config import Host, Space
+from agewalk.engine.config import Host, Space, region_shift
 from agewalk.engine.quality import Assessor, Sample, total
 from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
 from agewalk.engine.state import State
@@ -150,11 +150,6 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         by_region=np.zeros((regions, c.N_BY_REGION), np.int64),
         intervals=np.zeros(64, np.int64),
     )
-
-
-def region_shift(pages: int, regions: int) -> int:
-    """Pages of a region, as a power of two: the smallest that divides `pages` into at most `regions`."""
-    return max(0, (-(-pages // regions) - 1).bit_length())
 
 
 def start_mode(space: Space) -> int:

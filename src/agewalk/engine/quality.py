@@ -229,7 +229,7 @@ def _old_cause(s: State, folio: Int, meta: Int, seq: Int, used: Int, unread: Int
     word = s.word
     if bits and unread >= 0:
         return unread
-    if used < word[at.OPENED + (seq + 1) % at.N_GENS]:
+    if used <= word[at.OPENED + (seq + 1) % at.N_GENS]:  # no bit is left: within one tick, the use came first
         return i64(_SANK)
     if word[at.FEATURES] & f.WORKINGSET_PROTECTION and meta & at.REFERENCED:
         return i64(_FIRST_SIGHT)

@@ -114,28 +114,43 @@ function nice(top) {
   const step = [1, 2, 5, 10].map(k => k * unit / 5).find(k => top / k <= 5) || unit * 2;
   return step;
 }
-/* series: [{name, colour, points: [[x, y]...], step}]; names stand at the end of each line, moved apart. */
-function chart(where, series, xText, yText, xTicks, hover) {
-  const W = 1072, H = 320, left = 62, right = 168, top = 12, bottom = 30;
+/* series: [{name, title, colour, points: [[x, y]...], dots, errors: half heights, noLine, dash}]; names stand at the end of each
+   line, moved apart. log: a logarithmic y axis, points above 0 only. */
+function chart(where, series, xText, yText, xTicks, hover, log) {
+  const W = Math.max(320, by(where).clientWidth || 1072), narrow = W < 640, H = narrow ? 240 : 320, left = narrow ? 48 : 62, right = narrow ? 10 : 168, top = 12, bottom = 30;
   const box = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" });
   const xs = series.flatMap(s => s.points.map(p => p[0])), ys = series.flatMap(s => s.points.map(p => p[1]));
-  const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1), y1 = Math.max(...ys, 1);
-  const X = x => left + (x - x0) / (x1 - x0) * (W - left - right), Y = y => H - bottom - y / y1 * (H - top - bottom);
-  const step = nice(y1);
-  for (let y = 0; y <= y1 * 1.0001; y += step) {
+  const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1), y1 = Math.max(...ys, log ? 0 : 1);
+  const y0 = log ? Math.min(...ys) / 1.1 : 0, to = log ? Math.log : y => y;
+  const X = x => left + (x - x0) / (x1 - x0) * (W - left - right);
+  const Y = y => H - bottom - (to(Math.max(y, y0)) - to(y0)) / (to(y1) - to(y0)) * (H - top - bottom);
+  for (const y of log ? decades(y0, y1) : steps(y1)) {
     box.append(svg("line", { class: "grid", x1: left, x2: W - right, y1: Y(y), y2: Y(y) }), svg("text", { x: left - 8, y: Y(y) + 4, "text-anchor": "end" }, yText(y)));
   }
-  for (const x of xTicks(x0, x1)) box.append(svg("text", { x: X(x), y: H - 8, "text-anchor": "middle" }, xText(x)));
+  let free = -1;
+  for (const x of xTicks(x0, x1)) {
+    if (X(x) < free) continue;
+    free = X(x) + 16 + 7 * xText(x).length;
+    box.append(svg("text", { x: X(x), y: H - 8, "text-anchor": X(x) > W - 30 ? "end" : "middle" }, xText(x)));
+  }
   const ends = series.map(s => ({ s, y: Y(s.points.at(-1)[1]) })).sort((a, b) => a.y - b.y);
   for (let i = 1; i < ends.length; i++) ends[i].y = Math.max(ends[i].y, ends[i - 1].y + 15);
   const over = ends.length ? ends.at(-1).y - (H - bottom) : 0;
   if (over > 0) { ends.at(-1).y -= over; for (let i = ends.length - 2; i >= 0; i--) ends[i].y = Math.min(ends[i].y, ends[i + 1].y - 15); }
   for (const s of series) {
     const path = s.points.map((p, i) => (i ? "L" : "M") + X(p[0]).toFixed(1) + "," + Y(p[1]).toFixed(1)).join("");
-    box.append(svg("path", { class: "line", d: path, style: `stroke:${s.colour}` }));
+    if (!s.noLine) box.append(svg("path", { class: "line", d: path, style: `stroke:${s.colour}${s.dash ? ";stroke-dasharray:" + s.dash : ""}` }));
+    (s.errors || []).forEach((e, i) => { const [x, y] = s.points[i]; box.append(svg("line", { class: "error", x1: X(x), x2: X(x), y1: Y(y - e), y2: Y(y + e), style: `stroke:${s.colour}` })); });
     if (s.dots) for (const p of s.points) box.append(svg("circle", { cx: X(p[0]), cy: Y(p[1]), r: 3.5, style: `fill:${s.colour}` }));
   }
+  const key = make("p", null, { class: "key" });
   for (const { s, y } of ends) {
+    if (narrow) {
+      const item = make("span", null, { title: s.title });
+      item.append(make("i", null, { style: `background:${s.colour}` }), s.name);
+      key.append(item);
+      continue;
+    }
     const label = svg("text", { class: "end", x: W - right + 8, y: y + 4, style: `fill:${s.colour}` }, s.name);
     label.append(svg("title", {}, s.title)); box.append(label);
   }
@@ -148,7 +163,13 @@ function chart(where, series, xText, yText, xTicks, hover) {
     showTip(event, hover(x));
   });
   box.addEventListener("mouseleave", () => { cursor.setAttribute("visibility", "hidden"); hideTip(); });
-  by(where).replaceChildren(box);
+  by(where).replaceChildren(box, key);
+}
+function steps(top) { const out = []; for (let y = 0; y <= top * 1.0001; y += nice(top)) out.push(y); return out; }
+function decades(low, top) {
+  const out = [];
+  for (let e = Math.floor(Math.log10(low)); e <= Math.log10(top); e++) for (const k of [1, 2, 5]) if (k * 10 ** e >= low && k * 10 ** e <= top * 1.0001) out.push(k * 10 ** e);
+  return out;
 }
 function timeTicks(x0, x1) {
   const rough = (x1 - x0) / 8 / 1e9, step = [.1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400].find(s => s >= rough) || 86400 * Math.ceil(rough / 86400);
@@ -241,7 +262,3 @@ function drawSizes() {
     return button;
   }));
 }
-function draw() { drawSizes(); drawAnswer(); drawTable(); drawTime(); drawCurve(); }
-by("rate").addEventListener("change", drawTime);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawHeat);
-draw(); drawHeat();

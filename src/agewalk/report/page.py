@@ -6,7 +6,7 @@ Data travels as JSON inside the page; page.js draws it. Both themes come from pa
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from importlib import resources
 from importlib.metadata import version
@@ -15,6 +15,27 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agewalk.report.where import Where, packed
+
+SCRIPTS: Final = ("page.js", "aging.js", "draw.js")
+#: Why aging was wrong about a page, in the words of docs/quality-of-aging.md.
+CAUSES: Final = {
+    "not_consulted": "its accessed bit is in a table that the walk does not ask",
+    "fast_only": "the walk asked, and the answer left its accessed bit out",
+    "look_around": "the walk did not come by; a look-around did, and missed it",
+    "bloom": "the Bloom filter ruled its page table out",
+    "idle_entry": "the accessed bit above its page table was clear",
+    "not_walked": "nobody walked its address space",
+    "sank": "seen in time, and two generations were opened since",
+    "first_sight": "seen once, which since 6.14 only marks it",
+    "batch": "it waited in a CPU's batch",
+    "lost": "its accessed bit went away unseen",
+    "window": "used since its generation opened: it had no time to sink",
+    "huge": "another page of its 2 MiB mapping was used",
+    "not_cleared": "an earlier pass read its accessed bit and left it set",
+    "stale_bit": "an accessed bit from before the last pass",
+    "kept": "eviction put it back",
+}
 #: What each number means, in a sentence; docs/metrics.md has the formulas.
 MEANINGS: Final = {
     "refaults": "Faults on pages that reclaim had taken: the guest still needed them.",
@@ -52,14 +73,28 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class Misses:
+    """Misses per access against memory in bytes, of LRU, OPT and of a sample's estimate (memory, ratio, error)."""
+
+    lru: Sequence[tuple[int, float]]
+    opt: Sequence[tuple[int, float]]
+    sample: Sequence[tuple[int, float, float]]
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Everything on the page. facts: what was compared, (name, value) for people. results: as in `compare --json`."""
+    """Everything on the page. facts: what was compared, (name, value) for people. results: as in `compare --json`; tick_ns: the
+    unit of their refault intervals."""
 
     title: str
     facts: Sequence[tuple[str, str]]
     results: Sequence[Mapping[str, Any]]
     lines: Sequence[Lines] = ()
     pictures: Sequence[Picture] = field(default=())
+    misses: Misses | None = None
+    maps: Sequence[Where] = ()
+    tick_ns: int = 20_000_000
 
 
 def _shades(counts: NDArray[np.uint32]) -> str:
@@ -73,6 +108,10 @@ def _data(page: Page) -> dict[str, Any]:
     return {
         "results": page.results,
         "meanings": MEANINGS,
+        "causes": CAUSES,
+        "tick": page.tick_ns,
+        "misses": asdict(page.misses) if page.misses else None,
+        "where": packed(page.maps),
         "lines": [
             {
                 "policy": one.policy,
@@ -109,7 +148,7 @@ def render(page: Page) -> str:
         "FACTS": facts,
         "VERSION": escape(version("agewalk")),
         "STYLE": here.joinpath("page.css").read_text(encoding="utf-8"),
-        "SCRIPT": here.joinpath("page.js").read_text(encoding="utf-8"),
+        "SCRIPT": "".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS),
         "DATA": data,
     }
     for name, value in parts.items():

@@ -24,6 +24,11 @@ def ratio(value: Any) -> str:
     return "-" if value is None else f"{value:+.2f}"
 
 
+def points(value: Any) -> str:
+    """A difference of shares in percentage points."""
+    return "-" if value is None else f"{100 * value:+.1f}"
+
+
 def time(value: Any) -> str:
     """Nanoseconds in a unit that people read."""
     return "-" if value is None else format_time(value) if value else "0"
@@ -81,7 +86,10 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
                     cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
                 table.add_row(row["policy"], *cells)
             console.print(table)
-        console.print("[bold]each VM: refaults, pages resident at the end, working set in pages[/]")
+        if causes := _causes(here):
+            console.print("[bold]where aging is wrong, in shares of the pages on its lists, and why[/]")
+            console.print(causes)
+        console.print(f"[bold]each VM: {', '.join(name for _, name, _ in _fields(here))}[/]")
         console.print(_members(here))
     return out.getvalue()
 
@@ -109,13 +117,55 @@ def _table() -> Any:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False)
 
 
+def why(causes: dict[str, int], most: int = 3) -> str:
+    """The causes that matter most, with their shares: "fast only 57 %, sank 41 %"."""
+    total = sum(causes.values())
+    first = sorted(((n, name) for name, n in causes.items() if n), reverse=True)[:most]
+    return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f} %" for n, name in first)
+
+
+def _causes(rows: Sequence[Row]) -> Any:
+    """False old and false young by cause; None if no policy has any."""
+    known = [row for row in rows if row.get("aging", {}).get("false_old_by")]
+    if not known:
+        return None
+    table = _table()
+    table.add_column("policy", no_wrap=True)
+    for heading in ("used, called old", "idle, called young"):
+        table.add_column(heading, justify="right")
+        table.add_column("why")
+    for row in known:
+        aging = row["aging"]
+        cells = []
+        for kind in ("false_old", "false_young"):
+            cells += [share(aging[kind] / aging["pages"]) if aging["pages"] else "-", why(aging[f"{kind}_by"])]
+        table.add_row(row["policy"], *cells)
+    return table
+
+
+#: key of a VM, what it is called, how to write it; the first three always stand, the others where a policy has them
+_FIELDS: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
+    ("refaults", "refaults", whole),
+    ("resident_pages", "pages resident at the end", whole),
+    ("working_set_pages", "working set in pages", whole),
+    ("working_set_true_pages", "the true one", whole),
+    ("eviction_skew", "share of evictions against OPT's in points", points),
+)
+
+
+def _fields(rows: Sequence[Row]) -> list[tuple[str, str, Callable[[Any], str]]]:
+    vms = [vm for row in rows for vm in row["vms"]]
+    return [one for i, one in enumerate(_FIELDS) if i < 3 or any(one[0] in vm for vm in vms)]
+
+
 def _members(rows: Sequence[Row]) -> Any:
     names = [vm["name"] for vm in rows[0]["vms"]]
+    fields = _fields(rows)
     table = _table()
     table.add_column("policy", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
     for row in rows:
-        cells = [[vm["refaults"], vm["resident_pages"], vm.get("working_set_pages")] for vm in row["vms"]]
-        table.add_row(row["policy"], *("  ".join(f"{whole(n):>7}" for n in cell) for cell in cells))
+        cells = ["  ".join(f"{text(vm.get(key)):>6}" for key, _, text in fields) for vm in row["vms"]]
+        table.add_row(row["policy"], *cells)
     return table

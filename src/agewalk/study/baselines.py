@@ -1,6 +1,6 @@
 """Policies that see every access, and Belady's bound, on the same stream (agewalk.engine.baselines)."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +8,23 @@ from numpy.typing import NDArray
 from agewalk.core.units import pages_of
 from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured, Member
-from agewalk.study.setup import Job
+from agewalk.study.setup import Bands, Job
+
+if TYPE_CHECKING:
+    from agewalk.engine.baselines.queues import Tally
 
 QUEUES: Final = ("lru", "fifo", "clock", "random")
 
 
 class Numbering:
-    """Pages of all address spaces in one row of numbers; `owner[page]` says whose it is."""
+    """Pages of all address spaces in one row of numbers; `owner[page]` is its band."""
 
-    def __init__(self, sizes: list[int]) -> None:
+    def __init__(self, sizes: list[int], bands: Bands) -> None:
         self.first: NDArray[np.int64] = np.cumsum([0, *sizes])[:-1].astype(np.int64)
         self.total = sum(sizes)
-        self.owner: NDArray[np.uint16] = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)
+        self.owner: NDArray[np.uint16] = np.empty(self.total, np.uint16)
+        for start, size, first, shift in zip(self.first, sizes, bands.firsts, bands.shifts, strict=True):
+            self.owner[start : start + size] = first + (np.arange(size) >> shift)
 
     def pages(self, rows: Accesses) -> NDArray[np.uint32]:
         """The page numbers of some accesses."""
@@ -27,16 +32,26 @@ class Numbering:
 
 
 class _Baseline:
+    """Owners of pages are bands; those of a space are added up."""
+
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.numbers = Numbering([space.pages for space in job.spaces])
+        self._bands = Bands(job.spaces)
+        self.numbers = Numbering([space.pages for space in job.spaces], self._bands)
         self.accesses = 0
 
-    def _measured(self, tallies: "list[object]") -> Measured:
+    def _of_bands(self, tallies: "list[Tally]") -> NDArray[np.int64]:
+        """int64[bands, 5]: the fields of Tally."""
+        found = np.zeros((self._bands.total, 5), np.int64)
+        for i, t in enumerate(tallies):
+            found[i] = t.faults, t.refaults, t.evictions, t.hot_evictions, t.resident
+        return found
+
+    def _measured(self, tallies: "list[Tally]") -> Measured:
         from agewalk.engine.baselines.queues import Tally
 
-        tally = [t for t in tallies if isinstance(t, Tally)]
-        tally += [Tally(0, 0, 0, 0, 0)] * (len(self.job.spaces) - len(tally))
+        sums = np.add.reduceat(self._of_bands(tallies), self._bands.firsts)
+        tally = [Tally(*(int(n) for n in row)) for row in sums]
         swap = self.job.scenario.host.swap
         refaults = sum(t.refaults for t in tally)
         return Measured(
@@ -74,13 +89,15 @@ class QueueRunner(_Baseline):
         self._queue.feed(self.numbers.pages(rows), rows.time_ns)
         self.accesses += len(rows)
 
-    def refaults(self) -> list[int]:
-        """So far, of each member."""
-        return [t.refaults for t in self._queue.tallies()]
+    def bands(self) -> NDArray[np.int64]:
+        """So far; no generations."""
+        found = self._of_bands(self._queue.tallies())
+        none = np.zeros(len(found), np.int64)
+        return np.stack([found[:, 1], found[:, 2], none, none], axis=1)
 
     def finish(self) -> Measured:
         """The numbers of the whole run."""
-        return self._measured(list(self._queue.tallies()))
+        return self._measured(self._queue.tallies())
 
 
 class OptRunner(_Baseline):
@@ -97,7 +114,7 @@ class OptRunner(_Baseline):
         self._times.append(rows.time_ns)
         self.accesses += len(rows)
 
-    def refaults(self) -> None:
+    def bands(self) -> None:
         """Not known before the end."""
 
     def finish(self) -> Measured:
@@ -112,4 +129,4 @@ class OptRunner(_Baseline):
             owner=self.numbers.owner,
             hot_after_ns=self.job.interval_ns,
         )
-        return self._measured(list(tallies))
+        return self._measured(tallies)

@@ -3,45 +3,37 @@
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agewalk.core.units import pages_of
-from agewalk.engine import layout as at
+from agewalk.engine import counters as c
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
-from agewalk.engine.huge import folio_numbers
 from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.costs import prices
 from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured, Member
 from agewalk.study.policies import kernel_of
-from agewalk.study.setup import TICK, Job
+from agewalk.study.quality import aging_numbers, trimmed
+from agewalk.study.setup import TICK, Bands, Job
 
 ENTRIES_READ = ("ptes_walked", "pmds_walked", "look_around_ptes", "target_questions", "huge_target_questions")
 
 
 class _Engine(Engine):
-    """Also adds up, at each aging, the pages of each space in the two youngest generations: what MGLRU holds for in use."""
+    """Also adds up, at each aging, pages of each space: int64[spaces, 2], those in the two youngest generations, which is what
+    MGLRU holds for in use, and those truly used within the aging interval."""
 
     def __init__(self, host: Host, table: ProtocolTable) -> None:
         super().__init__(host, table)
-        self.young = [0] * len(host.spaces)
+        self.working_set = np.zeros((len(host.spaces), 2), np.int64)
         self.passes = 0
 
     def age(self, *, force_scan: bool = True) -> bool:
         """The '+' command."""
         done = super().age(force_scan=force_scan)
-        state = self.state
-        youngest = int(state.word[at.MAX_SEQ])
-        young = np.zeros(8, np.bool_)  # by generation + 1; 0 is "on no list"
-        young[[1 + youngest % at.N_GENS, 1 + (youngest - 1) % at.N_GENS]] = True
-        for i in range(len(self.young)):
-            first, pages = int(state.space[i, at.S_FIRST]), int(state.space[i, at.S_PAGES])
-            meta = state.page[first : first + pages, at.META]
-            if state.space[i, at.S_HUGE]:
-                meta = state.page[folio_numbers(state, first, pages), at.META]
-            gens = (meta & at.GEN_MASK) >> at.GEN_SHIFT
-            self.young[i] += int(np.count_nonzero(young[gens]))
+        self.working_set += self.by_space()[:, [c.YOUNG, c.USED]]
         self.passes += 1
         return done
 
@@ -74,6 +66,7 @@ class CompiledRunner:
             tick_ns=TICK,
             folio_batch_size=profile.mm.folio_batch_size,
             policy="two-list" if job.baseline else "mglru",
+            regions=Bands(job.spaces).most,
         )
         self.engine = _Engine(host, protocol_table(protocol))
 
@@ -81,11 +74,10 @@ class CompiledRunner:
         """Take the next accesses."""
         self.engine.feed(Batch(rows.time_ns, rows.space, rows.page.astype(np.uint32), rows.write, rows.context))
 
-    def refaults(self) -> list[int]:
-        """So far, of each member."""
-        from agewalk.engine.counters import BY_REFAULTS
-
-        return [int(n) for n in self.engine.by_space()[:, BY_REFAULTS]]
+    def bands(self) -> NDArray[np.int64]:
+        """So far."""
+        found: NDArray[np.int64] = self.engine.state.by_region[:, [c.BY_REFAULTS, c.BY_EVICTIONS, c.LISTED, c.YOUNG]]
+        return found
 
     def finish(self) -> Measured:
         """The numbers of the whole run."""
@@ -100,8 +92,8 @@ class CompiledRunner:
             evictions=result.evictions,
             hot_evictions=result.hot_evictions,
             vms=[
-                Member(s.name, s.resident_pages, s.refaults, s.evictions, young // passes if passes else None)
-                for s, young in zip(result.spaces, self.engine.young, strict=True)
+                Member(s.name, s.resident_pages, s.refaults, s.evictions, *(int(n) // passes for n in sums if passes))
+                for s, sums in zip(result.spaces, self.engine.working_set, strict=True)
             ],
             cold_recall=quality.recall if quality else None,
             cold_precision=quality.precision if quality else None,
@@ -112,4 +104,6 @@ class CompiledRunner:
             vcpu_stall_ns=cost.vcpu_stall(
                 kvm_faults=counts["spte_faults"], refaults=result.refaults, swap_writes=counts["swap_writes"]
             ),
+            aging=aging_numbers(quality),
+            refault_intervals=trimmed(result.refault_intervals),
         )

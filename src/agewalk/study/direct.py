@@ -4,6 +4,7 @@ from array import array
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agewalk.core.cells import Lock
 from agewalk.core.direct import Direct
@@ -16,7 +17,8 @@ from agewalk.study.costs import prices
 from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured, Member
 from agewalk.study.policies import kernel_of
-from agewalk.study.setup import TICK, Job
+from agewalk.study.quality import aging_numbers, trimmed
+from agewalk.study.setup import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, TICK, Bands, Job
 from agewalk.study.two_list import TwoListMachine
 from agewalk.trace import NESTED
 
@@ -59,9 +61,13 @@ class _Cpu(Direct):
 
 
 class _Truth:
-    """What really happened to the pages of one space: the tick of each page's last use, who is resident, who was evicted."""
+    """What really happened to the pages of one space: the tick of each page's last use, who is resident, who was evicted and
+    when; and by band of pages, the columns of `Runner.bands`."""
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, pages: int, bands: int, shift: int) -> None:
+        self.shift = shift
+        self.bands = [[0, 0, 0, 0] for _ in range(bands)]
+        self.since = array("q", bytes(8 * pages))
         self.used = array("q", [NEVER]) * pages
         self.resident = bytearray(pages)
         self.evicted = bytearray(pages)
@@ -86,11 +92,16 @@ class DirectRunner:
             vm = self.machine.start_vm(process, space.name, mmu=space.mmu, ad_bits=space.ad_bits) if space.mmu else None
             self.vms.append(vm)
         self._index = {process: i for i, process in enumerate(self.processes)}
-        self.truth = [_Truth(space.pages) for space in job.spaces]
+        bands = Bands(job.spaces)
+        self.truth = [
+            _Truth(space.pages, *band) for space, *band in zip(job.spaces, bands.counts, bands.shifts, strict=True)
+        ]
+        self.intervals = [0] * 64
         self.every = None if job.baseline else job.scenario.aging.every
         self.next_age = self.every
         self.samples: list[Sample] = []
         self.young = [0] * len(job.spaces)
+        self.used = [0] * len(job.spaces)
         self.accesses = self.faults = self.hot_evictions = self.kvm_faults = self.passes = 0
         self._hot = -(-job.interval_ns // TICK)
 
@@ -106,7 +117,10 @@ class DirectRunner:
             absent = not truth.resident[page]
             if absent:
                 self.faults += 1
-                truth.refaults += truth.evicted[page]
+                if truth.evicted[page]:
+                    truth.refaults += 1
+                    truth.bands[page >> truth.shift][BAND_REFAULTS] += 1
+                    self.intervals[(time // TICK - truth.since[page]).bit_length()] += 1
             truth.used[page] = time // TICK
             vm = self.vms[space]
             if vm is None:
@@ -150,6 +164,8 @@ class DirectRunner:
             truth.resident[page] = 0
             truth.evicted[page] = 1
             truth.evictions += 1
+            truth.since[page] = now
+            truth.bands[page >> truth.shift][BAND_EVICTIONS] += 1
             self.hot_evictions += now - truth.used[page] < self._hot
 
     def _assess(self, time: int) -> None:
@@ -161,26 +177,32 @@ class DirectRunner:
         for i, process in enumerate(self.processes):
             used = self.truth[i].used
             before = len(gens)
+            bands, shift = self.truth[i].bands, self.truth[i].shift
+            for band in bands:
+                band[BAND_LISTED] = band[BAND_YOUNG] = 0
             for page, view in enumerate(self.machine.view(process)):
                 if view.seq is not None and view.seq >= 0:
                     gens.append(youngest - view.seq)
                     ages.append(min(now - used[page], longest))
+                    bands[page >> shift][BAND_LISTED] += 1
+                    bands[page >> shift][BAND_YOUNG] += youngest - view.seq < 2
             self.young[i] += sum(gen < 2 for gen in gens[before:])
+            self.used[i] += sum(age < self._hot for age in ages[before:])
         if gens:
             self.samples.append(
                 assess(np.frombuffer(gens, np.int64), np.frombuffer(ages, np.int64), self._hot, time_ns=time)
             )
 
-    def refaults(self) -> list[int]:
-        """So far, of each member."""
-        return [truth.refaults for truth in self.truth]
+    def bands(self) -> NDArray[np.int64]:
+        """So far."""
+        return np.array([band for truth in self.truth for band in truth.bands], np.int64)
 
     def finish(self) -> Measured:
         """The numbers of the whole run."""
         counters = self.machine.counters
         cost = prices(self.job.scenario.host.swap)
         quality = total(self.samples)
-        refaults = sum(self.refaults())
+        refaults = sum(truth.refaults for truth in self.truth)
         passes = self.passes
         return Measured(
             accesses=self.accesses,
@@ -189,8 +211,8 @@ class DirectRunner:
             evictions=sum(truth.evictions for truth in self.truth),
             hot_evictions=self.hot_evictions,
             vms=[
-                Member(space.name, sum(t.resident), t.refaults, t.evictions, young // passes if passes else None)
-                for space, t, young in zip(self.job.spaces, self.truth, self.young, strict=True)
+                Member(space.name, sum(t.resident), t.refaults, t.evictions, *(n // passes for n in sums if passes))
+                for space, t, *sums in zip(self.job.spaces, self.truth, self.young, self.used, strict=True)
             ],
             cold_recall=quality.recall if quality else None,
             cold_precision=quality.precision if quality else None,
@@ -201,4 +223,6 @@ class DirectRunner:
             vcpu_stall_ns=cost.vcpu_stall(
                 kvm_faults=self.kvm_faults, refaults=refaults, swap_writes=counters["work:swap_write"]
             ),
+            aging=aging_numbers(quality),
+            refault_intervals=trimmed(self.intervals),
         )

@@ -4,13 +4,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agewalk.core.errors import UsageError
 from agewalk.core.units import Ns
 from agewalk.study.merge import Accesses, Populate, merged
 from agewalk.study.outcome import Run, TimeLineBuilder
+from agewalk.study.quality import lines_and_maps
 from agewalk.study.scenario import ProcessSection
-from agewalk.study.setup import Job, Runner, open_traces
+from agewalk.study.setup import Bands, Job, Runner, open_traces
 from agewalk.trace import HOST
 
 Tell = Callable[[int], None]
@@ -44,7 +46,7 @@ def replay(job: Job, tell: Tell = lambda _: None) -> Run:
     runner = runner_for(job)
     traces = open_traces(job.scenario)
     starts = [Ns(member.start) for member in job.scenario.members]
-    lines = TimeLineBuilder(len(job.spaces)) if runner.refaults() is not None else None
+    lines = TimeLineBuilder(4 * Bands(job.spaces).total) if runner.bands() is not None else None
     most = DIRECT_ROWS if job.engine == "direct" else COMPILED_ROWS
     populated = Populate([space.pages for space in job.spaces])
     process = np.array([isinstance(m, ProcessSection) for m in job.scenario.members])
@@ -64,12 +66,20 @@ def replay(job: Job, tell: Tell = lambda _: None) -> Run:
             if lines is not None:
                 first = int(rows.time_ns[0])
                 while lines.next_ns <= first:
-                    lines.close(runner.refaults() or [])
+                    lines.close(_row(runner))
                 cut = min(cut, int(np.searchsorted(rows.time_ns, lines.next_ns)))
             runner.feed(rows[:cut])
             rows = rows[cut:]
             done += cut
             tell(done)
+    timeline = maps = None
+    if lines is not None:
+        timeline, maps = lines_and_maps(lines, Bands(job.spaces), _row(runner), generations=not job.baseline)
     measured = runner.finish()
-    timeline = lines.done([vm.refaults for vm in measured.vms]) if lines is not None else None
-    return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, timeline)
+    return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, timeline, maps)
+
+
+def _row(runner: Runner) -> NDArray[np.int64]:
+    bands = runner.bands()
+    assert bands is not None
+    return bands.ravel()

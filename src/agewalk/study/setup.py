@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Bytes, Ns, pages_of
+from agewalk.engine.config import region_shift
 from agewalk.study.merge import Accesses
 from agewalk.study.outcome import Measured
 from agewalk.study.scenario import Choice, Scenario, VmSection
@@ -13,6 +17,8 @@ from agewalk.trace import Trace, open_trace
 Reading = Literal["compiled", "direct"]
 READINGS: Final[tuple[Reading, ...]] = ("compiled", "direct")
 INTERVAL: Final = Ns(2_000_000_000)  # what is cold, and what is hot, where a scenario does not age on a clock
+BANDS: Final = 32  # of a space, at most: where something happened
+ALL_BANDS: Final = 128  # of all spaces, as long as there are no more spaces than that
 TICK: Final = Ns(20_000_000)  # resolution of the truth about last uses
 
 
@@ -45,14 +51,30 @@ class Job:
         return self.scenario.aging.every or INTERVAL
 
 
+class Bands:
+    """Bands of neighbouring pages: band i of a space holds pages i << shift and on; the bands of all spaces are in one row."""
+
+    def __init__(self, spaces: list[Space]) -> None:
+        self.most = max(1, min(BANDS, ALL_BANDS // len(spaces)))
+        self.shifts = [region_shift(space.pages, self.most) for space in spaces]
+        self.counts = [((space.pages - 1) >> shift) + 1 for space, shift in zip(spaces, self.shifts, strict=True)]
+        self.firsts = [sum(self.counts[:i]) for i in range(len(spaces))]
+        self.total = sum(self.counts)
+
+
+#: Columns of `Runner.bands`.
+BAND_REFAULTS, BAND_EVICTIONS, BAND_LISTED, BAND_YOUNG = range(4)
+
+
 class Runner(Protocol):
     """What replays a stream: `study.replay` feeds it."""
 
     def feed(self, rows: Accesses) -> None:
         """Take the next accesses, in time."""
 
-    def refaults(self) -> list[int] | None:
-        """So far, of each member; None if the policy knows at the end only."""
+    def bands(self) -> NDArray[np.int64] | None:
+        """int64[bands, 4]: refaults and evictions so far; pages on a list and, of these, in the two youngest generations, as the
+        last aging found them (0 without one). None if the policy knows at the end only."""
 
     def finish(self) -> Measured:
         """The numbers of the whole run."""

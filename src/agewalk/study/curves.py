@@ -1,0 +1,80 @@
+"""Miss ratio against memory on the stream of a scenario: LRU's whole curve in one pass, a sample's estimate of it with its error,
+and OPT at some sizes. It does not depend on a policy."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agewalk.core.units import Ns, pages_of
+from agewalk.study.baselines import Numbering
+from agewalk.study.merge import merged
+from agewalk.study.scenario import Scenario
+from agewalk.study.setup import Bands, open_traces, spaces_of
+
+POINTS: Final = 240  # of LRU's curve
+SIZES: Final = 12  # of OPT's, and of the sample's estimate
+EXACT_ROWS: Final = 100_000_000  # LRU's exact curve costs log2(pages) steps an access; beyond, the sample stands alone
+MOST_PAGES: Final = 1 << 25  # of all guests; nothing is drawn beyond
+OPT_ROWS: Final = 4_000_000  # OPT holds the stream and sorts it anew for each size: up to so many accesses
+SAMPLE: Final = 4096  # pages that the sample should have
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Misses per access against memory in pages. footprint: pages touched. lru: exact, at equal steps up to the footprint; empty
+    for streams of more than EXACT_ROWS accesses. opt: exact; empty for more than OPT_ROWS. shards: (pages, ratio, half the
+    width of its 95 % interval), from a share `rate` of the pages."""
+
+    accesses: int
+    footprint: int
+    lru: list[tuple[int, float]]
+    opt: list[tuple[int, float]]
+    shards: list[tuple[int, float, float]]
+    rate: float
+
+
+def curves(scenario: Scenario) -> Curves | None:
+    """Read the merged stream once; None for guests of more than MOST_PAGES. Memory: 220 bytes a page of the guests, most of it
+    address space that a sample does not touch, and 8 bytes an access where OPT is drawn."""
+    from agewalk.engine.baselines.curve import LruCurve, Shards
+    from agewalk.engine.baselines.opt import opt
+
+    traces = open_traces(scenario)
+    spaces = spaces_of(scenario, traces)
+    numbers = Numbering([space.pages for space in spaces], Bands(spaces))
+    rows = sum(trace.rows for trace in traces)
+    if numbers.total > MOST_PAGES:
+        return None
+    exact = LruCurve(numbers.total if rows <= EXACT_ROWS else 1)
+    seen = np.zeros(numbers.total, np.bool_)
+    held: list[NDArray[np.uint32]] = []
+    rate = min(0.5, max(0.001, SAMPLE / numbers.total))
+    sample = Shards(numbers.total, rate=rate, seed=scenario.host.seed)
+    for part in merged(traces, [Ns(member.start) for member in scenario.members]):
+        pages = numbers.pages(part)
+        seen[pages] = True
+        sample.feed(pages)
+        if rows <= EXACT_ROWS:
+            exact.feed(pages)
+        if rows <= OPT_ROWS:
+            held.append(pages)
+    footprint = int(np.count_nonzero(seen))
+    misses = exact.misses()
+    steps = sorted({max(1, footprint * i // POINTS) for i in range(1, POINTS + 1)} | {1})
+    some = sorted({max(16, footprint * i // SIZES) for i in range(1, SIZES + 1)})
+    asked = sorted({*some, *(pages_of(size) for size in scenario.memories if pages_of(size) < footprint)})
+    bound = []
+    if held:
+        stream = np.concatenate(held)
+        bound = [(n, sum(t.faults for t in opt(stream, n, numbers.total)) / rows) for n in asked]
+    estimates = [(n, sample.estimate(n)) for n in some]
+    return Curves(
+        rows,
+        footprint,
+        [(n, int(misses[n]) / rows) for n in steps] if rows <= EXACT_ROWS else [],
+        bound,
+        [(n, e.ratio, e.error) for n, e in estimates],
+        rate,
+    )

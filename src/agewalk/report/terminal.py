@@ -86,11 +86,12 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
                     cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
                 table.add_row(row["policy"], *cells)
             console.print(table)
-        if causes := _causes(here):
+        if causes := _causes(here, console.width):
             console.print("[bold]where aging is wrong, in shares of the pages on its lists, and why[/]")
             console.print(causes)
         console.print(f"[bold]each VM: {', '.join(name for _, name, _ in _fields(here))}[/]")
-        console.print(_members(here))
+        for table in _members(here, console.width):
+            console.print(table)
     return out.getvalue()
 
 
@@ -121,14 +122,15 @@ def why(causes: dict[str, int], most: int = 3) -> str:
     """The causes that matter most, with their shares: "fast only 57 %, sank 41 %"."""
     total = sum(causes.values())
     first = sorted(((n, name) for name, n in causes.items() if n), reverse=True)[:most]
-    return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f} %" for n, name in first)
+    return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f}\N{NO-BREAK SPACE}%" for n, name in first)
 
 
-def _causes(rows: Sequence[Row]) -> Any:
-    """False old and false young by cause; None if no policy has any."""
+def _causes(rows: Sequence[Row], width: int) -> Any:
+    """False old and false young by cause, as many causes as the width has room for; None if no policy has any."""
     known = [row for row in rows if row.get("aging", {}).get("false_old_by")]
     if not known:
         return None
+    most = 3 if width >= 150 else 2 if width >= 118 else 1
     table = _table()
     table.add_column("policy", no_wrap=True)
     for heading in ("used, called old", "idle, called young"):
@@ -138,7 +140,7 @@ def _causes(rows: Sequence[Row]) -> Any:
         aging = row["aging"]
         cells = []
         for kind in ("false_old", "false_young"):
-            cells += [share(aging[kind] / aging["pages"]) if aging["pages"] else "-", why(aging[f"{kind}_by"])]
+            cells += [share(aging[kind] / aging["pages"]) if aging["pages"] else "-", why(aging[f"{kind}_by"], most)]
         table.add_row(row["policy"], *cells)
     return table
 
@@ -158,14 +160,20 @@ def _fields(rows: Sequence[Row]) -> list[tuple[str, str, Callable[[Any], str]]]:
     return [one for i, one in enumerate(_FIELDS) if i < 3 or any(one[0] in vm for vm in vms)]
 
 
-def _members(rows: Sequence[Row]) -> Any:
-    names = [vm["name"] for vm in rows[0]["vms"]]
+def _members(rows: Sequence[Row], width: int) -> list[Any]:
+    """The VMs side by side, in as many tables as it takes."""
     fields = _fields(rows)
-    table = _table()
-    table.add_column("policy", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right")
-    for row in rows:
-        cells = ["  ".join(f"{text(vm.get(key)):>6}" for key, _, text in fields) for vm in row["vms"]]
-        table.add_row(row["policy"], *cells)
-    return table
+    first = 3 + max(len(row["policy"]) for row in rows)
+    at_once = max(1, (width - first) // (8 * len(fields) + 2))
+    tables = []
+    for start in range(0, len(rows[0]["vms"]), at_once):
+        table = _table()
+        table.add_column("policy", no_wrap=True)
+        for vm in rows[0]["vms"][start : start + at_once]:
+            table.add_column(vm["name"], justify="right")
+        for row in rows:
+            vms = row["vms"][start : start + at_once]
+            cells = ["  ".join(f"{text(vm.get(key)):>6}" for key, _, text in fields) for vm in vms]
+            table.add_row(row["policy"], *cells)
+        tables.append(table)
+    return tables

@@ -37,6 +37,7 @@ CASES = (
     Case(Fault("quality", "return i64(_NOT_WALKED)", "return i64(_IDLE)"), "test_young_not_walked"),
     Case(Fault("quality", "else _NOT_CLEARED - _LEFT + 1)", "else 0)"), "test_young_not_cleared"),
     Case(Fault("gens", "<< GEN_SHIFT | WORKINGSET | by", "<< GEN_SHIFT | WORKINGSET"), "test_young_stale_bit"),
+    Case(Fault("quality", "if latest >= opened:", "if latest > 2 * opened:"), "test_young_huge"),
     Case(Fault("evict", "META] | BY_KEPT", "META] | 0"), "test_young_kept"),
     Case(Fault("quality", "if by == at.BY_FAULT:", "if by == at.BY_BATCH:"), "test_young_batch"),
     Case(Fault("gens", "word[OPENED + word[MAX_SEQ] % N_GENS] = word[NOW]", "word[OPENED] = word[NOW]"), "test_young_bloom"),

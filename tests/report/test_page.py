@@ -2,10 +2,13 @@
 
 import json
 import re
+from importlib import resources
 
 import numpy as np
 
-from agewalk.report.page import Lines, Page, Picture, render
+from agewalk.engine.quality import FALSE_OLD, FALSE_YOUNG
+from agewalk.report.page import CAUSES, SCRIPTS, Lines, Misses, Page, Picture, render
+from agewalk.report.where import Where
 
 NASTY = '</script><img src=x onerror="alert(1)">{{DATA}}'
 
@@ -19,6 +22,8 @@ def page() -> str:
             [{"policy": NASTY, "memory_bytes": 1 << 20, "refaults": 3, "vms": []}],
             [Lines("v7", 1 << 20, 50, [[1, 2], [3, 4]])],
             [Picture("vm", 50, 64, counts, [(0, NASTY)])],
+            Misses([(4096, 0.5)], [(4096, 0.25)], [(4096, 0.5, 0.1)], 0.1),
+            [Where(NASTY, 1 << 20, 50, [NASTY], [64], [[[1, 2]]], [[[3, 4]]], [[[500, -1]]])],
         )
     )
 
@@ -40,9 +45,18 @@ def test_names_cannot_break_out() -> None:
     assert "1 MiB &lt;b&gt;" in text
 
 
+def test_every_cause_has_words_and_a_colour() -> None:
+    script = "".join(resources.files("agewalk.report").joinpath(name).read_text() for name in SCRIPTS)
+    for cause in {*FALSE_OLD, *FALSE_YOUNG}:
+        assert cause in CAUSES
+        assert re.search(rf"\b{cause}: \"#[0-9a-f]{{6}}\"", script)
+
+
 def test_data_survives_the_way() -> None:
     data = json.loads(re.search(r'id="data">(.*?)</script>', page(), re.DOTALL).group(1))  # type: ignore[union-attr]
     assert data["results"][0]["policy"] == NASTY
     assert data["lines"][0]["sum"] == [4, 6]
     assert data["pictures"][0]["top"] == 9
+    assert data["misses"]["sample"] == [[4096, 0.5, 0.1]]
+    assert data["where"]["names"] == [NASTY]
     assert (data["pictures"][0]["rows"], data["pictures"][0]["columns"]) == (2, 2)

@@ -51,3 +51,19 @@ def test_a_narrow_window_gets_more_tables_and_loses_no_digit() -> None:
         assert "…" not in text
         assert "12,345" in text
         assert "1.50 ms" in text
+
+
+def test_causes_and_skew_where_they_are_known() -> None:
+    aging = {
+        "pages": 200, "false_old": 20, "false_young": 1,
+        "false_old_by": {"fast_only": 15, "sank": 5, "bloom": 0}, "false_young_by": {"window": 1},
+    }  # fmt: skip
+    known = {**row("v5", 20), "aging": aging}
+    known["vms"][0] |= {"eviction_skew": -0.125, "working_set_true_pages": 77}
+    for width, says in ((160, "10.0 %   fast only 75 %, sank 25 %"), (80, "10.0 %   fast only 75 %")):
+        text = show([known, row("lru", 5, aging=False)], width=width)
+        assert says in " ".join(text.split(" "))
+        assert "-12.5" in text
+        assert "77" in text
+        assert max(map(len, text.splitlines())) <= width
+    assert "why" not in show([row("v5", 20)])

@@ -122,7 +122,7 @@ def why(causes: dict[str, int], most: int = 3) -> str:
     """The causes that matter most, with their shares: "fast only 57 %, sank 41 %"."""
     total = sum(causes.values())
     first = sorted(((n, name) for name, n in causes.items() if n), reverse=True)[:most]
-    return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f}\N{NO-BREAK SPACE}%" for n, name in first)
+    return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f} %" for n, name in first)
 
 
 def _causes(rows: Sequence[Row], width: int) -> Any:
@@ -135,7 +135,7 @@ def _causes(rows: Sequence[Row], width: int) -> Any:
     table.add_column("policy", no_wrap=True)
     for heading in ("used, called old", "idle, called young"):
         table.add_column(heading, justify="right")
-        table.add_column("why")
+        table.add_column("why", no_wrap=True)
     for row in known:
         aging = row["aging"]
         cells = []

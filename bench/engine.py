@@ -107,12 +107,12 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def _host(pages: int, memory: int, kernel: str, policy: str = "mglru") -> Host:
+def _host(pages: int, memory: int, kernel: str, policy: str = "mglru", *, huge: bool = False) -> Host:
     bundle = profile(kernel)
     features = {**asdict(bundle.mm), **asdict(bundle.kvm), **asdict(bundle.mglru)}
     return Host(
-        [Space("vm", pages)], memory, features, folio_batch_size=bundle.mm.folio_batch_size, tick_ns=1_000_000_000,
-        policy=policy,
+        [Space("vm", pages, huge=huge)], memory, features, folio_batch_size=bundle.mm.folio_batch_size,
+        tick_ns=1_000_000_000, policy=policy,
     )  # fmt: skip
 
 
@@ -205,6 +205,31 @@ def aging_curve(*, smoke: bool) -> list[dict[str, float]]:
     return rows
 
 
+def small_and_huge(stream: Stream, *, times: int) -> dict[str, dict[str, float]]:
+    """The same accesses on 4 KiB and on 2 MiB pages, memory suffices: populating, hits, and one forced aging pass over all."""
+    n, top = len(stream.pages), -(-(int(stream.pages.max()) + 1) // at.PTES) * at.PTES
+    table = protocol_table(get_protocol("linux-6.18"))
+    batch = _batch(stream)
+    found: dict[str, dict[str, float]] = {}
+    for name, huge in (("4 KiB", False), ("2 MiB", True)):
+        engine = Engine(_host(top, 4 * top, "6.18", huge=huge), table, assess=False)
+        engine.state.page[:] += 0  # fault the host's own memory in first
+        populate = _seconds(lambda engine=engine: engine.feed(batch))  # type: ignore[misc]
+        hits, pass_s = [], []
+        before = engine.result().counts
+        for _ in range(times):
+            hits.append(_seconds(lambda engine=engine: engine.feed(batch)))  # type: ignore[misc]
+            pass_s.append(_seconds(engine.age))
+        after = engine.result().counts
+        found[name] = {
+            "populate_M_s": n / populate / 1e6,
+            "hits_M_s": n / statistics.median(hits) / 1e6,
+            "aging_pass_ms": statistics.median(pass_s) * 1e3,
+            **{what: (after[what] - before[what]) / times for what in ("ptes_walked", "pmds_walked")},
+        }
+    return found
+
+
 def terabyte(*, smoke: bool) -> dict[str, float]:
     """A host of 1 TiB (smoke: 1 GiB) with 256 VMs: build it, touch every page, age once, take 1 G (smoke: 1 M) accesses."""
     pages_each, accesses = ((1 << 10), 1_000_000) if smoke else ((1 << 20), 1_000_000_000)
@@ -289,6 +314,9 @@ def run(smoke: bool) -> dict[str, Any]:
         "one aging pass: "
         + ", ".join(f"{r['pages']:,} pages {r['ms']:.2f} ms ({r['ns_per_page']:.1f} ns)" for r in report["aging"])
     )
+    report["small_and_huge"] = small_and_huge(found["zipf"], times=times)
+    for size, row in report["small_and_huge"].items():
+        print(f"zipf on {size} pages: " + ", ".join(f"{name} {value:,.1f}" for name, value in row.items()))
     report["terabyte"] = terabyte(smoke=smoke)
     print("large host: " + ", ".join(f"{name} {value:,.2f}" for name, value in report["terabyte"].items()))
     if not smoke:

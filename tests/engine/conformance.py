@@ -204,12 +204,14 @@ class Twin:
                 folio = int(folio_of(s.pmd, number))
                 meta, bits = int(s.page[folio, at.META]), int(s.touch[number])
                 if is_huge(s.pmd, number):  # one accessed bit for all, but for shadow SPTEs of guest tables
-                    one = at.A_PRIMARY | at.A_TDP | (at.A_SHADOW if s.space[i, at.S_DIRECT] else 0)
+                    one = at.A_PRIMARY | (at.A_SHADOW if s.space[i, at.S_DIRECT] else at.A_TDP)
                     bits |= int(accessed(s.touch, folio)) & one
                 kvm = bool(s.space[i, at.S_NOTIFIERS])
                 views.append(_view(meta, max_seq))
                 mapped = bool(meta & at.MAPPED)
                 fast, slow = bool(kvm and bits & at.A_TDP and mapped), bool(kvm and bits & at.A_SHADOW and mapped)
+                if not s.space[i, at.S_TDP]:  # the nested guest's
+                    fast, slow = False, fast or slow
                 young.append((bool(bits & at.A_PRIMARY and mapped), fast, slow))
                 where[number] = (i, page)
         return {

@@ -34,7 +34,7 @@ def stories(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     }
 
     def row() -> st.SearchStrategy[tuple[int, int, bool, int]]:
-        contexts = st.sampled_from((0, 0, 0, 1, 2) if mmu.startswith("tdp") else (0, 0, 0, 2))
+        contexts = st.sampled_from((0, 0, 0, 1, 2) if mmu.startswith(("tdp", "legacy")) else (0, 0, 0, 2))
         guest = st.tuples(st.just(0), st.integers(0, pages - 1), st.booleans(), contexts)
         process = st.tuples(st.just(1), st.integers(0, max(others - 1, 0)), st.booleans(), st.just(2))
         return st.one_of(guest, guest, process) if others else guest
@@ -69,7 +69,7 @@ def tell(host: dict[str, Any], events: list[tuple[Any, ...]]) -> None:
             twin.reclaim(args[0])
         elif what == "evict":
             twin.evict(*args)
-        elif mmu.startswith("tdp"):
+        elif mmu.startswith(("tdp", "legacy")):
             twin.nested(0, alive=args[0])
         twin.check(f"event {number} ({what})")
 
@@ -136,7 +136,8 @@ def test_by_chance(kernel: str) -> None:
     tell({"kernel": kernel, "protocol": protocol, "spaces": [(600, "tdp")], "memory": 420}, chance_of(1, 600))
 
 
-def test_nested_guests_come_and_go() -> None:
+@pytest.mark.parametrize("mmu", ["tdp", "legacy", "legacy-noad", "tdp-noad"])
+def test_nested_guests_come_and_go(mmu: str) -> None:
     events: list[tuple[Any, ...]] = []
     for turn in range(4):
         events += [
@@ -145,7 +146,7 @@ def test_nested_guests_come_and_go() -> None:
             ("reclaim", 20),
         ]
         events += [("nested", turn % 2 == 1)]
-    tell({"kernel": "6.18", "protocol": "v7", "spaces": [(90, "tdp")], "memory": 70}, events)
+    tell({"kernel": "6.18", "protocol": "v7", "spaces": [(90, mmu)], "memory": 70}, events)
 
 
 def test_equal_without_the_compiler() -> None:

@@ -30,7 +30,7 @@ needs is compiled at its first access.
 
 Policies that see every access, and the bounds: `agewalk.engine.baselines` (lru, fifo, clock, random, opt, LRU's whole miss
 curve, SHARDS). Not here, ask the direct reading: file pages, several VMs in one
-process, a nested guest under a VM without the TDP MMU. What a page costs and where its bits live: docs/engine.md.
+process, a nested guest in a VM whose own guest tables are shadowed. What a page costs and where its bits live: docs/engine.md.
 Importing this package loads neither numba nor NumPy; the first use of a name does.
 """
 

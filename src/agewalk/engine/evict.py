@@ -88,17 +88,19 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     word, page, touch = s.word, s.page, s.touch
     bits = accessed(touch, folio)
     meta = i64(page[folio, META])
-    used = i64(1 if bits & A_TDP else 0)
-    written = bool(meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP)
-    small = not s.space[space, S_DIRECT]  # shadow SPTEs of 4 KiB
-    if not small:
-        used += 1 if bits & A_SHADOW else 0
-        written = written or bool(meta & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
+    shift = i64(
+        0 if s.space[space, S_DIRECT] else 1
+    )  # from the shadow MMU's bits to those of the entry that maps 2 MiB
+    used = i64(1 if bits & (A_SHADOW >> shift) else 0)
+    lost = (W_SHADOW | LOST_W_SHADOW) >> shift
+    written = bool(meta & lost == W_SHADOW >> shift and bits & (P_SHADOW >> shift))
+    shift = 1 - shift  # SPTEs of guest tables map 4 KiB each
+    lost = (W_SHADOW | LOST_W_SHADOW) >> shift
     for each in range(folio, folio + PTES):
         bits = i64(touch[each])
-        if small and bits & P_SHADOW:
-            used += 1 if bits & A_SHADOW else 0
-            written = written or bool(page[each, META] & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW)
+        if bits & (P_SHADOW >> shift):
+            used += 1 if bits & (A_SHADOW >> shift) else 0
+            written = written or bool(page[each, META] & lost == W_SHADOW >> shift)
         if bits & USED_NOW:
             s.used[each] = word[NOW]
         touch[each] = 0

@@ -192,6 +192,11 @@ class Engine:
             raise UsageError("accesses run back in time", hint="feed batches in order, and sort each by time_ns")
         pages, kinds = np.empty(n, np.uint32), np.empty(n, np.uint8)
         bad = encode_rows(self.state.space, batch.space, batch.page, batch.write, batch.context, pages, kinds)
+        if bad < -1:
+            raise UsageError(
+                f"row {-2 - bad}: a nested guest in a VM that runs on shadow page tables itself",
+                hint="give the VM nested paging (mmu tdp or legacy), or take --engine direct",
+            )
         if bad >= 0:
             raise UsageError(
                 f"row {bad}: page {batch.page[bad]} of space {batch.space[bad]} does not exist",

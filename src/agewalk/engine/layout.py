@@ -18,6 +18,7 @@ for each page. META of the other 511 holds only what is theirs alone: 4 KiB SPTE
 from typing import Final
 
 # --- touch[page]. An access carries the same layout: the bits it needs above, the bits it sets below.
+# A VM without the TDP MMU that maps guest memory directly has the SPTEs of its nested guest where others have the TDP MMU's.
 A_TDP: Final = 1 << 0  # accessed bit of the TDP MMU's SPTE
 A_SHADOW: Final = 1 << 1  # of the shadow MMU's SPTE
 A_PRIMARY: Final = 1 << 2  # of the PTE

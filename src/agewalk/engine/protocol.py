@@ -46,13 +46,17 @@ def encode(table: ProtocolTable) -> tuple[Array, Array]:
     rows: list[tuple[str, QuestionRow]] = [(row.question, row) for row in table.rows]
     rows += [(f"huge_{row.question}", row) for row in table.huge]
     for question, row in rows:
-        place = ASKS.index(question), row_of(row.state)
-        ask[place] = (
-            row.fast_cleared * A_TDP
-            | row.slow_cleared * A_SHADOW
-            | row.primary_cleared * A_PRIMARY
-            | row.young * YOUNG
-            | row.look_around * LOOK_AROUND
-        )
-        costs[place] = [getattr(row.costs, name) for name in COSTS]
+        state = row.state
+        alone = state.subscribed and not state.tdp  # A_TDP is the nested guest's then: one more SPTE of the shadow MMU
+        patterns = {A_SHADOW, A_TDP, A_SHADOW | A_TDP} if alone and state.slow else {row_of(state) & (A_SHADOW | A_TDP)}
+        for bits in patterns:
+            place = ASKS.index(question), row_of(state) & ~(A_SHADOW | A_TDP) | bits
+            ask[place] = (
+                row.fast_cleared * A_TDP
+                | row.slow_cleared * (A_SHADOW | alone * A_TDP)
+                | row.primary_cleared * A_PRIMARY
+                | row.young * YOUNG
+                | row.look_around * LOOK_AROUND
+            )
+            costs[place] = [getattr(row.costs, name) for name in COSTS]
     return ask, costs

@@ -20,28 +20,29 @@ LOOK_AHEAD = 64  # accesses
 
 
 @njit_merge
-def set_written(touch: Array, page: Array, folio: Int, whole: Int, shadow: Int) -> None:
-    """WRITTEN: every SPTE that hardware can use here may be written. whole, shadow: whose META has the bits of the TDP MMU's
-    entry, and of the shadow MMU's."""
-    bits = i64(touch[folio])
-    fast = not bits & at.P_TDP or page[whole, META] & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP
-    slow = not bits & at.P_SHADOW or page[shadow, META] & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW
-    touch[folio] = bits | at.WRITTEN if fast and slow else bits & ~at.WRITTEN
+def set_written(s: State, folio: Int, space: Int) -> None:
+    """WRITTEN: every SPTE that hardware can use here may be written."""
+    page = s.page
+    bits, whole, direct = i64(s.touch[folio]), folio_of(s.pmd, folio), s.space[space, at.S_DIRECT]
+    own, first = i64(page[folio, META]), i64(page[whole, META])
+    tdp, shadow = (own, first) if direct else (first, own)  # one of them maps all of a folio
+    fast = not bits & at.P_TDP or tdp & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP
+    slow = not bits & at.P_SHADOW or shadow & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW
+    s.touch[folio] = bits | at.WRITTEN if fast and slow else bits & ~at.WRITTEN
 
 
 @njit
-def install(s: State, folio: Int, present: Int, small: Int) -> None:
+def install(s: State, folio: Int, space: Int, present: Int, small: Int) -> None:
     """An SPTE is in place (`present`: P_TDP or P_SHADOW), its bits are in META: hardware can use it for all pages that it maps.
     small: it maps 4 KiB, whatever the primary MMU has there."""
-    touch, page = s.touch, s.page
-    whole = folio_of(s.pmd, folio)
     if small or not is_huge(s.pmd, folio):
-        touch[folio] |= present
-        set_written(touch, page, folio, whole, folio)
+        s.touch[folio] |= present
+        set_written(s, folio, space)
         return
+    whole = folio_of(s.pmd, folio)
     for each in range(whole, whole + at.PTES):
-        touch[each] |= present
-        set_written(touch, page, i64(each), whole, whole if present == at.P_SHADOW else i64(each))
+        s.touch[each] |= present
+        set_written(s, i64(each), space)
 
 
 @njit_merge
@@ -70,9 +71,9 @@ def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> bool:
 
 
 @njit
-def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
+def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
     """direct_pte_prefetch() and FNAME(pte_prefetch): the neighbours among eight, mapped old, as far as the primary MMU maps
-    them writable (and, in guest tables, the guest itself has used them)."""
+    them writable (and, in guest tables, the guest itself has used them). shift: as in shadow_access()."""
     word, page, touch = s.word, s.page, s.touch
     first = folio - (folio % at.PTES) % PTE_PREFETCH_NUM
     low, high = s.space[space, at.S_FIRST], s.space[space, at.S_FIRST] + s.space[space, at.S_PAGES]
@@ -80,7 +81,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
     skip = False  # a run ends at the first page that is not to be had
     for near in range(first, first + PTE_PREFETCH_NUM):
         meta = i64(page[near, META]) if low <= near < high else i64(0)
-        present = near == folio or touch[near] & at.P_SHADOW or meta & at.TRACKED_SHADOW
+        present = near == folio or touch[near] & (at.P_SHADOW >> shift) or meta & (at.TRACKED_SHADOW >> shift)
         if present:
             fresh, skip = True, False
             continue
@@ -96,19 +97,19 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int) -> None:
             continue
         fresh = False
         if direct or meta & at.G_DIRTY:
-            meta |= at.W_SHADOW
+            meta |= at.W_SHADOW >> shift
         else:
-            meta &= ~at.W_SHADOW
+            meta &= ~(at.W_SHADOW >> shift)
         if s.space[space, at.S_AD]:
-            touch[near] |= at.P_SHADOW
+            touch[near] |= at.P_SHADOW >> shift
         else:
-            meta |= at.TRACKED_SHADOW | at.LOST_W_SHADOW
+            meta |= (at.TRACKED_SHADOW | at.LOST_W_SHADOW) >> shift
         page[near, META] = meta
         marks = i64(at.REFERENCED)  # get_user_page_fast_only()
         if word[at.FEATURES] & (f.DIRECT_PREFETCH_MARKS if direct else f.INDIRECT_PREFETCH_MARKS_DIRTY):
             marks |= at.DIRTY
         page[whole, META] |= marks
-        set_written(touch, page, i64(near), whole, i64(near))
+        set_written(s, i64(near), space)
         if not direct or word[at.FEATURES] & f.DIRECT_PREFETCH_MARKS:
             mark_accessed(word, page, whole)
 
@@ -125,7 +126,7 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
         if write:
             s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_TDP else 0  # fast_page_fault()
             page[whole, META] = meta & ~at.LOST_W_TDP
-            install(s, folio, i64(at.P_TDP), i64(0))
+            install(s, folio, space, i64(at.P_TDP), i64(0))
         return
     s.counts[c.SPTE_FAULTS] += 1
     if not (meta & at.TRACKED_TDP and allowed):
@@ -137,46 +138,47 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
         finish_fault(s.word, page, whole, writable)
     page[whole, META] = page[whole, META] & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
     touch[folio] |= at.A_TDP
-    install(s, folio, i64(at.P_TDP), i64(0))
+    install(s, folio, space, i64(at.P_TDP), i64(0))
 
 
 @njit
-def shadow_access(s: State, folio: Int, space: Int, write: Int) -> None:
+def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shift: Int) -> None:
     """A guest touches a page through the shadow MMU and exits: direct_page_fault() without guest tables (legacy), else
-    FNAME(page_fault), which walks the guest's own tables and leaves A and D there."""
+    FNAME(page_fault), which walks the guest's own tables and leaves A and D there.
+
+    direct: no guest tables, so one SPTE for 2 MiB, if the primary MMU maps that; those of guest tables are of 4 KiB.
+    shift: 1 for the nested guest of a VM without the TDP MMU, whose SPTEs are kept in the bits of the TDP MMU.
+    """
     touch, page = s.touch, s.page
-    direct = s.space[
-        space, at.S_DIRECT
-    ]  # one SPTE for 2 MiB, if the primary MMU maps that; guest tables have 4 KiB entries
-    small = i64(0 if direct else 1)
+    present, accessed = i64(at.P_SHADOW >> shift), i64(at.A_SHADOW >> shift)
+    writable, tracked, lost = at.W_SHADOW >> shift, at.TRACKED_SHADOW >> shift, at.LOST_W_SHADOW >> shift
+    small = 1 - direct
     entry = folio_of(s.pmd, folio) if direct else folio
     meta = i64(page[entry, META])
-    allowed = not write or meta & at.W_SHADOW
-    if touch[folio] & at.P_SHADOW and allowed and (direct or not meta & at.LOST_W_SHADOW or not write):
-        touch[folio] |= at.A_SHADOW
+    allowed = not write or meta & writable
+    if touch[folio] & present and allowed and (direct or not meta & lost or not write):
+        touch[folio] |= accessed
         if write:
-            s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_SHADOW else 0  # fast_page_fault()
-            page[entry, META] = meta & ~at.LOST_W_SHADOW
-            install(s, folio, i64(at.P_SHADOW), small)
+            s.counts[c.SPTE_FAULTS] += 1 if meta & lost else 0  # fast_page_fault()
+            page[entry, META] = meta & ~lost
+            install(s, folio, space, present, small)
         return
     s.counts[c.SPTE_FAULTS] += 1
-    if not (direct and meta & at.TRACKED_SHADOW and allowed):
+    if not (direct and meta & tracked and allowed):
         if not direct:
             page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
-        writable = faultin_pfn(s, folio, space, write)
+        may_write = faultin_pfn(s, folio, space, write)
         whole = folio_of(s.pmd, folio)
         entry = whole if direct else folio
-        meta = i64(page[entry, META])
-        may_write = writable and (direct or meta & at.G_DIRTY)
-        meta &= ~(at.W_SHADOW | at.LOST_W_SHADOW | at.TRACKED_SHADOW)
-        page[entry, META] = meta | at.W_SHADOW if may_write else meta
-        touch[folio] |= at.P_SHADOW | at.A_SHADOW
+        meta = i64(page[entry, META]) & ~(writable | lost | tracked)
+        page[entry, META] = meta | writable if may_write and (direct or meta & at.G_DIRTY) else meta
+        touch[folio] |= present | accessed
         if not direct or (s.space[space, at.S_AD] and not is_huge(s.pmd, folio)):
-            prefetch(s, folio, space, direct)
-        finish_fault(s.word, page, whole, writable)
-    page[entry, META] = page[entry, META] & ~(at.TRACKED_SHADOW | (at.LOST_W_SHADOW if write else 0))
-    touch[folio] |= at.A_SHADOW
-    install(s, folio, i64(at.P_SHADOW), small)
+            prefetch(s, folio, space, direct, shift)
+        finish_fault(s.word, page, whole, may_write)
+    page[entry, META] = page[entry, META] & ~(tracked | (lost if write else 0))
+    touch[folio] |= accessed
+    install(s, folio, space, present, small)
 
 
 @njit
@@ -186,12 +188,13 @@ def slow(s: State, folio: Int, kind: Int) -> None:
     write = kind & at.WRITTEN
     if kind & at.P_PRIMARY:
         host_access(s, folio, space, write)
-    elif kind & at.P_TDP:
+    elif kind & at.P_TDP and s.space[space, at.S_TDP]:
         tdp_access(s, folio, space, write)
     else:
-        if not s.space[space, at.S_DIRECT]:
+        direct = i64(1 if s.space[space, at.S_DIRECT] and kind & at.P_SHADOW else 0)
+        if not direct:
             s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
-        shadow_access(s, folio, space, write)
+        shadow_access(s, folio, space, write, direct, i64(1 if kind & at.P_TDP else 0))
     s.touch[folio] |= at.USED_NOW
 
 
@@ -275,23 +278,23 @@ def run_rows(s: State, pages: Array, kinds: Array) -> None:
 def encode_rows(
     space: Array, spaces: Array, numbers: Array, writes: Array, contexts: Array, pages: Array, kinds: Array
 ) -> Int:
-    """Turn rows of a trace into page numbers of the host and bits of `touch`. Returns the first bad row, or -1."""
+    """Turn rows of a trace into page numbers of the host and bits of `touch`. Returns -1; or the first bad row; or
+    -2 - the first row of a nested guest beside guest tables of the VM itself, which META cannot hold."""
     n_spaces = i64(space.shape[0])
     for i in range(numbers.shape[0]):
         which = i64(spaces[i])
         number = i64(numbers[i])
         if which >= n_spaces or number >= space[which, at.S_PAGES]:
             return i64(i)
-        if contexts[i] == 1 and space[which, at.S_NOTIFIERS] and not space[which, at.S_TDP]:
-            return i64(
-                i
-            )  # a nested guest beside the guest's own shadow pages: two SPTEs a page, which `touch` cannot hold
+        nested = bool(contexts[i] == 1 and space[which, at.S_NOTIFIERS])
+        if nested and not space[which, at.S_TDP] and not space[which, at.S_DIRECT]:
+            return -2 - i64(i)
         pages[i] = space[which, at.S_FIRST] + number
         if not space[which, at.S_NOTIFIERS]:
             kind = at.P_PRIMARY | at.A_PRIMARY | at.A_TDP
         elif contexts[i] == 2:
             kind = at.P_PRIMARY | at.A_PRIMARY
-        elif contexts[i] == 1 or not space[which, at.S_TDP]:
+        elif nested == bool(space[which, at.S_TDP]):
             kind = at.P_SHADOW | at.A_SHADOW
         else:
             kind = at.P_TDP | at.A_TDP
@@ -317,19 +320,20 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
         s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         return
     s.space[space, at.S_MODE] &= ~M_SHADOW_PAGES
+    shift = i64(1 if s.space[space, at.S_DIRECT] else 0)
+    present, accessed = at.P_SHADOW >> shift, at.A_SHADOW >> shift
+    spte = (at.W_SHADOW | at.TRACKED_SHADOW | at.LOST_W_SHADOW) >> shift | at.GUEST_BITS
+    lost = (at.W_SHADOW | at.LOST_W_SHADOW) >> shift
     first = s.space[space, at.S_FIRST]
     propagates = s.word[at.FEATURES] & f.ZAP_PROPAGATES_ACCESSED
     for folio in range(first, first + s.space[space, at.S_PAGES]):
         whole = folio_of(s.pmd, i64(folio))
-        if propagates and s.touch[folio] & at.A_SHADOW and s.page[whole, META] & at.MAPPED:
+        mapped = s.page[whole, META] & at.MAPPED
+        if propagates and s.touch[folio] & accessed and mapped:
             mark_accessed(s.word, s.page, whole)
-        dirty = (
-            s.page[folio, META] & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW and s.page[whole, META] & at.MAPPED
-        )
-        if dirty and s.touch[folio] & at.P_SHADOW and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
+        dirty = s.page[folio, META] & lost == at.W_SHADOW >> shift and mapped
+        if dirty and s.touch[folio] & present and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             s.page[whole, META] = s.page[whole, META] | at.DIRTY
-        s.touch[folio] &= 255 - (at.P_SHADOW | at.A_SHADOW)
-        s.page[folio, META] = s.page[folio, META] & ~(
-            at.W_SHADOW | at.TRACKED_SHADOW | at.LOST_W_SHADOW | at.GUEST_BITS
-        )
-        set_written(s.touch, s.page, i64(folio), whole, i64(folio))
+        s.touch[folio] &= 255 - (present | accessed)
+        s.page[folio, META] = s.page[folio, META] & ~spte
+        set_written(s, i64(folio), space)

@@ -147,25 +147,24 @@ def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
     """clear_bits() of the entries that map 2 MiB, and of the shadow MMU's small ones, if that is what it has, one by one."""
     touch, page = s.touch, s.page
     drop = i64(cleared)
+    direct = s.space[space, S_DIRECT]
+    small = i64(A_TDP if direct else A_SHADOW)  # SPTEs of guest tables are small
     if not s.space[space, S_AD] and cleared & (A_TDP | A_SHADOW):
         meta = i64(page[first, META])
         dirty = False
-        if cleared & A_TDP:
-            drop |= P_TDP | WRITTEN
-            dirty = bool(meta & W_TDP and not meta & LOST_W_TDP)
-            meta |= TRACKED_TDP | LOST_W_TDP
-        if cleared & A_SHADOW and s.space[space, S_DIRECT]:
-            drop |= P_SHADOW | WRITTEN
-            dirty = dirty or bool(meta & W_SHADOW and not meta & LOST_W_SHADOW)
-            meta |= TRACKED_SHADOW | LOST_W_SHADOW
-        page[first, META] = meta
-        if cleared & A_SHADOW and not s.space[space, S_DIRECT]:
+        shift = i64(0 if direct else 1)  # from the shadow MMU's bits to those of the entry that maps 2 MiB
+        if cleared & (A_TDP | A_SHADOW) & ~small:
+            drop |= P_SHADOW >> shift | WRITTEN
+            dirty = bool(meta & (W_SHADOW >> shift) and not meta & (LOST_W_SHADOW >> shift))
+            page[first, META] = meta | (TRACKED_SHADOW | LOST_W_SHADOW) >> shift
+        shift = 1 - shift
+        if cleared & small:
             for each in range(first, first + PTES):
-                if touch[each] & A_SHADOW:
+                if touch[each] & small:
                     meta = i64(page[each, META])
-                    dirty = dirty or bool(meta & W_SHADOW and not meta & LOST_W_SHADOW)
-                    page[each, META] = meta | TRACKED_SHADOW | LOST_W_SHADOW
-                    touch[each] &= 255 - (P_SHADOW | WRITTEN)
+                    dirty = dirty or bool(meta & (W_SHADOW >> shift) and not meta & (LOST_W_SHADOW >> shift))
+                    page[each, META] = meta | (TRACKED_SHADOW | LOST_W_SHADOW) >> shift
+                    touch[each] &= 255 - (P_SHADOW >> shift | WRITTEN)
         if dirty and s.word[FEATURES] & f.AGE_TRACKING_MARKS_DIRTY:
             page[first, META] = page[first, META] | DIRTY
     keep = 255 - drop

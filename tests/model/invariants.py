@@ -88,6 +88,8 @@ def check_mappings(machine: Machine) -> None:
             pmd = cell.value
             if not pmd & p.PRESENT:
                 continue
+            if pmd & p.PSE and pmd & p.SPECIAL:
+                continue  # the huge zero page
             if pmd & p.PSE:
                 folio = machine.memory.folio(p.pte_pfn(pmd & ~p.PSE))
                 by_folio.setdefault(folio, set()).add((mm, index << 21))

@@ -32,7 +32,10 @@ def command(
     workers: Annotated[int, typer.Option(min=0, help="Runs at once; 0: one a core.")] = 0,
     memory: Annotated[
         list[str] | None,
-        typer.Option(help="A memory size, such as '512 MiB'; several draw a curve.", show_default=False),
+        typer.Option(
+            help="Memory sizes, such as '512 MiB' or '50 %,70 %' of the pages that the traces touch; several draw a curve.",
+            show_default=False,
+        ),
     ] = None,
     protocol: Annotated[
         list[str] | None,

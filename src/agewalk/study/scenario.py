@@ -240,7 +240,8 @@ def change(
     protocols: list[str] | None = None,
     baselines: list[str] | None = None,
 ) -> Scenario:
-    """The scenario with other memory sizes ("512 MiB") or policies, as the command line gives them. None: as it was.
+    """The scenario with other memory sizes ("512 MiB", "70 %" of the pages that the traces touch, several with commas between)
+    or policies, as the command line gives them. None: as it was.
 
     Naming protocols alone leaves baselines out, and the other way round. Raises ScenarioError.
     """
@@ -252,7 +253,7 @@ def change(
             "protocols": [{"name": choice.spec} for choice in scenario.compare.protocols],
             "baselines": scenario.compare.baselines,
         }
-    sizes = memory or [f"{size} B" for size in scenario.memories]
+    sizes = _sizes(scenario, memory) or [f"{size} B" for size in scenario.memories]
     raw = {"protocols": compare["protocols"] or [], "baselines": compare["baselines"] or [], "memory": sizes}
     try:
         changed = scenario.model_copy(update={"compare": CompareSection.model_validate(raw)})
@@ -260,6 +261,31 @@ def change(
         raise _explained("command line", error, "compare") from None
     _once("command line", changed.compare)
     return changed
+
+
+def _sizes(scenario: Scenario, memory: list[str] | None) -> list[str]:
+    """`--memory`'s values as sizes in bytes or text that `Size` reads. Raises ScenarioError for a share that is none."""
+    sizes = []
+    touched = 0
+    for text in (part.strip() for value in memory or [] for part in value.split(",")):
+        if not text.endswith("%"):
+            sizes.append(text)
+            continue
+        try:
+            share = float(text[:-1])
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1000:
+            raise ScenarioError(
+                f"command line: --memory: {text!r} is no share of memory", hint="as in --memory '50 %,70 %'"
+            )
+        if not touched:
+            from agewalk.study.merge import footprint
+            from agewalk.trace import open_trace
+
+            touched = sum(footprint(open_trace(member.trace)) for member in scenario.members)
+        sizes.append(f"{max(16, int(touched * share / 100)) * PAGE_SIZE} B")
+    return sizes
 
 
 def _once(name: str, compare: CompareSection) -> None:

@@ -1,0 +1,122 @@
+"""What a user would try with `agewalk compare`: odd traces, odd values, lists of memory sizes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from agewalk.cli.main import main
+
+
+def record(path: Path, times: list[int], gfns: list[int], *, pages: int = 512) -> Path:
+    n = len(times)
+    table = pa.table(
+        {
+            "time_ns": pa.array(times, pa.uint64()),
+            "vcpu": pa.array([0] * n, pa.uint8()),
+            "gfn": pa.array(gfns, pa.uint32()),
+            "write": pa.array([True] * n, pa.bool_()),
+        }
+    )
+    pq.write_table(table.replace_schema_metadata({"page_size": "4096", "memory_bytes": str(pages * 4096)}), path)
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    code = 0
+    try:
+        main(list(words))
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def results(capsys: pytest.CaptureFixture[str], trace: Path, *words: str) -> list[dict[str, Any]]:
+    out = str(trace.parent / "out")
+    code, text, err = run(capsys, "compare", str(trace), "--json", "--workers", "1", "--out", out, *words)
+    assert code == 0, err
+    page = (trace.parent / "out" / "report.html").read_text()
+    assert "NaN" not in page
+    rows: list[dict[str, Any]] = json.loads(text)["results"]
+    return rows
+
+
+POLICIES = ("--protocol", "linux-6.18", "--baseline", "two-list", "--baseline", "lru", "--baseline", "opt")
+
+
+def test_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = record(tmp_path / "t.parquet", [0, 1, 2], [7, 7, 7])
+    for row in results(capsys, trace, *POLICIES):
+        assert (row["accesses"], row["faults"], row["refaults"], row["evictions"]) == (3, 1, 0, 0)
+
+
+def test_all_pages_in_one_tick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """400 pages at once, on room for 280: the last ones take the place of the first."""
+    trace = record(tmp_path / "t.parquet", [5] * 400, list(range(400)))
+    for row in results(capsys, trace, *POLICIES):
+        assert (row["accesses"], row["faults"], row["refaults"]) == (400, 400, 0)
+        assert row["evictions"] >= 400 - 280
+        assert row["hot_evictions"] == row["evictions"]
+
+
+def test_a_list_of_memory_sizes_and_shares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """200 pages are touched: half of them and three quarters are 100 and 150 pages."""
+    trace = record(tmp_path / "t.parquet", list(range(400)), [*range(200), *range(200)])
+    rows = results(capsys, trace, "--baseline", "lru", "--memory", "50 %,75%", "--memory", "1 MiB")
+    assert [row["memory_bytes"] for row in rows] == [100 * 4096, 150 * 4096, 1 << 20]
+    assert [row["faults"] for row in rows] == [400, 400, 200]
+
+
+def test_a_trace_without_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = record(tmp_path / "t.parquet", [], [])
+    code, out, err = run(capsys, "compare", str(trace), "--json", "--out", str(tmp_path / "out"))
+    assert (code, out) == (2, "")
+    assert "t.parquet" in err
+    assert "hint:" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--memory", "much"), "much"),
+        (("--memory", "512"), "512"),
+        (("--memory", "0 %"), "no share of memory"),
+        (("--memory", "nan %"), "no share of memory"),
+        (("--memory", "8 KiB"), "16 pages"),
+        (("--memory", ","), "''"),
+        (("--protocol", "linux-6.99"), "linux-6.99"),
+        (("--baseline", "lur"), "'lru'"),
+        (("--baseline", "lru", "--baseline", "lru"), "twice"),
+        (("--engine", "fast"), "fast"),
+        (("--out", "t.parquet"), "not a folder"),
+    ],
+)
+def test_bad_values_end_with_2(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "t.parquet", [0, 1], [0, 1])
+    code, out, err = run(capsys, "compare", "t.parquet", *words)
+    assert (code, out) == (2, ""), err
+    assert says in err
+    assert "hint:" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_files_and_help(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "compare", str(tmp_path / "none.toml"))
+    assert code == 2
+    assert "no such file" in err
+    code, text, _ = run(capsys, "compare", "--help")
+    assert code == 0
+    assert "--memory" in text
+    assert "50 %,70 %" in " ".join(text.split())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agewalk.core.errors import UsageError
+from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agewalk.study.scenario import Scenario
 
 OUT = Path("out")
+LONG = 20_000_000  # accesses: the pictures take a while
 
 
 def command(
@@ -108,7 +109,16 @@ def run(path: Path, wanted: Wanted) -> None:
     document: dict[str, Any] = {"schema": 1, "scenario": str(path), "results": rows(runs)}
     write_atomically(out / "results.json", json.dumps(document, indent=1) + "\n")
     if wanted.report:
-        write_atomically(out / "report.html", page(path, chosen, runs))
+        if runs[0].measured.accesses > LONG:
+            _say("reading the traces once more for the pictures (--no-report leaves them out)")
+        try:
+            with interruptible():
+                write_atomically(out / "report.html", page(path, chosen, runs))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: all {len(runs)} runs are finished and in {out / 'results.json'}; there is no new report",
+                hint="the same command with --resume draws it, without running anything again",
+            ) from None
     if wanted.as_json:
         sys.stdout.write(json.dumps(document) + "\n")
         return

@@ -15,7 +15,7 @@ from agewalk.study.setup import Bands, open_traces, spaces_of
 
 POINTS: Final = 240  # of LRU's curve
 SIZES: Final = 12  # of OPT's, and of the sample's estimate
-EXACT_ROWS: Final = 100_000_000  # LRU's exact curve costs log2(pages) steps an access; beyond, the sample stands alone
+EXACT_ROWS: Final = 50_000_000  # LRU's exact curve costs log2(pages) steps an access; beyond, the sample stands alone
 MOST_PAGES: Final = 1 << 25  # of all guests; nothing is drawn beyond
 OPT_ROWS: Final = 4_000_000  # OPT holds the stream and sorts it anew for each size: up to so many accesses
 SAMPLE: Final = 4096  # pages that the sample should have

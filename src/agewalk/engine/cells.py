@@ -202,9 +202,33 @@ def _prefetch(_context: Any, cells: Any, index: Any) -> Any:
     return templates.signature(types.void, cells, index), lower
 
 
+def _none_of_eight(_context: Any, cells: Any, index: Any, bit: Any) -> Any:
+    """One load of eight bytes and a test."""
+
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        cells, index_type, bit_type = sig.args
+        wide = ir.IntType(64)
+        address = builder.bitcast(_address(context, builder, cells, index_type, *args[:2]), wide.as_pointer())
+        eight = builder.load(address, align=1)
+        _tag(builder, eight, cells.field)
+        mask = builder.mul(context.cast(builder, args[2], bit_type, types.uint64), wide(0x0101010101010101))
+        return builder.icmp_unsigned("==", builder.and_(eight, mask), wide(0))
+
+    return templates.signature(types.boolean, cells, index, bit), lower
+
+
+def _none_of_eight_plain(cells: Any, index: Any, bit: Any) -> bool:
+    return not any(int(cells[index + i]) & bit for i in range(8))
+
+
 def _nothing(_cells: Any, _index: Any) -> None:
     """Without the compiler there is nothing to wait for."""
 
 
 #: fetch_row(page, folio): ask memory for a row that is needed soon.
 fetch_row: Callable[[Any, Any], None] = extending.intrinsic(_prefetch) if COMPILED else _nothing
+
+#: none_of_eight(touch, first, bit): is the bit clear in all eight bytes from `first` on?
+none_of_eight: Callable[[Any, Any, Any], bool] = (
+    extending.intrinsic(_none_of_eight) if COMPILED else _none_of_eight_plain
+)

@@ -112,12 +112,18 @@ def test_costs_are_what_the_table_says() -> None:
             "lock.uncontended": 3,
             "work.vm_exit": 400,
             "work.vm_entry": 500,
+            "count.kvm_mmu_page_fault": 30,
+            "count.hva_to_pfn": 20,
+            "count.kvm_tdp_mmu_map": 50,
         }
     )
     cost = prices(Swap(read="80 us", write="60 us"), table)  # type: ignore[arg-type]
     walk = 3 * 1 + 100 + 10
-    assert cost.mmu_lock_write(7) == 7 * (2 * 10 + 3 + walk)
-    assert cost.vcpu_stall(kvm_faults=5, refaults=2, swap_writes=3) == 5 * (900 + walk) + 2 * 80_000 + 3 * 60_000
+    lock = 2 * 10 + 3
+    assert cost.mmu_lock_write(7) == 7 * (lock + walk)
+    assert (
+        cost.vcpu_stall(kvm_faults=5, refaults=2, swap_writes=3) == 5 * (1000 + lock + walk) + 2 * 80_000 + 3 * 60_000
+    )
 
 
 def test_the_first_access_to_a_page_is_a_write(write) -> None:  # type: ignore[no-untyped-def]

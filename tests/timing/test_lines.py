@@ -49,6 +49,30 @@ def test_streams_are_prefetched(costs: CostTable) -> None:
     assert machine.run() == (100 + 25 + 25 + 24) * NS
 
 
+def test_streams_are_prefetched_backwards_too(costs: CostTable) -> None:
+    table = Object("t")
+    cells = [Cell(table, i) for i in reversed(range(24))]
+    machine = Machine(1, costs=costs)
+    machine.spawn("t", one(*(Load(c) for c in cells)), cpu=0)
+    assert machine.run() == (100 + 25 + 25 + 24) * NS
+
+
+def test_what_was_pushed_out_of_its_owners_cache_comes_from_memory(costs: CostTable) -> None:
+    """An entry of a table, written before the CPU zeroed a page, is in memory again; a field of a struct, used at each fault,
+    is still with its owner."""
+    entry, counter = Cell(Object("table"), 0), Cell(Object("struct"), "counter")
+    for cell, latency in ((entry, 100), (counter, 50)):
+        machine = Machine(2, costs=costs, cached=32)
+        machine.spawn("writer", one(Store(cell, 1), Work("zero_page")), cpu=0)
+        reader = machine.spawn("reader", one(Load(cell)), cpu=1, start=1000 * NS)
+        assert machine.run() == (1000 + latency + 1) * NS
+        assert reader.stall == latency * NS
+    machine = Machine(2, costs=costs, cached=128)  # a cache with room for a page and more
+    machine.spawn("writer", one(Store(entry, 2), Work("zero_page")), cpu=0)
+    machine.spawn("reader", one(Load(entry)), cpu=1, start=1000 * NS)
+    assert machine.run() == (1000 + 50 + 1) * NS
+
+
 def test_a_modified_line_is_fetched_from_its_owner(costs: CostTable) -> None:
     cell = Cell(Object("o"), "x")
     machine = Machine(2, costs=costs)
@@ -107,7 +131,7 @@ def test_stores_do_not_stall_but_move_the_line(costs: CostTable) -> None:
 
 
 def test_what_was_fetched_long_ago_is_no_longer_cached(costs: CostTable) -> None:
-    cells = [Cell(Object(f"o{i}"), "x") for i in range(3)]
+    cells = [Cell(Object(f"o{i}"), 0) for i in range(3)]
     again = [*cells, cells[0]]
     plenty, little = Machine(1, costs=costs), Machine(1, costs=costs, cached=2)
     for machine in (plenty, little):

@@ -11,7 +11,7 @@ from agewalk.timing.experiment import load_experiment
 from agewalk.timing.perfetto_out import write_perfetto
 from agewalk.timing.record import Recorder
 from agewalk.timing.run import run_all, run_row
-from agewalk.timing.sensitivity import Swing
+from agewalk.timing.sensitivity import Sensitivity, Swing
 
 
 @pytest.fixture(scope="module")
@@ -98,5 +98,9 @@ def test_charts_need_no_network(tmp_path: Path) -> None:
 
 def test_sensitivity_chart_draws() -> None:
     experiment = load_experiment("access-tracking")
-    spec = sensitivity_chart(experiment, [Swing("line.hit", -0.1, 0.1, -0.2, 0.2)], 4).to_dict()
-    assert "line.hit" in str(spec["datasets"] if "datasets" in spec else spec["data"])
+    found = Sensitivity((Swing("line.hit", -0.1, 0.1, -0.2, 0.2), Swing("tlb.kick", 0, 0, 0, 0)), 0.05, 0.01, 3)
+    spec = str(sensitivity_chart(experiment, found, 4).to_dict())
+    assert "'cost': 'line.hit'" in spec
+    assert "'cost': 'tlb.kick'" not in spec
+    assert "no effect: tlb.kick" in spec
+    assert "{'from': -0.05, 'to': 0.05}" in spec

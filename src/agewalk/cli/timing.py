@@ -34,7 +34,7 @@ Charts = Annotated[Path | None, typer.Option(help="Directory for charts (HTML, S
 Perfetto = Annotated[Path | None, typer.Option(help="Write a timeline of the last variant, for ui.perfetto.dev.")]
 Calibrate = Annotated[bool, typer.Option("--calibrate", help="Fit the free costs on the published rows first.")]
 Sensitivity = Annotated[
-    bool, typer.Option("--sensitivity", help="Also move each cost by 30 %; with --charts, draw it.")
+    bool, typer.Option("--sensitivity", help="Also move each cost down and up by half; with --charts, draw it.")
 ]
 Workers = Annotated[int, typer.Option(help="Rows at the same time; 0: one a CPU.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -76,7 +76,7 @@ def command(
     counts = _counts(vcpus) if vcpus else plan.vcpus
     jobs = workers or os.cpu_count() or 1
     if calibrate:
-        table = _calibrate(plan, table, scale, jobs)
+        table = _calibrate(plan, table, scale, seeds, jobs)
     rows = _run(plan, table, counts, scale, seeds, jobs)
     document: dict[str, Any] = {"schema": 1, "experiment": plan.name, "rows": [r.json() for r in rows]}
     compared = _compared(plan, rows)
@@ -84,7 +84,7 @@ def command(
         document["published"] = [{**vars(c), "off": c.off} for c in compared]
     if calibrate:
         document["costs"] = {n: c.value for n, c in table.items() if c.fitted}
-    written = _extras(plan, table, rows, counts, scale, charts, perfetto, document if sensitivity else None)
+    written = _extras(plan, table, rows, counts, scale, seeds, charts, perfetto, document if sensitivity else None)
     if as_json:
         sys.stdout.write(json.dumps(document) + "\n")
     else:
@@ -135,10 +135,10 @@ def _tell(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def _calibrate(plan: "Experiment", table: "CostTable", scale: int, jobs: int) -> "CostTable":
+def _calibrate(plan: "Experiment", table: "CostTable", scale: int, seeds: int, jobs: int) -> "CostTable":
     from agewalk.timing.calibrate import fit
 
-    done = fit(plan, table, factor=scale or None, workers=jobs, told=_tell)
+    done = fit(plan, table, factor=scale or None, seeds=tuple(range(seeds)), workers=jobs, told=_tell)
     sys.stderr.write(f"fitted in {done.runs} runs: error {' -> '.join(f'{e:.3f}' for e in done.errors)}\n")
     return done.costs
 
@@ -155,6 +155,7 @@ def _extras(
     rows: list["Row"],
     counts: tuple[int, ...],
     scale: int,
+    seeds: int,
     charts: Path | None,
     perfetto: Path | None,
     document: dict[str, Any] | None,
@@ -169,9 +170,11 @@ def _extras(
             table,
             vcpus=max(counts),
             factor=scale or None,
+            seeds=range(seeds),
             told=_tell,
         )
-        document["sensitivity"] = [vars(s) for s in swings]
+        document["sensitivity"] = [vars(s) for s in swings.swings]
+        document["sensitivity_noise"] = {"pass": swings.pass_noise, "wall": swings.wall_noise}
     if charts is not None:
         from agewalk.timing.charts import experiment_chart, sensitivity_chart, write_charts
 
@@ -263,23 +266,38 @@ def _show(table: "Table") -> None:
 
 def _print(plan: "Experiment", rows: list["Row"], compared: list["Compared"], document: dict[str, Any]) -> None:
     sys.stdout.write(f"{plan.title}\n{plan.about}\n\n")
-    table = _table("vCPUs", "variant", "wall s", "pass s", "passes", "stall s", "p50", "p99", "max us", "write-held s")
+    table = _table(
+        "vCPUs", "variant", "scale", "wall s", "pass s", "whole", "passes", "stall s", "p50", "p99", "max us", "write-held s",
+    )  # fmt: skip
     for r in rows:
         table.add_row(
-            str(r.vcpus), r.variant, f"{r.wall_s:.3f}", "-" if r.pass_s is None else f"{r.pass_s:.4f}", str(r.passes),
+            str(r.vcpus), r.variant, str(r.factor), f"{r.wall_s:.3f}", "-" if r.pass_s is None else f"{r.pass_s:.4f}",
+            "-" if r.pass_whole_s is None else f"{r.pass_whole_s:.4f}", str(r.passes),
             f"{r.stall_s:.3f}", f"{r.fault_p50_ns / 1000:.1f}", f"{r.fault_p99_ns / 1000:.1f}",
             f"{r.fault_max_ns / 1000:.0f}", f"{r.mmu_lock_write_s:.3f}",
         )  # fmt: skip
     _show(table)
     if compared:
         sys.stdout.write(f"\nAgainst {plan.cite}\n")
-        against = _table("vCPUs", "what", "published", "predicted", "off", "")
+        against = _table("vCPUs", "what", "published", "predicted", "+-", "off", "")
         for c in compared:
             seen = "fitted" if c.fitted else "out of sample"
-            against.add_row(str(c.vcpus), c.what, f"{c.published:.4f}", f"{c.predicted:.4f}", f"{c.off:+.0%}", seen)
+            against.add_row(
+                str(c.vcpus),
+                c.what,
+                f"{c.published:.4f}",
+                f"{c.predicted:.4f}",
+                f"{c.spread:.4f}",
+                f"{c.off:+.0%}",
+                seen,
+            )
         _show(against)
     if "sensitivity" in document:
-        sys.stdout.write("\nWhat a cost's change by -30 % and +30 % does (counts: by one)\n")
+        noise = document["sensitivity_noise"]
+        sys.stdout.write(
+            "\nWhat a cost divided and multiplied by 1.5 does (small counts: by one); "
+            f"seeds alone: {noise['pass']:.1%} and {noise['wall']:.1%}\n"
+        )
         swings = _table("cost", "pass ratio -", "pass ratio +", "wall -", "wall +")
         for s in document["sensitivity"]:
             swings.add_row(s["cost"], *(f"{s[k]:+.1%}" for k in ("pass_low", "pass_high", "wall_low", "wall_high")))

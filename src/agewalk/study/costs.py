@@ -9,6 +9,7 @@ from agewalk.study.scenario import Swap
 from agewalk.timing.costs import CostTable, load_costs
 
 LEVELS = 4  # of a guest's page tables in KVM: EPT and NPT with 48 bits
+FAULT = ("count.kvm_mmu_page_fault", "count.hva_to_pfn", "count.kvm_tdp_mmu_map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ def prices(swap: Swap, table: CostTable | None = None) -> Prices:
     """Prices of a scenario's swap and the shipped cost table, or another.
 
     hold = lock and unlock (two atomics and the instructions around them), the walk down a cached table, one miss for the
-    SPTE, one atomic on it. fault = one exit and one entry of the guest, and the same walk.
+    SPTE, one atomic on it. fault = one exit and one entry of the guest, the functions of KVM on the way, mmu_lock for read,
+    and the same walk; what the host does to bring the page is not in it.
     """
     costs = load_costs() if table is None else table
 
@@ -41,4 +43,5 @@ def prices(swap: Swap, table: CostTable | None = None) -> Prices:
 
     walk = (LEVELS - 1) * ns("line.hit") + ns("line.memory") + ns("atomic.local")
     lock = 2 * ns("atomic.local") + ns("lock.uncontended")
-    return Prices(hold=lock + walk, fault=ns("work.vm_exit") + ns("work.vm_entry") + walk, swap=swap)
+    handled = sum(ns(name) for name in ("work.vm_exit", "work.vm_entry", *FAULT))
+    return Prices(hold=lock + walk, fault=handled + lock + walk, swap=swap)

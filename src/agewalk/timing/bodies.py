@@ -21,7 +21,7 @@ from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.mm import Mm, pte_index
 from agewalk.model.mm.rmap import folio_referenced
 from agewalk.timing.steps import Begin, End, Gauge
-from agewalk.timing.world import PCP_BATCH, PER_TABLE, World, guest_tables, refill_page_list, rest_of_fault
+from agewalk.timing.world import PCP_BATCH, PER_TABLE, World, place_of_guest_table, refill_page_list, rest_of_fault
 
 STORM_PAGES: Final = PER_TABLE  # of one invalidation
 SWAPPINESS: Final = 200
@@ -31,8 +31,9 @@ def populate(world: World, vcpu: Vcpu) -> Step[None]:
     """Touch each page of the vCPU's region once, in order: the guest of access_tracking_perf_test."""
     for page in range(world.pages_per_vcpu):
         if page % PTRS_PER_PTE == 0:  # the CPU's walk of the guest's own tables goes through KVM's, too
-            table = min(page // PTRS_PER_PTE, guest_tables(world.pages_per_vcpu) - 1)
-            yield from guest_access(vcpu, world.gfn(vcpu.id, world.pages_per_vcpu + table), write=True)
+            table = (vcpu.id * world.pages_per_vcpu + page) // PTRS_PER_PTE
+            place = place_of_guest_table(table, world.pages_per_vcpu)
+            yield from guest_access(vcpu, world.gfn(*place), write=True)
         yield from fault_in(world, vcpu, page)
     yield FetchAdd(world.running, -1)
 

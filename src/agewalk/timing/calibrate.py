@@ -16,10 +16,11 @@ from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import Experiment, Published
 from agewalk.timing.run import Row, run_all
 
-FREE: Final = ("work.rest_of_fault", "line.core_to_core", "cpu.step", "work.pass_overhead")
-SOCKETS_FARTHER: Final = 1.7  # line.socket_to_socket is held at this multiple of line.core_to_core (its source)
-PASS_WEIGHT: Final = 0.5  # a mean over a handful of passes jumps by 1/n with their number
-_STEP: Final = 0.08  # of a cost, for the derivative
+FREE: Final = (
+    "work.rest_of_fault", "line.core_to_core", "cpu.step", "work.pass_overhead", "count.kvm_tdp_mmu_map", "line.sequential",
+)  # fmt: skip
+SOCKETS_FARTHER: Final = 2.2  # line.socket_to_socket / line.core_to_core is held there; its sources say 1.8 to 2.4
+_STEP: Final = 0.15  # of a cost, for the derivative
 _REACH: Final = 0.5  # of a cost's logarithm, in one iteration
 
 
@@ -34,13 +35,14 @@ class Fit:
 
 @dataclass(frozen=True)
 class Compared:
-    """A predicted number beside the published one; `fitted`: calibration had seen it."""
+    """A predicted number beside the published one; `fitted`: calibration had seen it. spread: half of the range over seeds."""
 
     vcpus: int
     what: str
     published: float
     predicted: float
     fitted: bool
+    spread: float = 0.0
 
     @property
     def off(self) -> float:
@@ -56,16 +58,19 @@ def with_free(costs: CostTable, values: Mapping[str, float]) -> CostTable:
     return costs.with_values(changed, fitted=True)
 
 
-def residuals(rows: Mapping[tuple[int, str], Row], published: tuple[Published, ...]) -> list[float]:
-    """Weighted log(predicted / published) of the rows that may be seen."""
+def residuals(rows: list[Row], published: tuple[Published, ...]) -> list[float]:
+    """Weighted log(predicted / published) of the rows that may be seen. A published mean over n passes is only known to the
+    pass that was finished after the vCPUs: weight n / (n + 2)."""
+    mine = means(rows)
     found: list[float] = []
     for row in published:
         if not row.fit:
             continue
-        mine = rows[row.vcpus, row.variant]
-        found.append(log(mine.wall_s / row.wall_s))
-        if row.pass_s is not None and mine.pass_s is not None:
-            found.append(PASS_WEIGHT * log(mine.pass_s / row.pass_s))
+        got = mine[row.vcpus, row.variant]
+        found.append(log(got.wall_s / row.wall_s))
+        if row.pass_s is not None and got.pass_s is not None:
+            passes = row.wall_s / row.pass_s
+            found.append(passes / (passes + 2) * log(got.pass_s / row.pass_s))
     return found
 
 
@@ -75,6 +80,7 @@ def fit(
     *,
     iterations: int = 2,
     factor: int | None = None,
+    seeds: tuple[int, ...] = (0,),
     workers: int = 1,
     free: tuple[str, ...] = FREE,
     told: Callable[[str], None] = lambda _: None,
@@ -89,8 +95,8 @@ def fit(
         nonlocal runs
         runs += 1
         table = with_free(costs, {name: exp(x) for name, x in zip(free, point, strict=True)})
-        rows = run_all(experiment, table, vcpus=seen, factor=factor, workers=workers)
-        return residuals({(r.vcpus, r.variant): r for r in rows}, experiment.published)
+        rows = run_all(experiment, table, vcpus=seen, factor=factor, seeds=seeds, workers=workers)
+        return residuals(rows, experiment.published)
 
     point = [log(costs[name].value) for name in free]
     here = at(point)
@@ -139,47 +145,67 @@ def _solve(slopes: list[list[float]], found: list[float], damping: float = 0.02)
 
 def compare_published(experiment: Experiment, rows: list[Row]) -> list[Compared]:
     """Every published number with its prediction: wall and pass times, and the ratios between the first two variants that
-    age, which is what the change that was measured is about. Means over seeds."""
-    mine = _means(rows)
+    age, which is what the change that was measured is about. Means over seeds; ratios of means, seed by seed for the spread."""
     known = {(p.vcpus, p.variant): p for p in experiment.published}
     aging = [v.name for v in experiment.variants if v.host]
     out: list[Compared] = []
     for n in sorted({p.vcpus for p in experiment.published}):
         for variant in experiment.variants:
-            told, got = known.get((n, variant.name)), mine.get((n, variant.name))
-            if told is None or got is None:
+            told, got = known.get((n, variant.name)), _of(rows, n, variant.name)
+            if told is None or not got:
                 continue
-            out.append(Compared(n, f"wall, {variant.name}", told.wall_s, got[0], told.fit))
-            if told.pass_s is not None and got[1] is not None:
-                out.append(Compared(n, f"pass, {variant.name}", told.pass_s, got[1], told.fit))
+            for what, theirs in (("wall", told.wall_s), ("pass", told.pass_s)):
+                mine = [value for r in got if (value := _number(r, what)) is not None]
+                if theirs is not None and mine:
+                    mean = sum(mine) / len(mine)
+                    out.append(Compared(n, f"{what}, {variant.name}", theirs, mean, told.fit, _half_range(mine)))
         if len(aging) >= 2:
-            out += _ratios(n, aging[0], aging[1], known, mine)
+            out += _ratios(n, aging[0], aging[1], known, rows)
     return out
 
 
-def _means(rows: list[Row]) -> dict[tuple[int, str], tuple[float, float | None]]:
-    grouped: dict[tuple[int, str], list[Row]] = {}
-    for row in rows:
-        grouped.setdefault((row.vcpus, row.variant), []).append(row)
-    means: dict[tuple[int, str], tuple[float, float | None]] = {}
-    for key, group in grouped.items():
+@dataclass(frozen=True)
+class Mean:
+    """Of the seeds of one row."""
+
+    wall_s: float
+    pass_s: float | None
+
+
+def means(rows: list[Row]) -> dict[tuple[int, str], Mean]:
+    """Mean over seeds, by number of vCPUs and variant."""
+    found: dict[tuple[int, str], Mean] = {}
+    for key in dict.fromkeys((r.vcpus, r.variant) for r in rows):
+        group = _of(rows, *key)
         passes = [r.pass_s for r in group if r.pass_s is not None]
-        means[key] = sum(r.wall_s for r in group) / len(group), sum(passes) / len(passes) if passes else None
-    return means
+        found[key] = Mean(sum(r.wall_s for r in group) / len(group), sum(passes) / len(passes) if passes else None)
+    return found
+
+
+def _of(rows: list[Row], vcpus: int, variant: str) -> list[Row]:
+    return [r for r in rows if (r.vcpus, r.variant) == (vcpus, variant)]
+
+
+def _number(row: Row, what: str) -> float | None:
+    return row.wall_s if what == "wall" else row.pass_s
+
+
+def _half_range(values: list[float]) -> float:
+    return (max(values) - min(values)) / 2
 
 
 def _ratios(
-    n: int,
-    first: str,
-    second: str,
-    known: Mapping[tuple[int, str], Published],
-    mine: Mapping[tuple[int, str], tuple[float, float | None]],
+    n: int, first: str, second: str, known: Mapping[tuple[int, str], Published], rows: list[Row]
 ) -> list[Compared]:
     a, b = known.get((n, first)), known.get((n, second))
-    x, y = mine.get((n, first)), mine.get((n, second))
-    if a is None or b is None or x is None or y is None:
+    pairs = list(zip(_of(rows, n, first), _of(rows, n, second), strict=False))
+    if a is None or b is None or not pairs:
         return []
-    out = [Compared(n, f"wall ratio, {first} / {second}", a.wall_s / b.wall_s, x[0] / y[0], a.fit)]
-    if a.pass_s and b.pass_s and x[1] and y[1]:
-        out.append(Compared(n, f"pass ratio, {first} / {second}", a.pass_s / b.pass_s, x[1] / y[1], a.fit))
+    out: list[Compared] = []
+    for what, over, under in (("wall", a.wall_s, b.wall_s), ("pass", a.pass_s, b.pass_s)):
+        mine = [(x, y) for p, q in pairs if (x := _number(p, what)) and (y := _number(q, what))]
+        if over and under and mine:
+            ratio = sum(x for x, _ in mine) / sum(y for _, y in mine)
+            spread = _half_range([x / y for x, y in mine])
+            out.append(Compared(n, f"{what} ratio, {first} / {second}", over / under, ratio, a.fit, spread))
     return out

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
 from agewalk.timing.experiment import Experiment
 from agewalk.timing.run import Row
-from agewalk.timing.sensitivity import Swing
+from agewalk.timing.sensitivity import SWING, Sensitivity
 
 _WIDTH: Final = 330
 _HEIGHT: Final = 230
@@ -70,35 +71,49 @@ def experiment_chart(experiment: Experiment, rows: list[Row]) -> Any:
     return alt.vconcat(top, low).properties(title=alt.Title(experiment.title, subtitle=note))
 
 
-def sensitivity_chart(experiment: Experiment, swings: list[Swing], vcpus: int) -> Any:
-    """One bar pair a cost: what -30 % and +30 % do to the ratio of pass times and to the wall time."""
+def sensitivity_chart(experiment: Experiment, found: Sensitivity, vcpus: int) -> Any:
+    """Two panels, a pair of bars a cost: what a lower and a higher cost do to the ratio of pass times and to the wall time.
+    Grey: what two runs with the same costs differ by. Costs without any effect are named below."""
     import altair
 
     alt: Any = altair
 
-    values = [
-        {"cost": s.cost, "of": of, "change": change, "cost moved": moved}
-        for s in swings
-        for of, moved, change in (
-            ("pass-time ratio", "down", s.pass_low),
-            ("pass-time ratio", "up", s.pass_high),
-            ("wall time", "down", s.wall_low),
-            ("wall time", "up", s.wall_high),
+    seen = [s for s in found.swings if s.size]
+    order = [s.cost for s in seen]
+    idle = [s.cost for s in found.swings if not s.size]
+
+    def panel(title: str, low: str, high: str, noise: float, *, names: bool) -> Any:
+        values = [
+            {"cost": s.cost, "change": getattr(s, field), "cost moved": moved}
+            for s in seen
+            for moved, field in (("down", low), ("up", high))
+        ]
+        band = (
+            alt.Chart(alt.Data(values=[{"from": -noise, "to": noise}]))
+            .mark_rect(color="#888", opacity=0.25)
+            .encode(x="from:Q", x2="to:Q")
         )
-    ]
-    return (
-        alt.Chart(alt.Data(values=values))
-        .mark_bar(opacity=0.75)
-        .encode(
-            y=alt.Y("cost:N", sort=[s.cost for s in swings], title=None),
-            x=alt.X("change:Q", title="change", axis=alt.Axis(format="+%")),
-            color=alt.Color(
-                "cost moved:N", title="cost moved by 30 % (counts by one)", legend=alt.Legend(orient="bottom")
-            ),
-            column=alt.Column("of:N", title=None),
+        bars = (
+            alt.Chart(alt.Data(values=values))
+            .mark_bar(opacity=0.8)
+            .encode(
+                y=alt.Y("cost:N", sort=order, title=None, axis=alt.Axis(labelLimit=200) if names else None),
+                yOffset=alt.YOffset("cost moved:N"),
+                x=alt.X("change:Q", title=title, axis=alt.Axis(format="+%")),
+                color=alt.Color("cost moved:N", title="cost moved", legend=alt.Legend(orient="bottom")),
+            )
         )
-        .properties(width=_WIDTH, title=f"{experiment.name}, {vcpus} vCPUs: what hangs on which cost")
+        return alt.layer(band, bars).properties(width=_WIDTH, height=18 * len(order))
+
+    about = (
+        f"each cost divided and multiplied by {SWING:g}, small counts by one; {found.seeds} seeds; "
+        "grey: within the noise of the seeds"
     )
+    lines = [about, *textwrap.wrap("no effect: " + ", ".join(idle), 130)] if idle else [about]
+    return alt.hconcat(
+        panel("change of the pass-time ratio", "pass_low", "pass_high", found.pass_noise, names=True),
+        panel("change of the wall time", "wall_low", "wall_high", found.wall_noise, names=False),
+    ).properties(title=alt.Title(f"{experiment.name}, {vcpus} vCPUs: what hangs on which cost", subtitle=lines))
 
 
 def write_charts(chart: Any, path: Path) -> list[Path]:

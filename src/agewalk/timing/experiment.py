@@ -5,7 +5,8 @@ title, about, cite      for people
 [host]                  kernel (a profile), mmu = "tdp" | "legacy" | "shadow"
 [vm]                    memory = "1 GiB" a vCPU, vcpus = [1, 2, ...], body = "populate" | "touch"
 [plan]                  of "touch": rounds, hot_share, hot_touches, nested_share
-[scale]                 factor: this experiment runs with memory / factor, and reports times * factor
+[scale]                 factor: this experiment runs with memory / factor, and reports times * factor; few: with fewer vCPUs
+                        than that, factor shrinks in proportion, so that the pages of all vCPUs together stay as many
 [costs]                 entries of the cost table that this machine has otherwise
 [[variant]]             name, protocol, host = ["age" | "evict" | "storm", ...]; nested_share, mmu likewise
 [[published]]           vcpus, variant, wall_s, pass_s: what a mail says, and fit = true where calibration may see it
@@ -24,7 +25,7 @@ from typing import Any, Final
 from agewalk.core.errors import InputError, UsageError
 from agewalk.core.units import Bytes, pages_of, parse_size
 from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, KvmConfig
-from agewalk.timing.world import PER_TABLE, Plan
+from agewalk.timing.world import MOST_PAGES, PER_TABLE, Plan
 
 SCHEMA: Final = 1
 MMUS: Final[dict[str, KvmConfig]] = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}
@@ -70,9 +71,15 @@ class Experiment:
     body: str
     plan: Plan
     factor: int
+    few: int
     costs: Mapping[str, float]
     variants: tuple[Variant, ...]
     published: tuple[Published, ...]
+
+    def factor_at(self, vcpus: int, factor: int | None = None) -> int:
+        """By how much the memory of so many vCPUs is scaled down; no more pages than the host's layout has room for."""
+        whole = factor or self.factor
+        return max(whole * min(vcpus, self.few) // self.few, -(-pages_of(self.memory) // MOST_PAGES), 1)
 
     def pages(self, factor: int | None = None) -> int:
         """Pages a vCPU uses at a scale: whole page tables of what is left of 512 entries."""
@@ -131,7 +138,7 @@ def parse_experiment(name: str, raw: dict[str, Any]) -> Experiment:
         raise InputError(f"{name}: schema is not {SCHEMA}", hint=f"begin the file with schema = {SCHEMA}")
     host = _table(name, raw, "host", ("kernel", "mmu"))
     vm = _table(name, raw, "vm", ("memory", "vcpus", "body"))
-    scale = _table(name, raw, "scale", ("factor",))
+    scale = _table(name, raw, "scale", ("factor", "few"))
     plan = _table(name, raw, "plan", tuple(f.name for f in fields(Plan)), required=False)
     variants = tuple(_row(name, "variant", Variant, v) for v in raw.get("variant", []))
     published = tuple(_row(name, "published", Published, v) for v in raw.get("published", []))
@@ -147,6 +154,7 @@ def parse_experiment(name: str, raw: dict[str, Any]) -> Experiment:
         body=_choice(name, vm.get("body"), _BODIES, "vm.body"),
         plan=Plan(**plan),
         factor=_counts(name, [scale.get("factor")])[0],
+        few=_counts(name, [scale.get("few", 1)])[0],
         costs=_numbers(name, raw.get("costs", {})),
         variants=variants,
         published=published,

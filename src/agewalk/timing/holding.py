@@ -47,7 +47,9 @@ def fast_paths(m: Machine) -> tuple[Acquire, Release]:
         if line.owner == th.cpu.index:
             done = line.busy = (line.busy if line.busy > t else t) + hit_atomic  # noqa: FURB136
         else:
-            done = line.busy = fetch(line, th, t, True) + atomic
+            done = fetch(line, th, t, True) + atomic
+            if done > line.busy:  # noqa: PLR1730 (else it is here for a moment yet, and others are in line for it)
+                line.busy = done
         found = cell.value
         if first.__class__ is not CompareExchange:
             cell.value = first.apply(found)
@@ -86,7 +88,9 @@ def fast_paths(m: Machine) -> tuple[Acquire, Release]:
                 there = (line.busy if line.busy > t else t) + hit_atomic  # noqa: FURB136
             else:
                 there = fetch(line, th, t, True) + atomic
-            done = line.busy = there
+            done = there
+            if done > line.busy:  # noqa: PLR1730
+                line.busy = done
         cell.value = undo.apply(found)
         if line.watched:
             stir(cell, line, th, there)

@@ -141,7 +141,7 @@ class QueuedSpinLock(TimedLock):
         self._nodes[tail] = node
         self.do.Store(node.locked, 0)
         self.do.Store(node.next, None)
-        ahead = self._exchange_tail(tail)
+        ahead = self.do.ExchangeTail(word, tail) & ~0xFFFF
         if ahead:
             self.do.Store(self._nodes[ahead].next, node)
             self.do.WaitFor(node.locked, 1, 1)
@@ -157,15 +157,6 @@ class QueuedSpinLock(TimedLock):
         """arch_mcs_spin_unlock_contended(): the next in line may look at the word now."""
         self.handed_over += 1
         self.do.Store(successor.locked, 1)
-
-    def _exchange_tail(self, tail: int) -> int:
-        """xchg_tail(): the queue's end is me; answers who was."""
-        value = self.do.Load(self._word)
-        while True:
-            found = self.do.CompareExchange(self._word, value, value & 0xFFFF | tail)
-            if found == value:
-                return int(value & ~0xFFFF)
-            value = found
 
     def attempt(self, mode: str) -> bool:
         if self.do.Load(self._word) == 0 and self.do.CompareExchange(self._word, 0, _LOCKED) == 0:

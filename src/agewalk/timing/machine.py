@@ -27,7 +27,7 @@ from agewalk.timing.plain import PLAIN
 from agewalk.timing.prices import Prices
 from agewalk.timing.rare import RareEffects
 from agewalk.timing.record import Recorder
-from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Body, CpuState, Thread, spread
+from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Body, CpuState, Thread, pair, spread
 
 WINDOW: Final = 500_000  # ps
 
@@ -52,6 +52,7 @@ class Machine(Coherence, RareEffects):
         self.costs = costs if costs is not None else load_costs()
         self.prices = Prices(self.costs)
         self.cpus = [CpuState(i, socket) for i, socket in enumerate(spread(cpus, self.costs))]
+        pair(self.cpus, self.costs)
         self._remote = [sum(c.bit for c in self.cpus if c.socket != mine.socket) for mine in self.cpus]
         self.lines = LineMap()
         self.locks: dict[Lock, TimedLock] = {}

@@ -53,20 +53,20 @@ def operations(
     th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
     state = th.cpu
     cpu, bit = 0, 1
-    t = 0  # ps
+    t = since = waited = 0  # ps: now, when the thread was taken, what it had waited for lines by then
     horizon = far = slice_end = FOREVER  # when somebody else is due; how far to run ahead of that; when to be preempted
     done = 0
     hub: Any = None
 
     def take(event: int) -> None:
         """The next thread that is due, the event or one before it, is the one that runs."""
-        nonlocal th, state, cpu, bit, t, horizon, far, slice_end
+        nonlocal th, state, cpu, bit, t, since, waited, horizon, far, slice_end
         t, th = event >> THREAD_BITS, threads[event & THREADS]
         while th.debt:
             event = heappushpop(heap, t + th.debt << THREAD_BITS | th.index)
             th.debt = 0
             t, th = event >> THREAD_BITS, threads[event & THREADS]
-        state = th.cpu
+        state, since, waited = th.cpu, t, th.waited
         cpu, bit = state.index, state.bit
         horizon = heap[0] >> THREAD_BITS if heap else FOREVER
         far = horizon + window
@@ -74,7 +74,10 @@ def operations(
 
     def later() -> None:
         """Wait for the others to come as far."""
+        nonlocal t
         mine = th
+        if state.mates and any(mate.current for mate in state.mates):  # half a core; waiting takes no longer
+            t += int((t - since - (mine.waited - waited)) * prices.smt)
         take(heappushpop(heap, t << THREAD_BITS | mine.index))
         if th is not mine:
             th.switch()
@@ -162,11 +165,10 @@ def operations(
         if dead and cell.owner in dead:
             raise used_after_free(cell)
         if line.owner == cpu and state.fills < line.kept_until:
-            t += store_cost
-            there = t
+            there = t + store_cost
         else:
             there = fetch(line, th, t, True, False)
-            t += store_cost
+        t += store_cost
         cell.value = value
         if line.watched:
             stir(cell, line, th, there)
@@ -195,7 +197,8 @@ def operations(
             if line.owner == cpu and state.fills < line.kept_until:
                 t += hit_atomic
             else:
-                t = line.busy = fetch(line, th, t, True) + atomic_cost
+                t = fetch(line, th, t, True) + atomic_cost
+                line.busy = max(line.busy, t)
             found = cell.value
             cell.value = apply(found, operand)
             if line.watched:
@@ -235,6 +238,8 @@ def operations(
         t += int(tally[1] * n * (quiet + loud * draw()))
         if what in GUEST:
             th.in_guest = GUEST[what]
+        elif what == "zero_page":
+            state.fills += 64 * n  # lines, which push out what was fetched before
         if t > far or t >= slice_end:
             yields()
 
@@ -380,18 +385,14 @@ def operations(
 
     by_class: dict[type[Effect], Callable[..., Any]] = {
         e.Load: load, e.Store: store, s.ClearBits: clear_bits, e.FetchAnd: updating(and_), e.FetchOr: updating(or_),
-        e.FetchAdd: updating(add), e.Exchange: updating(_second), e.CompareExchange: compare_exchange, e.Count: count,
-        e.Work: work, e.Again: again, e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock,
-        e.RcuReadUnlock: rcu_read_unlock, e.SrcuReadLock: srcu_read_lock, e.SrcuReadUnlock: srcu_read_unlock,
-        e.Acquire: acquire, e.Release: release, e.TryAcquire: try_acquire,
+        e.FetchAdd: updating(add), e.Exchange: updating(lambda _, new: new), e.CompareExchange: compare_exchange,
+        s.ExchangeTail: updating(lambda found, tail: found & 0xFFFF | tail), e.Count: count, e.Work: work, e.Again: again,
+        e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock, e.RcuReadUnlock: rcu_read_unlock, e.Acquire: acquire,
+        e.SrcuReadLock: srcu_read_lock, e.SrcuReadUnlock: srcu_read_unlock, e.Release: release, e.TryAcquire: try_acquire,
     }  # fmt: skip
     by_class.update((cls, private(handler)) for cls, handler in m.private.items())
     by_class.update((cls, rare(cls, handler)) for cls, handler in m.rare.items())
     return by_class, run
-
-
-def _second(found: Any, operand: Any) -> Any:
-    return operand
 
 
 def _swap_if(found: Any, operands: tuple[Any, Any]) -> Any:

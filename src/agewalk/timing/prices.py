@@ -34,6 +34,7 @@ class Prices:
         self.tlb_latency = ps("tlb.latency")
         self.tlb_local = ps("tlb.local")
         self.tlb_kick = ps("tlb.kick")
+        self.smt = costs.number("topology.smt_slower") - 1
         self.slice = ps("sched.slice")
         self.switch = ps("sched.switch")
         noise = costs.number("noise.work")

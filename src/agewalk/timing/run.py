@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,21 +21,28 @@ from agewalk.timing.threads import Thread
 from agewalk.timing.world import World
 
 PS: Final = 10**12
+BEGIN: Final = 2.0  # an ager begins up to so many times work.pass_overhead after the vCPUs, by seed
 FULL_STAGGER: Final = 50_000_000  # ps: one vCPU thread after the other is let go, 50 us apart, before scaling
+
+LEAST_CACHED: Final = 1024  # lines: what a CPU has touched in its last dozen faults is in its caches at any scale
 
 
 @dataclass(frozen=True)
 class Row:
     """What one variant did at one number of vCPUs. Times of the whole run are those of full memory: measured * factor.
 
-    wall_s: until the last vCPU was done. pass_s: mean of the host threads' passes (aging, or eviction). stall_s: a vCPU's
-    time on lines and locks of others, mean over vCPUs. fault_ns: percentiles of one fault or touch, not scaled.
+    factor: by which memory was scaled down. wall_s: until the last vCPU was done. pass_whole_s: mean of the host threads'
+    passes (aging, or eviction) as access_tracking_perf_test has it: time aged / passes, the pass under way at the end of the
+    vCPUs finished and counted as one. pass_s: the same with that pass counted for the share of it that lay before the end,
+    so that it does not jump when the number of passes does. stall_s: a vCPU's time on lines and locks of others, mean over
+    vCPUs. fault_ns: percentiles of one fault or touch, not scaled.
     """
 
     vcpus: int
     variant: str
     wall_s: float
     pass_s: float | None
+    pass_whole_s: float | None
     stall_s: float
     passes: int
     fault_p50_ns: int
@@ -46,6 +54,7 @@ class Row:
     effects: int
     transfers: int
     seed: int
+    factor: int
     counts: dict[str, int]
 
     def json(self) -> dict[str, Any]:
@@ -84,7 +93,7 @@ def start(
     recorder: Recorder | None = None,
 ) -> tuple[Machine, World]:
     """The machine with its threads, about to run."""
-    factor = factor or experiment.factor
+    factor = experiment.factor_at(vcpus, factor)
     table = scaled(costs, experiment, factor)
     plan = experiment.plan
     if variant.nested_share is not None:
@@ -105,13 +114,15 @@ def start(
         host.boot(world)
         if experiment.body == "touch":
             bodies.prepare(world)
-    cached = max(512, int(table.number("cache.lines")) // factor)
+    cached = max(LEAST_CACHED, int(table.number("cache.lines")) // factor)
     machine = Machine(vcpus + len(variant.host), costs=table, seed=seed, cached=cached, recorder=recorder)
     for n, vcpu in enumerate(world.kvm.vcpus):
         body = partial(bodies.VCPU_BODIES[experiment.body], world, vcpu)
         machine.spawn(f"vcpu{n}", body, cpu=n, runs=(world.kvm, world.mm), start=n * FULL_STAGGER // factor)
     for n, name in enumerate(variant.host):
-        machine.spawn(name, partial(bodies.HOST_BODIES[name], world), cpu=vcpus + n, runs=(world.mm,))
+        begin = int(random.Random(f"{seed} {name}").random() * BEGIN * table.ps("work.pass_overhead"))
+        body_of = partial(bodies.HOST_BODIES[name], world)
+        machine.spawn(name, body_of, cpu=vcpus + n, runs=(world.mm,), start=begin)
     return machine, world
 
 
@@ -128,14 +139,15 @@ def run_row(
     """Run a variant at a number of vCPUs to its end."""
     machine, world = start(experiment, variant, vcpus, costs, factor=factor, seed=seed, recorder=recorder)
     machine.run()
-    return measure(machine, world, variant, vcpus, factor or experiment.factor, seed)
+    return measure(machine, world, variant, vcpus, experiment.factor_at(vcpus, factor), seed)
 
 
 def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor: int, seed: int) -> Row:
     """What a finished run says."""
     guests, host = machine.threads[:vcpus], machine.threads[vcpus:]
     wall = max(th.ended for th in guests)
-    passes = _durations(host, ("eviction pass",)) or _durations(host, ("aging pass",))
+    kind = "eviction pass" if _durations(host, ("eviction pass",)) else "aging pass"
+    passes = _durations(host, (kind,))
     faults = sorted(_durations(guests, ("fault", "touch")))
     lock = machine.locks.get(world.kvm.mmu_lock)
 
@@ -146,7 +158,10 @@ def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor
         vcpus=vcpus,
         variant=variant.name,
         wall_s=full(wall),
-        pass_s=full(sum(passes) / len(passes)) if passes else None,
+        pass_s=full(mean_pass([(th.ended, th.durations[kind]) for th in host if kind in th.durations], wall))
+        if passes
+        else None,
+        pass_whole_s=full(sum(passes) / len(passes)) if passes else None,
         stall_s=full(sum(th.stall + th.lock_wait for th in guests) / vcpus),
         passes=len(passes),
         fault_p50_ns=_percentile(faults, 50),
@@ -158,6 +173,7 @@ def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor
         effects=machine.effects,
         transfers=machine.transfers["core"] + machine.transfers["socket"],
         seed=seed,
+        factor=factor,
         counts={name: n for name, n in sorted(machine.counters.items()) if n and name in COUNTED},
     )
 
@@ -170,6 +186,18 @@ COUNTED: Final = frozenset(
         "lru_gen_look_around", "ptes_walked", "tlb_flushes", "tlb_ipis", "folio_referenced_one", "kvm_mmu_page_fault",
     }
 )  # fmt: skip
+
+
+def mean_pass(threads: list[tuple[int, list[int]]], end: int) -> float:
+    """Mean pass if the one that was under way at `end` counts in part. threads: when each ended, and its passes in order.
+    A pass is never started after the end, so that only the last of a thread can lie across it."""
+    time = number = 0.0
+    for ended, passes in threads:
+        last = passes[-1]
+        before = min(max(end - (ended - last), 0), last)
+        time += sum(passes[:-1]) + before
+        number += len(passes) - 1 + before / last
+    return time / number if number else float(sum(p[-1] for _, p in threads)) / len(threads)
 
 
 def _durations(threads: Iterable[Thread], names: tuple[str, ...]) -> list[int]:

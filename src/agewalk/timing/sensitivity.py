@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import sqrt
+from statistics import stdev
 from typing import Final
 
 from agewalk.core.errors import UsageError
 from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import Experiment
-from agewalk.timing.run import run_row
+from agewalk.timing.run import Row, run_row
 
-SWING: Final = 0.3
-#: Costs whose sources leave room; those without effect on an experiment come out as nought.
-ASKED: Final = (
-    "cpu.step", "line.hit", "line.core_to_core", "line.socket_to_socket", "line.memory", "line.sequential", "line.retention",
-    "atomic.local", "call.retpoline", "call.function", "count.kvm_tdp_mmu_map", "fault.other_lines", "fault.other_visits",
-    "cache.lines", "work.rest_of_fault", "work.zero_page", "work.rmqueue", "work.pass_overhead", "noise.work",
-)  # fmt: skip
+SWING: Final = 1.5  # each cost is divided and multiplied by this
+_SMALL_COUNT: Final = 16  # a count below moves by one instead
 
 
 @dataclass(frozen=True)
 class Swing:
-    """What a cost's change by -30 % and +30 % does: relative changes of the ratio of pass times (first ager / second) and
-    of the first ager's wall time."""
+    """What a cost's change down and up does: relative changes of the ratio of pass times (first ager / second) and of the
+    first ager's wall time."""
 
     cost: str
     pass_low: float
@@ -37,37 +34,75 @@ class Swing:
         return max(abs(v) for v in (self.pass_low, self.pass_high, self.wall_low, self.wall_high))
 
 
+@dataclass(frozen=True)
+class Sensitivity:
+    """swings: largest first. pass_noise, wall_noise: what two runs with the same costs differ by, relative: two standard
+    errors of a difference of means over the seeds; a bar shorter than that says nothing. 0 with a single seed."""
+
+    swings: tuple[Swing, ...]
+    pass_noise: float
+    wall_noise: float
+    seeds: int
+
+
+def moved(name: str, value: float, unit: str) -> tuple[float, float]:
+    """A cost lower and higher: by a factor, small counts by one, a flag off and on."""
+    if unit == "flag":
+        return 0.0, 1.0
+    if unit == "count" and value < _SMALL_COUNT:
+        return max(1.0 if name.startswith("topology.") else 0.0, value - 1), value + 1
+    return value / SWING, value * SWING
+
+
 def sensitivity(
     experiment: Experiment,
     costs: CostTable,
     *,
     vcpus: int,
     factor: int | None = None,
-    seeds: tuple[int, ...] = (0,),
-    names: tuple[str, ...] = ASKED,
+    seeds: Iterable[int] = (0,),
+    names: Iterable[str] | None = None,
     told: Callable[[str], None] = lambda _: None,
-) -> list[Swing]:
-    """Swings, largest first. Counts move by one instead of 30 %."""
+) -> Sensitivity:
+    """Move each cost (default: every one of the table). Raises UsageError if the experiment has no two variants that age."""
     agers = [v for v in experiment.variants if v.host][:2]
     if len(agers) < 2:
         raise UsageError(f"{experiment.name} has no two variants that age", hint="nothing to compare")
+    drawn = tuple(seeds)
 
-    def at(table: CostTable) -> tuple[float, float]:
-        passes, walls = [0.0, 0.0], [0.0, 0.0]
-        for seed in seeds:
-            for i, variant in enumerate(agers):
-                row = run_row(experiment, variant, vcpus, table, factor=factor, seed=seed)
-                passes[i] += row.pass_s or 0.0
-                walls[i] += row.wall_s
-        return passes[0] / passes[1], walls[0]
+    def at(table: CostTable) -> list[tuple[Row, Row]]:
+        first, second = (
+            [run_row(experiment, variant, vcpus, table, factor=factor, seed=seed) for seed in drawn]
+            for variant in agers
+        )
+        return list(zip(first, second, strict=True))
 
-    ratio, wall = at(costs)
+    base = at(costs)
+    ratio, wall = _ratio(base), _wall(base)
     swings: list[Swing] = []
-    for name in names:
+    for name in names if names is not None else costs:
         told(name)
-        cost = costs[name]
-        by = 1.0 if cost.unit == "count" and cost.value < 16 else SWING * cost.value
-        low = at(costs.with_values({name: max(0.0, cost.value - by)}))
-        high = at(costs.with_values({name: cost.value + by}))
-        swings.append(Swing(name, low[0] / ratio - 1, high[0] / ratio - 1, low[1] / wall - 1, high[1] / wall - 1))
-    return sorted(swings, key=lambda s: -s.size)
+        changed = [at(costs.with_values({name: value})) for value in moved(name, costs[name].value, costs[name].unit)]
+        low, high = ((_ratio(rows) / ratio - 1, _wall(rows) / wall - 1) for rows in changed)
+        swings.append(Swing(name, low[0], high[0], low[1], high[1]))
+    return Sensitivity(
+        tuple(sorted(swings, key=lambda s: -s.size)),
+        _noise([_ratio([pair]) for pair in base]),
+        _noise([_wall([pair]) for pair in base]),
+        len(drawn),
+    )
+
+
+def _ratio(rows: list[tuple[Row, Row]]) -> float:
+    return sum(a.pass_s or 0.0 for a, _ in rows) / sum(b.pass_s or 0.0 for _, b in rows)
+
+
+def _wall(rows: list[tuple[Row, Row]]) -> float:
+    return sum(a.wall_s for a, _ in rows) / len(rows)
+
+
+def _noise(values: list[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    return 2 * sqrt(2 / len(values)) * stdev(values) / mean

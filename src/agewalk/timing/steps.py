@@ -53,6 +53,15 @@ class ClearBits(FetchAnd):
     __slots__ = ()
 
 
+class ExchangeTail(FetchAnd):
+    """xchg_tail() of a queued spinlock: one xchg of the upper half of the word, which becomes `operand`."""
+
+    __slots__ = ()
+
+    def apply(self, found: int) -> int:
+        return found & 0xFFFF | int(self.operand)
+
+
 class LockWord(Cell):
     """A word inside a lock. Belongs to the lock's owner, so it is on the lock's line and dies with it."""
 

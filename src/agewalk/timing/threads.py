@@ -34,18 +34,34 @@ class McsNode(Object):
 class CpuState:
     """One CPU: who runs, who waits to run, until when the slice lasts."""
 
-    __slots__ = ("bit", "current", "fills", "index", "kept", "kept_until", "queue", "slice_end", "socket", "streams")
+    __slots__ = (
+        "bit",
+        "core",
+        "current",
+        "fills",
+        "index",
+        "kept",
+        "kept_from",
+        "kept_until",
+        "mates",
+        "queue",
+        "slice_end",
+        "socket",
+        "streams",
+    )
 
     def __init__(self, index: int, socket: int) -> None:
         self.index = index
         self.bit = 1 << index
         self.socket = socket
+        self.mates: list[CpuState] = []  # other CPUs of the same core: they share its caches and slow each other
+        self.core = self.bit  # bits of all of them
         self.current: Thread | None = None
         self.queue: deque[Thread] = deque()
         self.slice_end = FOREVER
         self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
         self.kept: object = None  # the line fetched last from another CPU, and until when nobody can have taken it away
-        self.kept_until = 0
+        self.kept_from = self.kept_until = 0
         self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
 
 
@@ -59,7 +75,7 @@ class Thread:
     __slots__ = (
         "atomic", "body", "cpu", "debt", "durations", "ended", "greenlet", "held", "in_guest", "index", "lock_wait", "marks",
         "mcs", "name", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall", "started",
-        "switch", "value", "waits_for",
+        "switch", "value", "waited", "waits_for",
     )  # fmt: skip
 
     def __init__(self, index: int, name: str, body: Body, cpu: CpuState, runs: tuple[Object, ...]) -> None:
@@ -86,6 +102,7 @@ class Thread:
         self.waits_for: TimedLock | None = None
         self.since = 0  # of the wait
         self.stall = 0  # on lines that another CPU had or that were not cached
+        self.waited = 0  # for lines that were on their way to somebody else
         self.lock_wait = 0  # in slow paths of locks
         self.preemptions = 0
         self.marks: list[tuple[str, int]] = []
@@ -101,3 +118,18 @@ def spread(cpus: int, costs: CostTable) -> list[int]:
     sockets = int(costs.number("topology.sockets"))
     together = int(costs.number("topology.numa_imbalance"))
     return [0] * cpus if cpus <= together else [n * sockets // cpus for n in range(cpus)]
+
+
+def pair(cpus: list[CpuState], costs: CostTable) -> None:
+    """Tell CPUs of one core of each other: the scheduler fills a socket's cores before their second threads
+    (select_idle_core(), kernel/sched/fair.c, 6.12)."""
+    cores = int(costs.number("topology.cores"))
+    of_core: dict[tuple[int, int], list[CpuState]] = {}
+    on_socket: dict[int, int] = {}
+    for cpu in cpus:
+        nth = on_socket[cpu.socket] = on_socket.get(cpu.socket, -1) + 1
+        of_core.setdefault((cpu.socket, nth % cores), []).append(cpu)
+    for threads in of_core.values():
+        for cpu in threads:
+            cpu.mates = [c for c in threads if c is not cpu]
+            cpu.core = sum(c.bit for c in threads)

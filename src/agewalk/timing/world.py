@@ -87,7 +87,15 @@ def hva_of(vcpu: int, page: int) -> Hva:
 def guest_tables(pages: int) -> int:
     """Page tables of the guest itself for so many pages: the selftest builds them, from the host, before the guest runs
     (virt_map(), tools/testing/selftests/kvm). They are in a memslot, so aging finds them from its first pass on."""
-    return min(PER_TABLE, -(-pages // PTRS_PER_PTE))
+    return -(-pages // PTRS_PER_PTE)
+
+
+def place_of_guest_table(table: int, pages_per_vcpu: int) -> tuple[int, int]:
+    """(vCPU, page number) at which guest page table number `table` lies: behind the pages of the first vCPU that needs it.
+    Small regions share one, so that their share of the memory is the same at every scale."""
+    vcpu = table * PTRS_PER_PTE // pages_per_vcpu
+    first = -(-vcpu * pages_per_vcpu // PTRS_PER_PTE)
+    return vcpu, pages_per_vcpu + min(table - first, PER_TABLE - 1)
 
 
 def build(
@@ -133,9 +141,9 @@ def boot(world: World) -> Step[None]:
     """The VM is created and its guest has page tables; nothing else is mapped yet."""
     yield from kvm_create_vm(world.kvm)
     yield from lru_gen_add_mm(world.lruvec, world.mm)
-    for cpu in range(len(world.kvm.vcpus)):
-        for n in range(guest_tables(world.pages_per_vcpu)):
-            yield from access(world.memory, world.mm, world.hva(cpu, world.pages_per_vcpu + n), write=True)
+    for table in range(guest_tables(len(world.kvm.vcpus) * world.pages_per_vcpu)):
+        place = place_of_guest_table(table, world.pages_per_vcpu)
+        yield from access(world.memory, world.mm, world.hva(*place), write=True)
 
 
 # --- what the model of a fault leaves out ---------------------------------------------------------------------------------

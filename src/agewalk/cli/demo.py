@@ -19,6 +19,9 @@ What to look at:
   refaults            pages that were taken and needed again. linux-6.9 asks KVM only at eviction, so its walks find
                       nothing young in a guest; since 6.13 walks ask KVM too, and refaults fall
   cold right          of the pages that aging calls old, how many really were idle
+  where aging is wrong  agewalk knows when each page was really used last: so many of its pages a policy calls old although
+                      used, or young although idle, and why (docs/quality-of-aging.md). opt is the bound: who gives up
+                      more than under it pays for the others
   two-list            the classic LRU (MGLRU off) on the same host. In which phase of the guests the policies part,
                       "Refaults over time" in the report shows
 Next:

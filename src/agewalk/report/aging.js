@@ -1,7 +1,7 @@
 /* What only a simulator knows: causes, who pays, how soon pages come back, where and when. */
 const CAUSE_COLOURS = {
   not_consulted: "#d55e00", fast_only: "#e69f00", look_around: "#f0e442", bloom: "#009e73", idle_entry: "#56b4e9", not_walked: "#0072b2",
-  sank: "#8c96a1", first_sight: "#cc79a7", batch: "#4b5563", lost: "#882255", window: "#b9c0c8", huge: "#117733", not_cleared: "#44aa99",
+  sank: "#8c96a1", first_sight: "#cc79a7", batch: "#6b7280", lost: "#882255", window: "#b9c0c8", huge: "#117733", not_cleared: "#44aa99",
   stale_bit: "#5b3fa0", kept: "#c9a227",
 };
 const words = cause => cause.replaceAll("_", " ");

@@ -88,11 +88,11 @@ function drawTable() {
   table.replaceChildren(thead, body);
   const vms = by("vms"), names = rows.length ? rows[0].vms.map(v => v.name) : [];
   const top = make("tr"); top.append(make("th", "policy"));
-  for (const name of names) for (const what of ["refaults", "evictions", "resident", "working set"]) top.append(make("th", `${name}: ${what}`));
+  for (const name of names) for (const what of ["refaults", "evictions", "resident", "working set", "truly used"]) top.append(make("th", `${name}: ${what}`));
   const vmHead = make("thead"), vmBody = make("tbody"); vmHead.append(top);
   for (const row of rows) {
     const line = make("tr"); line.append(make("td", row.policy));
-    for (const vm of row.vms) line.append(make("td", whole(vm.refaults)), make("td", whole(vm.evictions)), make("td", size(vm.resident_pages * 4096)), make("td", vm.working_set_pages == null ? "–" : size(vm.working_set_pages * 4096)));
+    for (const vm of row.vms) line.append(make("td", whole(vm.refaults)), make("td", whole(vm.evictions)), make("td", size(vm.resident_pages * 4096)), make("td", vm.working_set_pages == null ? "–" : size(vm.working_set_pages * 4096)), make("td", vm.working_set_true_pages == null ? "–" : size(vm.working_set_true_pages * 4096)));
     vmBody.append(line);
   }
   vms.replaceChildren(vmHead, vmBody);

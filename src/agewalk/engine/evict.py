@@ -14,7 +14,7 @@ from agewalk.engine.gens import (
     type_of,
 )
 from agewalk.engine.huge import accessed
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import (
     A_SHADOW,
     A_TDP,
@@ -247,7 +247,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     return scanned, isolated
 
 
-@njit_merge
+@njit_inline
 def shrink_folio(s: State, folio: Int) -> bool:
     """shrink_folio_list() for one isolated folio: was it freed? Asks whether it was used, and if not, writes it to swap."""
     word, page = s.word, s.page
@@ -302,7 +302,7 @@ def mark_rejected(s: State, retried: Int) -> None:
         folio = following
 
 
-@njit
+@njit_inline
 def shrink_isolated(s: State) -> None:
     """shrink_folio_list() and move_folios_to_lru() for all of LIST_ISOLATED."""
     word, page = s.word, s.page

@@ -4,7 +4,7 @@ from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.gens import inc_max_seq, update_gen
 from agewalk.engine.huge import accessed
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
@@ -142,7 +142,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
     return suitable_to_scan(end - first, young)
 
 
-@njit
+@njit_inline
 def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
     """clear_bits() of the entries that map 2 MiB, and of the shadow MMU's small ones, if that is what it has, one by one."""
     touch, page = s.touch, s.page
@@ -185,7 +185,7 @@ def ask_huge(s: State, first: Int, space: Int, question: Int) -> Int:
     return answer
 
 
-@njit
+@njit_inline
 def walk_huge(s: State, first: Int, space: Int, everyone: Int) -> None:
     """walk_pmd_range_locked(): one entry of 2 MiB is a leaf. No Bloom filter stands before it."""
     meta = i64(s.page[first, META])
@@ -263,7 +263,7 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
             bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)
 
 
-@njit
+@njit_inline
 def walk_all(s: State, force_scan: Int) -> None:
     """iterate_mm_list() and walk_mm() until none is left: those scheduled in since their last walk, or all by force.
 

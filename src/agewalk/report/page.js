@@ -8,6 +8,7 @@ const COLUMNS = [
   ["mmu_lock_write_ns", "mmu_lock", time, -1], ["vcpu_stall_ns", "vCPU stall", time, -1],
 ];
 function whole(n) { return n == null ? "–" : n.toLocaleString("en-US"); }
+function short(n) { return n >= 1e6 ? +(n / 1e6).toPrecision(3) + " M" : whole(n); }
 function share(n) { return n == null ? "–" : (100 * n).toFixed(1) + " %"; }
 function ratio(n) { return n == null ? "–" : (n < 0 ? "−" : "+") + Math.abs(n).toFixed(2); }
 function time(ns) {
@@ -197,7 +198,7 @@ function drawTime() {
   by("timeSection").hidden = !series.length;
   if (!series.length) return;
   const at = (s, x) => { let y = 0; for (const p of s.points) { if (p[0] > x) break; y = p[1]; } return y; };
-  chart("time", series, seconds, y => whole(Math.round(y)), timeTicks,
+  chart("time", series, seconds, y => short(Math.round(y)), timeTicks,
     x => `after ${seconds(x)}\n` + series.map(s => `${s.title}: ${whole(Math.round(at(s, x)))}${rate ? " /s" : ""}`).join("\n"));
 }
 function drawCurve() {
@@ -208,7 +209,7 @@ function drawCurve() {
     points: memories.map(m => [m, (rowsOf(m).find(r => r.policy === g.policies[0]) || {}).refaults]).filter(p => p[1] != null),
   })).filter(s => s.points.length);
   const near = x => memories.reduce((a, b) => Math.abs(b - x) < Math.abs(a - x) ? b : a);
-  chart("curve", series, size, whole, () => memories,
+  chart("curve", series, size, short, () => memories,
     x => { const m = near(x); return `${size(m)}\n` + series.map(s => `${s.title}: ${whole((s.points.find(p => p[0] === m) || [0, null])[1])}`).join("\n"); });
 }
 function colours() {

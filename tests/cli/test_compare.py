@@ -205,7 +205,8 @@ def test_stopped_half_way_keeps_what_is_finished(folder: Path, number: signal.Si
         out, err = process.communicate(timeout=60)
     assert out == ""
     assert not (folder / "out" / "results.json").exists()
-    assert not list(folder.rglob("*.tmp"))
+    if number != signal.SIGKILL:  # which may come in the middle of a write, and leaves nobody to tidy up
+        assert not list(folder.rglob("*.tmp"))
     kept = list(runs.glob("*.json"))
     assert kept
     for path in kept:

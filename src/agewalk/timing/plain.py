@@ -10,4 +10,5 @@ PLAIN: Final = PlainCopy(
     "agewalk_timed",
     of=("agewalk.model", "agewalk.timing.arm64", "agewalk.timing.bodies", "agewalk.timing.world"),
     effects=("agewalk.core.effects", "agewalk.timing.steps"),
+    keep=True,
 )

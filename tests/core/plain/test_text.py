@@ -70,7 +70,7 @@ def test_keywords_become_positions_where_the_callee_is_known() -> None:
     )
     same("def g(a=1, *, b) -> int:\n    return g(b=2)", "def g(a=1, *, b) -> int:\n    return g(b=2)")
     same("def g(*a, b) -> int:\n    return g(1, b=2)", "def g(*a, b) -> int:\n    return g(1, b=2)")
-    same("x = helper(a=1)\ny = pte.make_pte(1, writable=True)", "x = helper(a=1)\ny = pte.make_pte(1, True)")
+    same("x = helper(a=1)\ny = pte.make_pte(f(1), writable=True)", "x = helper(a=1)\ny = pte.make_pte(f(1), True)")
 
 
 def test_units_are_left_out() -> None:
@@ -102,3 +102,13 @@ def test_lines_are_those_of_the_source() -> None:
 def test_what_cannot_be_translated_is_refused(source: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         rewritten(source)
+
+
+def test_a_line_of_another_module_stands_in_the_place_of_its_call() -> None:
+    same("x = pte.pte_pfn(entry)", "x = entry >> 12")
+    head = "from agewalk.model.mm.pte import pte_young as young\n"
+    same(head + "x = young(y)", head.replace("agewalk", "plain") + "x = y & 32 != 0")
+    same(
+        head + "def f(young) -> int:\n    return young(1)",
+        head.replace("agewalk", "plain") + "def f(young) -> int:\n    return young(1)",
+    )

@@ -15,13 +15,27 @@ from types import FunctionType, ModuleType
 def loosen(function: ast.FunctionDef) -> tuple[str, ...]:
     """Let keyword-only parameters be given by position, too, if their defaults allow it. The parameters by position then."""
     a = function.args
-    names = [p.arg for p in (*a.posonlyargs, *a.args)]
-    optional = [n >= len(names) - len(a.defaults) for n in range(len(names))] + [d is not None for d in a.kw_defaults]
-    if a.vararg is None and optional == sorted(optional):
+    if _may_follow(a):
         a.args += a.kwonlyargs
         a.defaults += [d for d in a.kw_defaults if d is not None]
         a.kwonlyargs, a.kw_defaults = [], []
     return tuple(p.arg for p in (*a.posonlyargs, *a.args))
+
+
+def all_parameters(function: ast.FunctionDef) -> tuple[str, ...] | None:
+    """What `loosen` will make of a function, None if it takes any number of arguments or will keep keywords."""
+    a = function.args
+    if a.vararg is not None or a.kwarg is not None:
+        return None
+    names = [p.arg for p in (*a.posonlyargs, *a.args)]
+    return (*names, *(p.arg for p in a.kwonlyargs)) if not a.kwonlyargs or _may_follow(a) else None
+
+
+def _may_follow(a: ast.arguments) -> bool:
+    """Can keyword-only parameters stand behind the others?"""
+    count = len(a.posonlyargs) + len(a.args)
+    optional = [n >= count - len(a.defaults) for n in range(count)] + [d is not None for d in a.kw_defaults]
+    return a.vararg is None and optional == sorted(optional)
 
 
 def parameters(function: object) -> tuple[str, ...]:
@@ -44,6 +58,7 @@ class Callees:
     def __init__(self, tree: ast.Module) -> None:
         self._functions: dict[str, tuple[str, ...]] = {}
         self._modules: dict[str, ModuleType] = {}
+        self._origins: dict[str, tuple[ModuleType, str]] = {}  # of imported functions: where, and under which name
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 names = loosen(node)
@@ -60,11 +75,22 @@ class Callees:
             self._modules[name] = value
         elif isinstance(value, FunctionType) and value.__module__ == module:
             self._functions[name] = parameters(value)
+            self._origins[name] = origin, attribute
 
     def forget(self, name: str) -> None:
         """The name means something else somewhere."""
         self._functions.pop(name, None)
         self._modules.pop(name, None)
+        self._origins.pop(name, None)
+
+    def origin(self, call: ast.Call) -> tuple[ModuleType, str] | None:
+        """The other module that a called function comes from, and its name there."""
+        if isinstance(call.func, ast.Name):
+            return self._origins.get(call.func.id)
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+            module = self._modules.get(call.func.value.id)
+            return None if module is None else (module, call.func.attr)
+        return None
 
     def by_position(self, call: ast.Call) -> None:
         """Turn keywords into positions, if they follow in order; arguments are evaluated in the same order, then."""

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import find_spec, spec_from_file_location
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
+from agewalk.core.plain.stored import kept
 from agewalk.core.plain.text import DO, Vocabulary, plain_text
 
 
@@ -24,11 +25,14 @@ class PlainCopy(MetaPathFinder):
     A module that is imported by a rewritten one is rewritten if `of` names it, and shared if not. Classes of the copy are not
     those of the original: whoever runs the copy builds its world from the copy alone.
 
+    keep: are compiled modules kept for the next process (`stored.py`)? Not if somebody meddles with the rewriting.
     do: performs effects; an attribute for each effect class, called with the arguments of the class, and `perform(effect)`.
     """
 
-    def __init__(self, name: str, *, of: tuple[str, ...], effects: tuple[str, ...]) -> None:
+    def __init__(self, name: str, *, of: tuple[str, ...], effects: tuple[str, ...], keep: bool = False) -> None:
         self.name = name
+        self.keep = keep
+        self.about = repr((of, effects))  # what of the copy itself decides how a module is rewritten
         self.of = of
         self.do = ModuleType("do")  # the interpreter calls a module's functions fastest
         self.vocabulary = Vocabulary(effects, self.renamed)
@@ -84,16 +88,22 @@ class PlainCopy(MetaPathFinder):
 
 
 class _PlainLoader(SourceFileLoader):
-    """Rewrites what it loads. Nothing is written: the bytecode cache beside a source file is that of the original."""
+    """Rewrites what it loads. The bytecode cache beside a source file is that of the original: the copy's is kept elsewhere."""
 
     def __init__(self, name: str, path: str, copy: PlainCopy) -> None:
         super().__init__(name, path)
         self.copy = copy
 
     def get_code(self, fullname: str) -> Any:
-        """Always from the source."""
+        """From the source, or as it was kept from the same sources."""
         path = self.get_filename(fullname)
-        return compile(plain_text(self.get_data(path), path, self.copy.vocabulary), path, "exec", dont_inherit=True)
+        source = self.get_data(path)
+
+        def make() -> CodeType:
+            tree = plain_text(source, path, self.copy.vocabulary)
+            return compile(tree, path, "exec", dont_inherit=True)
+
+        return kept(fullname, path, source, self.copy.about, make) if self.copy.keep else make()
 
     def exec_module(self, module: ModuleType) -> None:
         """With what performs its effects."""

@@ -19,6 +19,7 @@ from typing import Final, NewType, NoReturn, TypeAlias
 
 from agewalk.core.errors import InputError
 from agewalk.core.plain.calls import Callees
+from agewalk.core.plain.inline import one_liners
 
 DO: Final = "__do__"  # the global of a rewritten module that performs effects
 _STEP: Final = ("Step", "Generator")
@@ -184,7 +185,7 @@ class _Rewriter(ast.NodeTransformer):
                 self._refuse(node, "a `yield` without an effect", "yield an effect, or put it behind the return")
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """A unit's name is left out; keywords become positions."""
+        """A unit's name is left out; keywords become positions; a function of one line stands there itself."""
         self.generic_visit(node)
         if (
             isinstance(node.func, ast.Name)
@@ -195,7 +196,9 @@ class _Rewriter(ast.NodeTransformer):
             return node.args[0]
         if node.keywords:
             self._callees.by_position(node)
-        return node
+        origin = self._callees.origin(node)
+        line = origin and one_liners(origin[0]).get(origin[1])
+        return (line and line.called(node)) or node
 
     # --- effects ------------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,16 @@ SPIN = (  # SPIN counts these too: test_promela.py asks it, live
     "update-gen-vs-isolation/linux-7.3/tdp",
     "agers-of-pages/linux-7.3/legacy",
     "fault-of-pages/v7/nested",
-)
+    "age-vs-refault/v7/tdp",
+    "look-around-decision/v7/tdp",
+    "age-vs-memslot/v7/tdp",
+    "age-vs-nested-storm/linux-6.13/nested",
+    "age-vs-fault/v7/tdp",
+    "subscribers/v7/tdp",
+    "neighbours/v7/tdp",
+    "look-around-vs-eviction/v7/tdp",
+    "kvm-access-vs-aging/v7/tdp",
+)  # one of each system at least
 
 
 STORM = "age-vs-nested-storm/linux-6.13/nested"  # the largest system; with linux-7.3 it takes seconds to learn

@@ -301,7 +301,7 @@ def compile_once(say: Callable[[str], None] | None = None) -> None:
     if jit.is_warm():
         return
     if say is not None:
-        say("compiling the engine for this machine, once: about 25 seconds")
+        say("compiling the engine for this machine, once: about half a minute")
     host = Host([Space("vm", 2048), Space("process", 600, kvm=False)], 1024, {}, age_every_ns=10)
     engine = Engine(host, ProtocolTable("none", (), ()))
     rows = np.arange(2048)

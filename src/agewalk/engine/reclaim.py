@@ -157,6 +157,20 @@ def do_try_to_free_pages(s: State, goal: Int, proactive: Int) -> Int:
 
 
 @njit
+def next_priority(word: Array, priority: Int, goal: Int, before: Int) -> Int:
+    """How hard kswapd looks next: harder if it did not see or get enough; from the start again after a round that got something.
+
+    balance_pgdat() and kswapd_shrink_node(). goal: pages to look at; before: pages reclaimed before this step.
+    """
+    if word[LOOKED_AT] < goal or word[RECLAIMED] == before:
+        priority -= 1
+    if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] < word[HIGH]:
+        priority = i64(DEF_PRIORITY)
+        word[RECLAIMED] = 0
+    return priority
+
+
+@njit
 def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
     """Every way into reclaim behind one door, so that what lies behind is compiled into its callers once.
 
@@ -205,11 +219,7 @@ def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
         word[LOOKED_AT] = 0
         before = i64(word[RECLAIMED])
         shrink_lruvec(s, goal, i64(0))
-        if word[LOOKED_AT] < goal or word[RECLAIMED] == before:
-            priority -= 1
-        if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] < word[HIGH]:
-            priority = i64(DEF_PRIORITY)
-            word[RECLAIMED] = 0
+        priority = next_priority(word, priority, goal, before)
     word[KSWAPD] = 0
     return i64(word[RECLAIMED])
 

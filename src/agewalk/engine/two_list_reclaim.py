@@ -57,7 +57,7 @@ from agewalk.engine.layout import (
 )
 from agewalk.engine.lists import list_add, list_del, list_empty, list_tail
 from agewalk.engine.queues import is_queued, lru_add_drain
-from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES
+from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
 from agewalk.engine.state import State
 from agewalk.engine.tiers import nr_pages
 from agewalk.engine.touch import LOOK_AHEAD, hits, look_ahead, mark_running, slow
@@ -249,11 +249,7 @@ def reclaim_lists(s: State, why: Int) -> Int:
         word[LOOKED_AT] = 0
         before = i64(word[RECLAIMED])
         shrink_lists(s, goal, i64(0))
-        if word[LOOKED_AT] < goal or word[RECLAIMED] == before:
-            priority -= 1
-        if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] < word[HIGH]:
-            priority = i64(DEF_PRIORITY)
-            word[RECLAIMED] = 0
+        priority = next_priority(word, priority, goal, before)
     word[KSWAPD] = 0
     return i64(word[RECLAIMED])
 

@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from agewalk.core.files import whole
+
 BENCHMARKS = ("engine", "check", "timing")
 OUT = Path("out/bench.json")
 
@@ -70,10 +72,8 @@ def main() -> int:
             traceback.print_exc()
             document["failed"][name] = f"{type(error).__name__}: {error}"
         print(f"   {time.perf_counter() - began:.1f} s", flush=True)
-    wanted.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = wanted.out.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(wanted.out)
+    with whole(wanted.out) as part:
+        part.write_text(json.dumps(document, indent=1) + "\n")
     print(f"\n{wanted.out}" + (f"   FAILED: {', '.join(document['failed'])}" if document["failed"] else ""))
     return 1 if document["failed"] else 0
 

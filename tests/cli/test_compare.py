@@ -206,7 +206,7 @@ def test_stopped_half_way_keeps_what_is_finished(folder: Path, number: signal.Si
     assert out == ""
     assert not (folder / "out" / "results.json").exists()
     if number != signal.SIGKILL:  # which may come in the middle of a write, and leaves nobody to tidy up
-        assert not list(folder.rglob("*.tmp"))
+        assert not list(folder.rglob("*.part"))
     kept = list(runs.glob("*.json"))
     assert kept
     for path in kept:

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from agewalk.core.units import Bytes
 from agewalk.study.outcome import BINS, FIRST_BIN, Measured, Member, Run, TimeLineBuilder
-from agewalk.study.store import Store, write_atomically
+from agewalk.study.store import Store
 
 MEASURED = Measured(
     accesses=9, faults=5, refaults=2, evictions=3, hot_evictions=1, vms=[Member("a", 4, 2, 3)], vcpu_stall_ns=160_000
@@ -54,19 +52,3 @@ def test_the_row_has_the_keys_of_the_format() -> None:
         "seconds", "vms",
     ]  # fmt: skip
     assert row["vms"] == [{"name": "a", "resident_pages": 4, "refaults": 2, "evictions": 3}]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "r.json"
-    write_atomically(path, "old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -2,13 +2,12 @@
 
 `numba.njit(cache=True)` looks at the file of the function that it decorates and at no other, so an edited callee in a second
 file would leave the old caller's machine code in place. The cache directory therefore carries a digest of every compiled
-file of this package and of the versions of numba and NumPy. It lies under AGEWALK_CACHE, XDG_CACHE_HOME or ~/.cache.
+file of this package and of the versions of numba and NumPy.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 from numba.core import config as _config
+
+from agewalk.core.files import caches
 
 _SOURCES: Final = ("fold.py", "kernel.py", "cycles.py", "sprint.py", "jit.py")
 _settings: Any = _config  # its attributes are made at import
@@ -31,9 +32,7 @@ def _digest() -> str:
 
 
 def _directory() -> Path:
-    named = os.environ.get("AGEWALK_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "agewalk"
-    directory = base / f"check-{_digest()}"
+    directory = caches() / f"check-{_digest()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):

@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from agewalk.check.simulate import Path, PathStep
+from agewalk.core.files import whole
 
 _COLUMN: Final = 38
 _STEP_NS: Final = 1000  # a step's length on the timeline
@@ -85,8 +86,7 @@ def write_perfetto(path: Path, target: FilePath) -> None:
     """A timeline for ui.perfetto.dev: a track a thread, a microsecond a step. Written beside `target`, then renamed."""
     from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-    temporary = target.with_name(target.name + ".part")
-    with temporary.open("wb") as file:
+    with whole(target) as part, part.open("wb") as file:
         builder = StreamingTraceProtoBuilder(file)
 
         def write(fill: Any) -> None:
@@ -100,7 +100,6 @@ def write_perfetto(path: Path, target: FilePath) -> None:
         for step in path.steps:
             write(_begin(step))
             write(_end(step))
-    temporary.replace(target)
 
 
 def _track(i: int, name: str) -> Any:

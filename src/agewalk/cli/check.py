@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.errors import UsageError
+from agewalk.core.files import whole
 
 if TYPE_CHECKING:
     from agewalk.check.explore import Outcome
@@ -176,9 +177,8 @@ def _write(outcome: Outcome, files: tuple[Path | None, ...], name: str, model: s
 
 
 def _save(path: Path, content: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(content)
-    temporary.replace(path)
+    with whole(path) as part:
+        part.write_text(content)
 
 
 def document(outcome: Outcome) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.errors import Interrupted, UsageError
+from agewalk.core.files import whole
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def run(path: Path, wanted: Wanted) -> None:
     from agewalk.study.quality import rows
     from agewalk.study.scenario import change, load
     from agewalk.study.setup import jobs
-    from agewalk.study.store import Store, write_atomically
+    from agewalk.study.store import Store
 
     chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
     for job in jobs(chosen):
@@ -107,13 +108,14 @@ def run(path: Path, wanted: Wanted) -> None:
             tell=tell,
         )
     document: dict[str, Any] = {"schema": 1, "scenario": str(path), "results": rows(runs)}
-    write_atomically(out / "results.json", json.dumps(document, indent=1) + "\n")
+    with whole(out / "results.json") as part:
+        part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if wanted.report:
         if runs[0].measured.accesses > LONG:
             _say("reading the traces once more for the pictures (--no-report leaves them out)")
         try:
-            with interruptible():
-                write_atomically(out / "report.html", page(path, chosen, runs))
+            with interruptible(), whole(out / "report.html") as part:
+                part.write_text(page(path, chosen, runs), encoding="utf-8")
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: all {len(runs)} runs are finished and in {out / 'results.json'}; there is no new report",

@@ -8,7 +8,6 @@ With `NUMBA_DISABLE_JIT=1` the decorator returns the plain function: every kerne
 """
 
 import hashlib
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,8 @@ import numba
 import numpy
 import numpy.typing as npt
 from numba.core import config as _config
+
+from agewalk.core.files import caches
 
 #: An array of integers; kernels say in their docstring which.
 Array = npt.NDArray[Any]
@@ -53,10 +54,8 @@ def _writable(directory: Path) -> bool:
 
 
 def cache_directory(digest: str) -> Path:
-    """Where compiled code of this digest is kept: under AGEWALK_CACHE, XDG_CACHE_HOME or ~/.cache, else a temporary directory."""
-    named = os.environ.get("AGEWALK_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "agewalk"
-    directory = base / f"engine-{digest}"
+    """Where compiled code of this digest is kept: with the user's other caches, else in a temporary directory."""
+    directory = caches() / f"engine-{digest}"
     if _writable(directory):
         return directory
     return Path(tempfile.mkdtemp(prefix=f"agewalk-engine-{digest}-"))

@@ -6,28 +6,14 @@ the reading, and the text of agewalk itself. Each lies in a file of its own, wri
 
 import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from agewalk.core.files import whole
 from agewalk.core.units import Bytes
 from agewalk.study.outcome import Run
 from agewalk.study.scenario import Choice, Scenario
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file in one step: a killed run leaves the old file or the new one, never a part. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)
@@ -85,4 +71,5 @@ class Store:
 
     def put(self, digest: str, run: Run) -> None:
         """Keep a finished run."""
-        write_atomically(self.folder / f"{digest}.json", json.dumps(run.to_json()))
+        with whole(self.folder / f"{digest}.json") as part:
+            part.write_text(json.dumps(run.to_json()), encoding="utf-8")

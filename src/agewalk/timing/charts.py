@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, Final
 
+from agewalk.core.files import whole
 from agewalk.timing.experiment import Experiment
 from agewalk.timing.run import Row
 from agewalk.timing.sensitivity import SWING, Sensitivity
@@ -119,11 +120,9 @@ def sensitivity_chart(experiment: Experiment, found: Sensitivity, vcpus: int) ->
 def write_charts(chart: Any, path: Path) -> list[Path]:
     """`path` with .html, .svg and .png; each is written beside itself and renamed."""
     written: list[Path] = []
-    path.parent.mkdir(parents=True, exist_ok=True)
     for kind in ("html", "svg", "png"):
         goal = path.with_name(f"{path.name}.{kind}")
-        part = path.with_name(f"{path.name}.part.{kind}")
-        chart.save(str(part), **({"inline": True} if kind == "html" else {}))
-        part.replace(goal)
+        with whole(goal) as part:
+            chart.save(str(part), format=kind, **({"inline": True} if kind == "html" else {}))
         written.append(goal)
     return written

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from agewalk.core.files import whole
 from agewalk.timing.record import Recorder, Slice
 
 _SEQUENCE: Final = 1
@@ -25,9 +26,8 @@ def write_perfetto(recorder: Recorder, path: Path, *, title: str) -> int:
     """Write `path` (by a temporary file beside it); how many packets it has. Times become nanoseconds."""
     from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-    temporary = path.with_name(path.name + ".part")
     packets = 0
-    with temporary.open("wb") as file:
+    with whole(path) as part, part.open("wb") as file:
         builder = StreamingTraceProtoBuilder(file)
         for fill in (*_descriptors(recorder, title), *_events(recorder)):
             packet = builder.create_packet()
@@ -35,7 +35,6 @@ def write_perfetto(recorder: Recorder, path: Path, *, title: str) -> int:
             packet.trusted_packet_sequence_id = _SEQUENCE
             builder.write_packet(packet)
             packets += 1
-    temporary.replace(path)
     return packets
 
 

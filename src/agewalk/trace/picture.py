@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agewalk.core.errors import UsageError
+from agewalk.core.files import whole
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
 from agewalk.trace.facts import MAP_COLUMNS, Facts
 
@@ -39,12 +40,10 @@ def save_picture(facts: Facts, path: str | Path) -> None:
             content = vl_convert.vegalite_to_svg(spec).encode()
         case _:
             content = vl_convert.vegalite_to_html(spec, bundle=True).encode()
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        with whole(path) as part:
+            part.write_bytes(content)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written: {e.strerror}", hint="choose another place") from None
 
 

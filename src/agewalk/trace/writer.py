@@ -1,8 +1,7 @@
 """Writing Parquet traces: checked, streamed, and renamed into place only when complete."""
 
-import os
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from agewalk.core.errors import TraceError, UsageError
+from agewalk.core.files import whole
 from agewalk.core.units import Bytes
 from agewalk.trace.check import StreamCheck
 from agewalk.trace.format import Batch, Trace, TraceMeta
@@ -42,7 +42,7 @@ class TraceWriter:
         self._held: list[Batch] = []
         self._held_rows = 0
         self._top_gfn = self._top_vcpu = 0
-        self._temporary: Path | None = None
+        self._file = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
     @property
@@ -58,24 +58,23 @@ class TraceWriter:
         types = {"time_ns": pa.uint64(), "vcpu": pa.uint8(), "gfn": gfn, "write": pa.bool_()}
         types |= {"context": pa.uint8()} if self._context else {}
         self._schema = pa.schema([pa.field(n, t, nullable=False) for n, t in types.items()])
-        if self._path.is_dir():
-            raise UsageError(f"{self._path}: is a directory", hint="name a file to write, as in trace.parquet")
         try:
-            handle, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name[:80]}.", suffix=".part")
+            with ExitStack() as file:
+                made = file.enter_context(whole(self._path))
+                self._writer = pq.ParquetWriter(
+                    made,
+                    self._schema,
+                    compression="zstd",
+                    compression_level=9,
+                    use_dictionary=False,
+                    column_encoding={"time_ns": "DELTA_BINARY_PACKED", "gfn": "DELTA_BINARY_PACKED"},
+                    write_page_checksum=True,
+                    store_schema=False,
+                )
+                file.callback(_close_quietly, self._writer)
+                self._file = file.pop_all()
         except OSError as e:
             raise UsageError(f"{self._path}: cannot be written: {e.strerror}", hint="choose another place") from None
-        os.close(handle)
-        self._temporary = Path(made)
-        self._writer = pq.ParquetWriter(
-            made,
-            self._schema,
-            compression="zstd",
-            compression_level=9,
-            use_dictionary=False,
-            column_encoding={"time_ns": "DELTA_BINARY_PACKED", "gfn": "DELTA_BINARY_PACKED"},
-            write_page_checksum=True,
-            store_schema=False,
-        )
         return self
 
     def write(self, batch: Batch) -> None:
@@ -97,19 +96,17 @@ class TraceWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._temporary is not None
-        assert self._writer is not None
+        if kind is not None:
+            self._file.__exit__(kind, error, trace)
+            return
         try:
-            if kind is None:
-                self._complete(self._writer, self._temporary)
+            with self._file:
+                self._complete()
         except OSError as e:
             raise UsageError(f"{self._path}: cannot be written: {e.strerror or e}", hint="is the disk full?") from None
-        finally:
-            if self._writer.is_open:
-                _quietly(self._writer.close)
-            self._temporary.unlink(missing_ok=True)
 
-    def _complete(self, writer: "pq.ParquetWriter", temporary: Path) -> None:
+    def _complete(self) -> None:
+        assert self._writer is not None
         if self._meta is None:
             raise UsageError(f"{self._path}: no metadata was given to write")
         if not self._check.rows:
@@ -119,12 +116,8 @@ class TraceWriter:
         StreamCheck(str(self._path), replace(self._meta)).check(top)
         if self._held_rows:
             self._flush(self._held_rows)
-        writer.add_key_value_metadata(meta_strings(self._meta))
-        writer.close()
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(self._path)
+        self._writer.add_key_value_metadata(meta_strings(self._meta))
+        self._writer.close()
 
     def _flush(self, rows: int) -> None:
         import pyarrow as pa
@@ -149,11 +142,10 @@ def write_trace(
                 progress(len(batch))
 
 
-def _quietly(close: Callable[[], object]) -> None:
-    """Close a half-written temporary file whose error is already on its way to the user."""
-    import contextlib
-
+def _close_quietly(writer: "pq.ParquetWriter") -> None:
+    """Close a half-written file whose error is already on its way to the user; a complete one is closed."""
     import pyarrow as pa
 
-    with contextlib.suppress(OSError, pa.ArrowException):
-        close()
+    with suppress(OSError, pa.ArrowException):
+        if writer.is_open:
+            writer.close()

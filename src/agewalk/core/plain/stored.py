@@ -12,19 +12,18 @@ import hashlib
 import marshal
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import CodeType
 
+from agewalk.core.files import caches, whole
+
 
 def directory() -> Path:
-    """Under AGEWALK_CACHE, XDG_CACHE_HOME or ~/.cache."""
-    named = os.environ.get("AGEWALK_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "agewalk"
-    return base / "plain"
+    """Where they are kept."""
+    return caches() / "plain"
 
 
 @cache
@@ -61,14 +60,8 @@ def kept(name: str, path: str, source: bytes, about: str, make: Callable[[], Cod
             if isinstance(code, CodeType):
                 return code
     code = make()
-    with contextlib.suppress(OSError, RuntimeError):
-        _write(directory() / file, hashlib.sha256(key + (payload := marshal.dumps(code))).digest() + payload)
+    payload = marshal.dumps(code)
+    # others may be writing the same
+    with contextlib.suppress(OSError, RuntimeError), whole(directory() / file, durable=False) as part:
+        part.write_bytes(hashlib.sha256(key + payload).digest() + payload)
     return code
-
-
-def _write(entry: Path, content: bytes) -> None:
-    """Whole or not at all: others may be writing the same."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(entry)

@@ -1,0 +1,70 @@
+"""Results are written whole or not at all, and caches lie where their user wants them."""
+
+from pathlib import Path
+
+import pytest
+
+from agewalk.core.files import caches, whole
+
+
+def test_the_file_is_there_when_all_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "r.json"
+    with whole(path) as part:
+        part.write_text("new")
+        assert not list(path.parent.glob("*.json"))
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("old")
+
+    def half() -> None:
+        with whole(path, durable=durable) as part:
+            part.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"), whole(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), whole(tmp_path):
+        pytest.fail("let in")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_name_has_room_for_its_part(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 250 + ".json")
+    with whole(path) as part:
+        part.write_text("new")
+    assert path.exists()
+
+
+def test_where_caches_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGEWALK_CACHE", str(tmp_path))
+    assert caches() == tmp_path
+    monkeypatch.delenv("AGEWALK_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert caches() == tmp_path / "agewalk"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert caches() == tmp_path / ".cache" / "agewalk"

@@ -35,6 +35,7 @@ from agewalk.engine.host import Batch, Engine, build, compile_once
 from agewalk.engine.jit import njit
 from agewalk.engine.protocol import encode
 from agewalk.engine.reclaim import run_aging
+from agewalk.engine.rows import plain
 from agewalk.engine.touch import run_rows
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.enumerate import protocol_table
@@ -129,13 +130,13 @@ def hit_path(pages: U32, *, times: int) -> dict[str, float]:
     state = build(_host(top, 4 * top, "6.18"), encode(table)[0])
     kinds = np.full(n, at.P_TDP | at.A_TDP | at.USED_NOW, np.uint8)
     kinds[pages % 3 == 0] |= at.WRITTEN
-    run_rows(state, pages, kinds)
+    run_rows(state, plain(pages, kinds), len(pages))
     _bare(bits, pages[:1])
     bare, ours = [], []
     for _ in range(times):
         bare.append(_seconds(lambda: _bare(bits, pages)))
         state.touch[:] &= 255 - at.A_TDP - at.USED_NOW
-        ours.append(_seconds(lambda: run_rows(state, pages, kinds)))
+        ours.append(_seconds(lambda: run_rows(state, plain(pages, kinds), len(pages))))
     limit, speed = n / statistics.median(bare) / 1e6, n / statistics.median(ours) / 1e6
     return {"bare_M_s": limit, "engine_M_s": speed, "share": speed / limit}
 
@@ -194,10 +195,10 @@ def aging_curve(*, smoke: bool) -> list[dict[str, float]]:
         state = build(_host(pages, 4 * pages, "6.18"), ask)
         everyone = np.arange(pages, dtype=np.uint32)
         kinds = np.full(pages, at.P_TDP | at.A_TDP | at.USED_NOW | at.WRITTEN, np.uint8)
-        run_rows(state, everyone, kinds)
+        run_rows(state, plain(everyone, kinds), len(everyone))
 
         def once(state: Any = state, everyone: U32 = everyone, kinds: Any = kinds) -> float:
-            run_rows(state, everyone, kinds)
+            run_rows(state, plain(everyone, kinds), len(everyone))
             return _seconds(lambda: run_aging(state, 1))
 
         seconds = _median(once, 3)
@@ -245,14 +246,14 @@ def terabyte(*, smoke: bool) -> dict[str, float]:
     populate = 0.0
     for first in range(0, total, chunk):
         part = np.arange(first, min(total, first + chunk), dtype=np.uint32)
-        populate += _seconds(lambda part=part: run_rows(state, part, kinds[: len(part)]))  # type: ignore[misc]
+        populate += _seconds(lambda part=part: run_rows(state, plain(part, kinds), len(part)))  # type: ignore[misc]
     aged = _seconds(lambda: run_aging(state, 1))
     rng = np.random.default_rng(3)
     stream = (np.minimum(rng.pareto(0.3, chunk), 1e12) * 50).astype(np.int64) % total
     touched = 0.0
     for turn in range(0, accesses, chunk):
         part = ((stream + turn * 7919) % total).astype(np.uint32)
-        touched += _seconds(lambda part=part: run_rows(state, part, kinds))  # type: ignore[misc]
+        touched += _seconds(lambda part=part: run_rows(state, plain(part, kinds), len(part)))  # type: ignore[misc]
     size = sum(array.nbytes for array in state)
     return {
         "pages": total, "bytes_per_page": size / total, "GiB": size / 2**30, "build_s": built, "populate_s": populate,

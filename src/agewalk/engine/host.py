@@ -16,8 +16,9 @@ from agewalk.engine import protocol as pt
 from agewalk.engine.config import Host, Space, region_shift
 from agewalk.engine.quality import Assessor, Sample, total
 from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
+from agewalk.engine.rows import CHUNK, Rows
 from agewalk.engine.state import State
-from agewalk.engine.touch import encode_rows, nested_change, note_used, run_rows
+from agewalk.engine.touch import nested_change, run_batch
 from agewalk.model.protocols.table import ProtocolTable
 
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
@@ -130,6 +131,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         rows[number, at.S_DIRECT] = not space.tdp and not space.shadow
         rows[number, at.S_PMD] = space.hva >> 21
         rows[number, at.S_MODE] = start_mode(space)
+        rows[number, at.S_KINDS : at.S_KINDS + 4] = kinds_of(space)
         rows[number, at.S_REGION] = regions
         rows[number, at.S_REGION_SHIFT] = shift = region_shift(space.pages, host.regions)
         regions += (space.pages + (1 << shift) - 1) >> shift
@@ -159,6 +161,16 @@ def start_mode(space: Space) -> int:
     return pt.M_NOTIFIERS | pt.M_SUBSCRIBED | space.ad_bits * pt.M_AD | space.tdp * pt.M_TDP
 
 
+def kinds_of(space: Space) -> tuple[int, int, int, int]:
+    """Bits of `touch` that an access needs and sets, by context; 0 for one that META cannot hold. The last is for any other
+    context: the guest's."""
+    if not space.kvm:
+        return (at.P_PRIMARY | at.A_PRIMARY | at.A_TDP | at.USED_NOW,) * 4
+    fast, slow = at.P_TDP | at.A_TDP | at.USED_NOW, at.P_SHADOW | at.A_SHADOW | at.USED_NOW
+    guest, nested = (fast, slow) if space.tdp else (slow, 0 if space.shadow else fast)
+    return guest, nested, at.P_PRIMARY | at.A_PRIMARY | at.USED_NOW, guest
+
+
 class Engine:
     """A host that is being simulated, under a protocol as its truth table. assess: compare aging with the truth."""
 
@@ -176,45 +188,56 @@ class Engine:
         self._assess = Assessor(host, self.state) if assess else None
         self._now_ns = 0
         self._next_age = None if host.policy == TWO_LIST else host.age_every_ns or None
-        self._run_rows = run_rows
+        self._chunk = np.zeros(CHUNK, np.uint32), np.zeros(CHUNK, np.uint8)
+        self._run = run_batch
         if host.policy == TWO_LIST:  # its code is compiled, or loaded, only now
-            from agewalk.engine.two_list_reclaim import run_rows_two_list
+            from agewalk.engine.two_list_reclaim import run_batch_two_list
 
-            self._run_rows = run_rows_two_list
+            self._run = run_batch_two_list
 
     def feed(self, batch: Batch) -> None:
-        """Take the next accesses. Agings that fall due before an access come before it."""
+        """Take the next accesses. Agings that fall due before an access come before it.
+
+        Raises UsageError for a batch that begins before the last one ended, of which nothing is taken then; and for a row that
+        the host cannot take, by its index: rows before it are taken, that one and the rest are not, and the host goes on from
+        there with the next batch.
+        """
         n = len(batch.page)
         if not n:
             return
-        times = batch.time_ns.astype(np.int64, copy=False)
-        if int(times[0]) < self._now_ns:
+        rows = Rows(
+            np.ascontiguousarray(batch.time_ns, np.int64),
+            np.ascontiguousarray(batch.space, np.uint16),
+            np.ascontiguousarray(batch.page, np.uint32),
+            np.ascontiguousarray(batch.write, np.bool_).view(np.uint8),
+            np.ascontiguousarray(batch.context, np.uint8),
+            *self._chunk,
+        )
+        if int(rows.time[0]) < self._now_ns:
             raise UsageError("accesses run back in time", hint="feed batches in order, and sort each by time_ns")
-        pages, kinds = np.empty(n, np.uint32), np.empty(n, np.uint8)
-        bad = encode_rows(self.state.space, batch.space, batch.page, batch.write, batch.context, pages, kinds)
-        if bad < -1:
-            raise UsageError(
-                f"row {-2 - bad}: a nested guest in a VM that runs on shadow page tables itself",
-                hint="give the VM nested paging (mmu tdp or legacy), or take --engine direct",
-            )
-        if bad >= 0:
-            raise UsageError(
-                f"row {bad}: page {batch.page[bad]} of space {batch.space[bad]} does not exist",
-                hint="space must index Host.spaces, page must be below its size",
-            )
-        tick_ns = self.host.tick_ns
         done = 0
         while done < n:
-            now = int(times[done])
-            self.advance(now)
-            until = (now // tick_ns + 1) * tick_ns
-            if self._next_age is not None:
-                until = min(until, self._next_age)
-            end = done + int(np.searchsorted(times[done:], until))
-            self._run_rows(self.state, pages[done:end], kinds[done:end])
-            note_used(self.state, pages[done:end])
-            self._now_ns = int(times[end - 1])
+            self.advance(int(rows.time[done]))
+            end = n if self._next_age is None else done + int(np.searchsorted(rows.time[done:], self._next_age))
+            stopped = int(self._run(self.state, rows, done, end, self.host.tick_ns))
+            if stopped > done:
+                self._now_ns = int(rows.time[stopped - 1])
+            if stopped < end:
+                raise self._refusal(batch, stopped)
             done = end
+
+    def _refusal(self, batch: Batch, row: int) -> UsageError:
+        """Why the host cannot take a row."""
+        space, page = int(batch.space[row]), int(batch.page[row])
+        if space < len(self.host.spaces) and page < self.host.spaces[space].pages:
+            return UsageError(
+                f"row {row}: a nested guest in a VM that runs on shadow page tables itself",
+                hint="give the VM nested paging (mmu tdp or legacy), or take --engine direct",
+            )
+        return UsageError(
+            f"row {row}: page {page} of space {space} does not exist",
+            hint="space must index Host.spaces, page must be below its size",
+        )
 
     def advance(self, time_ns: int) -> None:
         """Let time pass, with the proactive agings that fall due up to and including `time_ns`."""

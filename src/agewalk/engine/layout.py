@@ -155,7 +155,8 @@ S_SNAPSHOT: Final = 12  # of S_INVALIDATED, when an access began
 S_HUGE: Final = 13  # THP "always"
 S_REGION: Final = 14  # its first row of by_region[]
 S_REGION_SHIFT: Final = 15  # pages of a region, as a power of two
-S_COLUMNS: Final = 16
+S_KINDS: Final = 16  # + context: bits of `touch` that an access needs and sets; 0 if there can be none
+S_COLUMNS: Final = 20
 
 # --- pmd[]: 512 pages each
 M_SPACE: Final = 0

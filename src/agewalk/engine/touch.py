@@ -1,7 +1,5 @@
 """What an access does: the hot loop, and KVM's page faults behind it (arch/x86/kvm/mmu/mmu.c, virt/kvm/kvm_main.c)."""
 
-import numpy as np
-
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
@@ -13,6 +11,7 @@ from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.queues import mark_accessed
 from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
+from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
 
 PTE_PREFETCH_NUM = 8
@@ -211,12 +210,12 @@ def make_room(s: State, folio: Int, write: Int) -> None:
 
 
 @njit
-def mark_running(s: State, pages: Array, end: Int) -> None:
+def mark_running(s: State, r: Rows, end: Int) -> None:
     """Spaces of rows before `end` have run since their last walk (lru_gen_use_mm())."""
     if s.word[at.SOME_UNUSED]:
         last = i64(-1)
         for i in range(s.word[at.NOTED], end):
-            pmd = i64(pages[i]) >> 9
+            pmd = i64(r.pages[i]) >> 9
             if pmd != last:
                 last = pmd
                 s.space[i64(s.pmd[pmd, at.M_SPACE]), at.S_USED] = 1
@@ -228,89 +227,71 @@ def mark_running(s: State, pages: Array, end: Int) -> None:
 
 
 @njit
-def hits(touch: Array, pages: Array, kinds: Array, start: Int) -> Int:
+def hits(touch: Array, r: Rows, start: Int, end: Int) -> Int:
     """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop.
 
-    It stores even if nothing changes: a branch on that would be guessed wrong after each aging pass. Unsigned indices spare
-    the test for negative ones.
+    It stores even if nothing changes: a branch on that would be guessed wrong after each aging pass.
     """
-    for i in range(np.uint64(start), np.uint64(pages.shape[0])):
+    pages, kinds = r.pages, r.kinds
+    for i in range(start, end):
         page, kind = pages[i], kinds[i]
         bits = touch[page]
         if kind & ~bits & 0xF0:
             return i64(i)
         touch[page] = bits | kind
-    return i64(pages.shape[0])
+    return end
 
 
 @njit_merge
-def look_ahead(touch: Array, page: Array, pages: Array, kinds: Array, start: Int, end: Int) -> None:
+def look_ahead(s: State, r: Rows, start: Int, end: Int) -> None:
     """Ask memory for the rows of pages that accesses `start` to `end` will miss: waited for one by one, they are what a fault
     costs."""
-    for i in range(np.uint64(start), np.uint64(end)):
-        if kinds[i] & ~touch[pages[i]] & 0xF0:
-            fetch_row(page, pages[i])
+    for i in range(start, end):
+        if r.kinds[i] & ~s.touch[r.pages[i]] & 0xF0:
+            fetch_row(s.page, r.pages[i])
 
 
 @njit
-def run_rows(s: State, pages: Array, kinds: Array) -> None:
-    """All accesses of one tick, in order."""
-    n = i64(pages.shape[0])
+def run_rows(s: State, r: Rows, n: Int) -> None:
+    """The first n accesses of `r.pages` and `r.kinds`, all of one tick, in order."""
     s.word[at.NOTED] = 0
-    i = hits(s.touch, pages, kinds, i64(0))
+    i = hits(s.touch, r, i64(0), n)
     asked = i64(0)
     while i < n:
         until = min(i + LOOK_AHEAD, n)
-        look_ahead(s.touch, s.page, pages, kinds, max(asked, i + 1), until)
+        look_ahead(s, r, max(asked, i + 1), until)
         asked = until
-        mark_running(s, pages, i + 1)
-        folio, kind = i64(pages[i]), i64(kinds[i])
+        mark_running(s, r, i + 1)
+        folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         make_room(s, folio, kind & at.WRITTEN)
         slow(s, folio, kind)
         if s.word[at.FRAMES] - s.word[at.HELD] < s.word[at.LOW]:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
-        i = hits(s.touch, pages, kinds, i + 1)
-    mark_running(s, pages, n)
+        i = hits(s.touch, r, i + 1, n)
+    mark_running(s, r, n)
     s.counts[c.ACCESSES] += n
 
 
 @njit
-def encode_rows(
-    space: Array, spaces: Array, numbers: Array, writes: Array, contexts: Array, pages: Array, kinds: Array
-) -> Int:
-    """Turn rows of a trace into page numbers of the host and bits of `touch`. Returns -1; or the first bad row; or
-    -2 - the first row of a nested guest beside guest tables of the VM itself, which META cannot hold."""
-    n_spaces = i64(space.shape[0])
-    for i in range(numbers.shape[0]):
-        which = i64(spaces[i])
-        number = i64(numbers[i])
-        if which >= n_spaces or number >= space[which, at.S_PAGES]:
-            return i64(i)
-        nested = bool(contexts[i] == 1 and space[which, at.S_NOTIFIERS])
-        if nested and not space[which, at.S_TDP] and not space[which, at.S_DIRECT]:
-            return -2 - i64(i)
-        pages[i] = space[which, at.S_FIRST] + number
-        if not space[which, at.S_NOTIFIERS]:
-            kind = at.P_PRIMARY | at.A_PRIMARY | at.A_TDP
-        elif contexts[i] == 2:
-            kind = at.P_PRIMARY | at.A_PRIMARY
-        elif nested == bool(space[which, at.S_TDP]):
-            kind = at.P_SHADOW | at.A_SHADOW
-        else:
-            kind = at.P_TDP | at.A_TDP
-        kinds[i] = kind | at.USED_NOW | (at.WRITTEN if writes[i] else 0)
-    return i64(-1)
-
-
-@njit
-def note_used(s: State, pages: Array) -> None:
-    """The end of a tick, or of a batch: last uses are written down."""
-    now = s.word[at.NOW]
-    for i in range(pages.shape[0]):
-        bits = i64(s.touch[pages[i]])
-        if bits & at.USED_NOW:  # not yet in this batch
-            s.used[pages[i]] = now
-            s.touch[pages[i]] = bits - at.USED_NOW
+def run_batch(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
+    """Rows [start, end) of a batch, tick by tick. Returns where it stopped: at `end`, or at a row that the host cannot take."""
+    refused = False
+    while start < end and not refused:
+        tick = r.time[start] // tick_ns
+        s.word[at.NOW] = tick
+        until = (tick + 1) * tick_ns
+        many = has_many(s, r, start, end, until)
+        while start < end and r.time[start] < until and not refused:
+            wanted = end_of_tick(r, start, end, until) - start
+            n = encode_rows(s, r, start, start + wanted)
+            run_rows(s, r, n)
+            if not many:
+                note_used(s, r, n)
+            start += n
+            refused = n < wanted
+        if many:
+            note_all(s)
+    return start
 
 
 @njit

@@ -33,6 +33,7 @@ from agewalk.engine.layout import (
     MINIMUM,
     N_PAGES,
     NOTED,
+    NOW,
     NR_ACTIVE,
     NR_INACTIVE,
     PRIORITY,
@@ -58,6 +59,7 @@ from agewalk.engine.layout import (
 from agewalk.engine.lists import list_add, list_del, list_empty, list_tail
 from agewalk.engine.queues import is_queued, lru_add_drain
 from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
+from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
 from agewalk.engine.tiers import nr_pages
 from agewalk.engine.touch import LOOK_AHEAD, hits, look_ahead, mark_running, slow
@@ -255,18 +257,18 @@ def reclaim_lists(s: State, why: Int) -> Int:
 
 
 @njit
-def run_rows_two_list(s: State, pages: Array, kinds: Array) -> None:
+def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
     """touch.run_rows() with the classic lists behind it."""
-    word, n = s.word, i64(pages.shape[0])
+    word = s.word
     word[NOTED] = 0
-    i = hits(s.touch, pages, kinds, i64(0))
+    i = hits(s.touch, r, i64(0), n)
     looked = i64(0)
     while i < n:
         until = min(i + LOOK_AHEAD, n)
-        look_ahead(s.touch, s.page, pages, kinds, max(looked, i + 1), until)
+        look_ahead(s, r, max(looked, i + 1), until)
         looked = until
-        mark_running(s, pages, i + 1)
-        folio, kind = i64(pages[i]), i64(kinds[i])
+        mark_running(s, r, i + 1)
+        folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         space = i64(s.pmd[folio // PTES, M_SPACE])
         s.space[space, S_SNAPSHOT] = s.space[space, S_INVALIDATED]
         if needs_frame(s, folio, kind & WRITTEN):
@@ -276,6 +278,28 @@ def run_rows_two_list(s: State, pages: Array, kinds: Array) -> None:
         slow(s, folio, kind)
         if word[FRAMES] - word[HELD] < word[LOW]:
             reclaim_lists(s, i64(KSWAPD_RUN))
-        i = hits(s.touch, pages, kinds, i + 1)
-    mark_running(s, pages, n)
+        i = hits(s.touch, r, i + 1, n)
+    mark_running(s, r, n)
     s.counts[c.ACCESSES] += n
+
+
+@njit
+def run_batch_two_list(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
+    """touch.run_batch() with the classic lists behind it."""
+    refused = False
+    while start < end and not refused:
+        tick = r.time[start] // tick_ns
+        s.word[NOW] = tick
+        until = (tick + 1) * tick_ns
+        many = has_many(s, r, start, end, until)
+        while start < end and r.time[start] < until and not refused:
+            wanted = end_of_tick(r, start, end, until) - start
+            n = encode_rows(s, r, start, start + wanted)
+            run_rows_two_list(s, r, n)
+            if not many:
+                note_used(s, r, n)
+            start += n
+            refused = n < wanted
+        if many:
+            note_all(s)
+    return start

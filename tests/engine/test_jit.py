@@ -10,6 +10,7 @@ import pytest
 from agewalk.core.errors import UsageError
 from agewalk.engine import features, jit
 from agewalk.engine import layout as at
+from agewalk.engine.cells import count_bits, lowest_bit, which_of
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import build
 from agewalk.engine.protocol import MODES
@@ -64,6 +65,36 @@ def test_kernels_see_a_state_as_it_is() -> None:
     state.page[1023, at.META], state.asked[1, 3], state.word[at.NOW] = -7, 50, 1 << 40
     assert _row_of(state, 1023) == 43 + (1 << 40)
     assert (state.asked[1, 3], state.asked.sum()) == (43, 43)
+
+
+@jit.njit
+def _sums(s: State, first: jit.Int, count: jit.Int, out: jit.Array) -> None:
+    which = which_of(s.touch, first, count, 5)
+    out[0] = count_bits(which)
+    while which:
+        out[1] += first + lowest_bit(which)
+        which &= which - 1
+    out[2] = count_bits(~which_of(s.page, first, count, at.MAPPED | at.ZERO) & which_of(s.touch, first, count, 255))
+
+
+def test_windows_of_up_to_64_elements() -> None:
+    """Vectors find what NumPy finds, and so does plain Python; nothing is seen beyond the window, or the end of the arrays."""
+    state = build(Host([Space("vm", 1024)], 1024, {}), np.zeros((3, MODES * 8), np.uint8))
+    dice = np.random.default_rng(1)
+    state.touch[:] = dice.integers(0, 256, 1024) * dice.integers(0, 2, 1024)
+    state.page[:, at.META] = dice.integers(-(1 << 31), 1 << 31, len(state.page))
+    state.page[:, at.NEXT :] = -1
+    for first, count in [(0, 64), (0, 1), (63, 2), (500, 64), (960, 64), (1023, 1), (1000, 24), (300, 63)]:
+        touch, meta = state.touch[first : first + count], state.page[first : first + count, at.META]
+        found = np.flatnonzero(touch & 5)
+        wanted = [
+            len(found),
+            int((found + first).sum()),
+            int(((touch != 0) & (meta & (at.MAPPED | at.ZERO) == 0)).sum()),
+        ]
+        out = np.zeros(3, np.int64)
+        _sums(state, first, count, out)
+        assert out.tolist() == wanted, (first, count)
 
 
 @pytest.mark.skipif(not jit.COMPILED, reason="plain Python indexes the arrays themselves")

@@ -202,23 +202,62 @@ def _prefetch(_context: Any, cells: Any, index: Any) -> Any:
     return templates.signature(types.void, cells, index), lower
 
 
-def _none_of_eight(_context: Any, cells: Any, index: Any, bit: Any) -> Any:
-    """One load of eight bytes and a test."""
+def _lanes(builder: Any, cells: Cells, pointer: Any, every: int, bit: Any) -> Any:
+    """int64: bit i says whether element i * every has any bit of `bit` set, for i below 64."""
+    kind = ir.IntType(cells.dtype.bitwidth)
+    word = ir.IntType(64)
+    mask = word(0)
+    step = 64 // every  # so many lanes from 64 elements that follow one another
+    some = ir.VectorType(kind, step)
+    for part in range(every):
+        place = builder.bitcast(builder.gep(pointer, [word(part * 64)]), ir.VectorType(kind, 64).as_pointer())
+        lanes = builder.load(place, align=1)
+        _tag(builder, lanes, cells.field)
+        if every > 1:
+            chosen = ir.Constant(ir.VectorType(ir.IntType(32), step), list(range(0, 64, every)))
+            lanes = builder.shuffle_vector(lanes, ir.Constant(lanes.type, ir.Undefined), chosen)
+        one = builder.insert_element(ir.Constant(some, ir.Undefined), builder.trunc(bit, kind), ir.IntType(32)(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), step), [0] * step)
+        wanted = builder.shuffle_vector(one, ir.Constant(some, ir.Undefined), zeros)
+        found = builder.icmp_unsigned("!=", builder.and_(lanes, wanted), ir.Constant(some, [0] * step))
+        bits = builder.zext(builder.bitcast(found, ir.IntType(step)), word)
+        mask = builder.or_(mask, builder.shl(bits, word(part * step)))
+    return mask
+
+
+def _which(_context: Any, cells: Any, first: Any, count: Any, bits: Any) -> Any:
+    """Vectors, whatever the count."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        cells, index_type, bit_type = sig.args
-        wide = ir.IntType(64)
-        address = builder.bitcast(_address(context, builder, cells, index_type, *args[:2]), wide.as_pointer())
-        eight = builder.load(address, align=1)
-        _tag(builder, eight, cells.field)
-        mask = builder.mul(context.cast(builder, args[2], bit_type, types.uint64), wide(0x0101010101010101))
-        return builder.icmp_unsigned("==", builder.and_(eight, mask), wide(0))
+        cells, first_type, count_type, bits_type = sig.args
+        pointer = _address(context, builder, cells, first_type, *args[:2])
+        found = _lanes(
+            builder, cells, pointer, max(cells.columns, 1), context.cast(builder, args[3], bits_type, types.int64)
+        )
+        word = ir.IntType(64)
+        spare = builder.sub(word(64), context.cast(builder, args[2], count_type, types.int64))
+        return builder.and_(found, builder.lshr(word(-1), spare))
 
-    return templates.signature(types.boolean, cells, index, bit), lower
+    return templates.signature(types.int64, cells, first, count, bits), lower
 
 
-def _none_of_eight_plain(cells: Any, index: Any, bit: Any) -> bool:
-    return not any(int(cells[index + i]) & bit for i in range(8))
+def _which_plain(cells: Any, first: Any, count: Any, bits: Any) -> int:
+    column = cells[first : first + count]
+    return sum(1 << i for i, x in enumerate(column if column.ndim == 1 else column[:, 0]) if int(x) & bits)
+
+
+def _count(_context: Any, which: Any) -> Any:
+    def lower(_lower_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return templates.signature(types.int64, which), lower
+
+
+def _lowest(_context: Any, which: Any) -> Any:
+    def lower(_lower_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(0))
+
+    return templates.signature(types.int64, which), lower
 
 
 def _nothing(_cells: Any, _index: Any) -> None:
@@ -228,7 +267,14 @@ def _nothing(_cells: Any, _index: Any) -> None:
 #: fetch_row(page, folio): ask memory for a row that is needed soon.
 fetch_row: Callable[[Any, Any], None] = extending.intrinsic(_prefetch) if COMPILED else _nothing
 
-#: none_of_eight(touch, first, bit): is the bit clear in all eight bytes from `first` on?
-none_of_eight: Callable[[Any, Any, Any], bool] = (
-    extending.intrinsic(_none_of_eight) if COMPILED else _none_of_eight_plain
+#: which_of(touch, first, count, bits): an int whose bit i says whether element first + i (of two dimensions: the first column of
+#: that row) has any of `bits` set, for i below count, which is 1 to 64. It reads 64 elements: arrays have room to SPARE.
+which_of: Callable[[Any, Any, Any, Any], Any] = extending.intrinsic(_which) if COMPILED else _which_plain
+
+#: count_bits(which): how many.
+count_bits: Callable[[Any], Any] = extending.intrinsic(_count) if COMPILED else int.bit_count
+
+#: lowest_bit(which): the first of them, as its i.
+lowest_bit: Callable[[Any], Any] = (
+    extending.intrinsic(_lowest) if COMPILED else lambda which: (which & -which).bit_length() - 1
 )

@@ -97,7 +97,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         lead = (space.hva >> 12) % at.PTES
         firsts.append(total + lead)
         total += -(-(lead + space.pages) // at.PTES) * at.PTES
-    page = np.zeros((total + at.N_LISTS, 4), np.int32)
+    page = np.zeros((total + at.N_LISTS + at.SPARE, 4), np.int32)[: -at.SPARE]
     sentinels = np.arange(total, total + at.N_LISTS)
     page[sentinels, at.NEXT] = page[sentinels, at.PREV] = sentinels
     word = np.zeros(at.N_WORDS, np.int64)
@@ -139,7 +139,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         pmd[start:end, at.M_KEY0 : at.M_KEY1 + 1] = bloom_keys(number, space.hva >> 21, end - start)
     asked = np.zeros(answers.shape, np.int64)
     return State(
-        touch=np.zeros(total, np.uint8),
+        touch=np.zeros(total + at.SPARE, np.uint8)[: -at.SPARE],
         page=page,
         used=np.zeros(total, np.int32),
         word=word,

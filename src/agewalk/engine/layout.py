@@ -91,6 +91,7 @@ LIST_INACTIVE: Final = 10  # + type
 LIST_ACTIVE: Final = 12  # + type
 N_LISTS: Final = 16
 PTES: Final = 512  # PTRS_PER_PTE
+SPARE: Final = 64  # elements behind `touch` and `page` that vectors may read, too
 
 # --- word[]: what there is one of in a lruvec
 MAX_SEQ: Final = 0

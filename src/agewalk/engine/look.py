@@ -4,7 +4,7 @@ from typing import Final
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
-from agewalk.engine.cells import none_of_eight
+from agewalk.engine.cells import lowest_bit, which_of
 from agewalk.engine.gens import gen_of, update_gen
 from agewalk.engine.jit import Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
@@ -40,7 +40,7 @@ from agewalk.engine.layout import (
 )
 from agewalk.engine.queues import queue_activate, seen_young
 from agewalk.engine.state import State
-from agewalk.engine.walk import ask_huge, bloom_add, clear_bits, suitable_to_scan
+from agewalk.engine.walk import ask_huge, bloom_add, clear_bits, suitable_to_scan, without_idle
 
 PAGEVEC_SIZE: Final = 15
 
@@ -67,39 +67,37 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
             end = folio + BATCH // 2
     mode, ad = s.space[space, S_MODE], s.space[space, S_AD]
     everyone = s.space[space, S_NOTIFIERS] and features & f.WALK_NOTIFIES
-    listed = features & f.WORKINGSET_PROTECTION
     ask, asked = s.ask[ASK_NEIGHBOUR], s.asked[ASK_NEIGHBOUR]
     seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
-    no_anon = not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1  # up to 6.3: a walk without a swappiness yet
+    count = end - first
+    which = which_of(page, first, count, MAPPED)
+    if not everyone:
+        which &= which_of(touch, first, count, A_PRIMARY)
+    if features & f.WORKINGSET_PROTECTION:
+        which &= which_of(page, first, count, GEN_MASK)
+    if not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1:  # up to 6.3: a walk without a swappiness yet
+        which &= which_of(page, first, count, FILE)
+    which = without_idle(s, i64(ASK_NEIGHBOUR), mode, which, ~which_of(touch, first, count, seen))
     later = i64(0)
-    for start in range(first, end, 8):
-        stop = min(start + 8, end)
-        if not everyone and stop - start == 8 and none_of_eight(touch, i64(start), A_PRIMARY):
-            continue  # most: no row is read
-        for near in range(start, stop):
-            bits = i64(touch[near])
-            if not (everyone or bits & A_PRIMARY):
-                continue
-            meta = i64(page[near, META])
-            if not meta & MAPPED or (listed and not meta & GEN_MASK):
-                continue
-            if no_anon and not meta & FILE:
-                continue
-            row = mode * 8 + (bits & seen)
-            asked[row] += 1
-            answer = i64(ask[row])
-            if answer & bits & A_ANY:
-                clear_bits(touch, page, near, answer & A_ANY, ad, features)
-            if not answer & YOUNG:
-                continue
-            young += 1
-            if features & f.LOOK_AROUND_AT_ONCE:
-                seen_young(word, page, i64(near), word[HAS_WALK])
-            elif not meta & GEN_MASK:
-                page[near, META] = page[near, META] | REFERENCED
-            elif gen_of(meta) != word[MAX_SEQ] % N_GENS:
-                word[LATER + later] = near
-                later += 1
+    while which:
+        near = first + lowest_bit(which)
+        which &= which - 1
+        bits, meta = i64(touch[near]), i64(page[near, META])
+        row = mode * 8 + (bits & seen)
+        asked[row] += 1
+        answer = i64(ask[row])
+        if answer & bits & A_ANY:
+            clear_bits(touch, page, near, answer & A_ANY, ad, features)
+        if not answer & YOUNG:
+            continue
+        young += 1
+        if features & f.LOOK_AROUND_AT_ONCE:
+            seen_young(word, page, near, word[HAS_WALK])
+        elif not meta & GEN_MASK:
+            page[near, META] = page[near, META] | REFERENCED
+        elif gen_of(meta) != word[MAX_SEQ] % N_GENS:
+            word[LATER + later] = near
+            later += 1
     s.counts[c.LOOK_AROUND_PTES] += end - first
     s.pmd[folio // PTES, M_LOOK] = word[NOW]
     if suitable_to_scan(end - first, young):

@@ -16,6 +16,7 @@ from agewalk.engine.state import State
 
 PTE_PREFETCH_NUM = 8
 LOOK_AHEAD = 64  # accesses
+UNROLLED = 4
 
 
 @njit_merge
@@ -228,18 +229,28 @@ def mark_running(s: State, r: Rows, end: Int) -> None:
 
 @njit
 def hits(touch: Array, r: Rows, start: Int, end: Int) -> Int:
-    """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop.
+    """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop, unrolled.
 
     It stores even if nothing changes: a branch on that would be guessed wrong after each aging pass.
     """
     pages, kinds = r.pages, r.kinds
-    for i in range(start, end):
-        page, kind = pages[i], kinds[i]
-        bits = touch[page]
-        if kind & ~bits & 0xF0:
-            return i64(i)
-        touch[page] = bits | kind
-    return end
+    i = i64(start)
+    while i + UNROLLED <= end:
+        for more in range(UNROLLED):
+            before = touch[pages[i + more]]
+            after = before | kinds[i + more]
+            if after ^ before > 0xF:
+                return i + more
+            touch[pages[i + more]] = after
+        i += UNROLLED
+    while i < end:
+        before = touch[pages[i]]
+        after = before | kinds[i]
+        if after ^ before > 0xF:
+            return i
+        touch[pages[i]] = after
+        i += 1
+    return i
 
 
 @njit_merge

@@ -2,9 +2,10 @@
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
+from agewalk.engine.cells import count_bits, lowest_bit, which_of
 from agewalk.engine.gens import inc_max_seq, update_gen
 from agewalk.engine.huge import accessed
-from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
+from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
@@ -106,6 +107,17 @@ def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, fea
     touch[folio] = bits & ~cleared
 
 
+@njit_merge
+def without_idle(s: State, question: Int, mode: Int, which: Int, idle: Int) -> Int:
+    """Ask about pages of a window that have no accessed bit set, all at once, if the answer can only be "old": nothing is cleared
+    then. which, idle: bits, as of `which_of`. Returns what is left to be asked about one by one."""
+    row = mode * 8
+    if s.ask[question, row] & YOUNG:
+        return which
+    s.asked[question, row] += count_bits(which & idle)
+    return which & ~idle
+
+
 @njit
 def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad: Int, seen: Int) -> bool:
     """walk_pte_range(): the PTEs of pages [first, end), one table. Is it worth a visit next time?
@@ -115,29 +127,33 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
     """
     touch, page, word = s.touch, s.page, s.word
     ask, asked = s.ask[ASK_WALK], s.asked[ASK_WALK]
-    listed = word[FEATURES] & f.WORKINGSET_PROTECTION  # since 6.14 isolated folios are passed over
-    young = old = i64(0)
-    for folio in range(first, end):
-        meta = i64(page[folio, META])
-        if not meta & MAPPED:
+    young = i64(0)
+    for start in range(first, end, 64):
+        count = min(end - start, i64(64))
+        which = which_of(page, start, count, MAPPED)
+        if not which:
             continue
-        bits = i64(touch[folio])
-        if not (everyone or bits & A_PRIMARY):
-            old += 1
-            continue
-        if listed and not meta & GEN_MASK:
-            continue
-        row = mode * 8 + (bits & seen)
-        asked[row] += 1
-        answer = i64(ask[row])
-        if answer & bits & A_ANY:
-            clear_bits(touch, page, folio, answer & A_ANY, ad, word[FEATURES])
-        if answer & YOUNG:
-            young += 1
-            update_gen(word, page, folio, i64(BY_WALK))
+        if not everyone:
+            primary = which_of(touch, start, count, A_PRIMARY)
+            s.counts[c.LEAF_OLD] += count_bits(which & ~primary)
+            which &= primary
+        if word[FEATURES] & f.WORKINGSET_PROTECTION:  # since 6.14 isolated folios are passed over
+            which &= which_of(page, start, count, GEN_MASK)
+        which = without_idle(s, i64(ASK_WALK), mode, which, ~which_of(touch, start, count, seen))
+        while which:
+            folio = start + lowest_bit(which)
+            which &= which - 1
+            bits = i64(touch[folio])
+            row = mode * 8 + (bits & seen)
+            asked[row] += 1
+            answer = i64(ask[row])
+            if answer & bits & A_ANY:
+                clear_bits(touch, page, folio, answer & A_ANY, ad, word[FEATURES])
+            if answer & YOUNG:
+                young += 1
+                update_gen(word, page, folio, i64(BY_WALK))
     s.counts[c.LEAF_TOTAL] += end - first
     s.counts[c.PTES_WALKED] += end - first
-    s.counts[c.LEAF_OLD] += old
     s.counts[c.LEAF_YOUNG] += young
     return suitable_to_scan(end - first, young)
 

@@ -39,7 +39,6 @@ FAULTS = (
     Fault("walk", "touch[folio] = bits & ~cleared", "touch[folio] = bits & ~(cleared & A_TDP)"),
     Fault("walk", "which &= which_of(page, start, count, GEN_MASK)", "pass", "7.3"),
     Fault("walk", "s.asked[question, row] += count_bits(which & idle)", "pass"),
-    Fault("walk", "            which &= primary", "            pass", "6.1"),
     Fault("look", "which &= which_of(page, first, count, GEN_MASK)", "pass", "7.3"),
     Fault("walk", "s.space[space, S_USED] = 0", "s.space[space, S_USED] = 1"),
     Fault("look", "first = folio - BATCH // 2", "first = folio - BATCH // 2 + 1"),

@@ -47,7 +47,7 @@ PER_CPU: Final[dict[str, object]] = {"FolioBatches": ()}
 # Counters that the kernel keeps per CPU and folds now and then (vm_stat of a zone, and its free pages behind the per-CPU
 # page lists): one value here, but a line of its own on each CPU.
 PER_CPU_COUNTERS: Final = frozenset({("Memory", "free"), ("Memory", "swap_used")})
-_PER_CPU_OWNERS: Final = frozenset({*PER_CPU, *(kind for kind, _ in PER_CPU_COUNTERS)})
+PER_CPU_OWNERS: Final = frozenset({*PER_CPU, *(kind for kind, _ in PER_CPU_COUNTERS)})
 # Named fields that are words of an array all the same: `pmd0x1f`.
 _INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 
@@ -55,12 +55,17 @@ _INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 class Line:
     """One cache line. `busy` is when the last transfer of it ends; `watched` counts who spins on a cell of it."""
 
-    __slots__ = ("busy", "group", "kept_until", "lines", "memory", "owner", "shared", "sharers", "watched")
+    __slots__ = (
+        "array", "busy", "element", "group", "kept_until", "lines", "memory", "owner", "shared", "sharers", "watched",
+    )  # fmt: skip
 
     def __init__(self, memory: object, group: int | str, lines: LineMap | None = None) -> None:
         self.lines = lines  # of which machine; None if it is that of a per-CPU variable, which no cell names
         self.memory = memory  # the Object (or list) it belongs to
-        self.group = group
+        self.group: Any = group
+        self.array = group.__class__ is int
+        # An element of an array, or a table's struct page; lines of other fields are used all the time and stay in caches.
+        self.element = self.array or group == "ptdesc"
         self.owner = NOBODY
         self.sharers = 0  # bit per CPU
         self.busy = 0
@@ -104,36 +109,36 @@ def group_of(memory: Any, field: str | int) -> int | str:
     return ""
 
 
-def place(memory: Any, field: str | int) -> tuple[object, int | str]:
+def place(memory: Any, field: str | int) -> tuple[object, Any]:
     """(memory, line of it) for a field: struct page is an array element, whoever the folio is."""
-    kind = memory.__class__
-    if kind.__name__ == "Folio":
-        return VMEMMAP, memory.pfn
     if field.__class__ is int:
         return memory, field // WORDS_PER_LINE
+    kind = memory.__class__
     group = _groups.get((kind, field))
     if group is None:
-        group = _groups[kind, field] = group_of(memory, field)
-    return memory, group
+        group = _groups[kind, field] = VMEMMAP if kind.__name__ == "Folio" else group_of(memory, field)
+    return (VMEMMAP, memory.pfn) if group is VMEMMAP else (memory, group)
 
 
-_groups: dict[tuple[type, str | int], int | str] = {}  # of named fields, by the class of their owner
+_groups: dict[tuple[type, str | int], Any] = {}  # of named fields, by the class of their owner
 
 
 def is_per_cpu(cell: Cell) -> bool:
     """Has each CPU a line of its own for it?"""
     kind = cell.owner.__class__.__name__
-    return kind in _PER_CPU_OWNERS and (kind in PER_CPU or (kind, cell.field) in PER_CPU_COUNTERS)
+    return kind in PER_CPU or (kind, cell.field) in PER_CPU_COUNTERS
 
 
 class LineMap:
     """Finds a cell's, lock's or list's line; makes it when first asked.
 
+    While a machine runs, a cell itself knows its line (`Cell.line`), unless its owner is dead.
     dead: what has been freed and not been handed out again, as far as somebody met it.
     """
 
     def __init__(self) -> None:
         self.dead: set[Object] = set()
+        self._placed: dict[Object, list[Cell]] = {}  # cells that know their line, by owner
         self._lines: dict[tuple[object, int | str], Line] = {}
 
     def at(self, memory: object, group: int | str) -> Line:
@@ -147,11 +152,30 @@ class LineMap:
         """The line that a cell is on. Not for per-CPU variables, which have one on each CPU."""
         line: Line | None = cell.line
         if line is None or line.lines is not self:
-            where = place(cell.owner, cell.field)
-            line = cell.line = self._lines.get(where) or self.at(*where)
-            if cell.owner.freed:
-                self.dead.add(cell.owner)
+            owner = cell.owner
+            where = place(owner, cell.field)
+            line = self._lines.get(where)
+            if line is None:
+                line = self._lines[where] = Line(*where, self)
+            if owner.freed:
+                self.dead.add(owner)
+                return line
+            cell.line = line
+            self._placed.setdefault(owner, []).append(cell)
         return line
+
+    def bury(self, owner: Object) -> None:
+        """The memory has been freed: who touches a cell of it has to ask for its line."""
+        self.dead.add(owner)
+        for cell in self._placed.pop(owner, ()):
+            cell.line = None
+
+    def forget(self) -> None:
+        """The machine has stopped: cells no longer know their lines, and another machine may run on them."""
+        for cells in self._placed.values():
+            for cell in cells:
+                cell.line = None
+        self._placed.clear()
 
     def lock(self, lock: Lock) -> Line:
         """The line of a lock's word."""

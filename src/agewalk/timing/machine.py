@@ -18,9 +18,9 @@ from typing import Any, Final
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.counters import Counters
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.timing.coherence import Coherence
+from agewalk.timing.coherence import Spinners, fetcher
 from agewalk.timing.costs import CostTable, load_costs
-from agewalk.timing.lines import PER_CPU, Line, LineMap, is_per_cpu
+from agewalk.timing.lines import PER_CPU, PER_CPU_OWNERS, Line, LineMap, is_per_cpu
 from agewalk.timing.locks import TimedLock
 from agewalk.timing.perform import Operations
 from agewalk.timing.plain import PLAIN
@@ -32,7 +32,7 @@ from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Body, CpuState
 WINDOW: Final = 500_000  # ps
 
 
-class Machine(Coherence, RareEffects):
+class Machine(Spinners, RareEffects):
     """CPUs, lines, locks and a clock.
 
     costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that a CPU's caches hold (None: all).
@@ -53,7 +53,7 @@ class Machine(Coherence, RareEffects):
         self.prices = Prices(self.costs)
         self.cpus = [CpuState(i, socket) for i, socket in enumerate(spread(cpus, self.costs))]
         pair(self.cpus, self.costs)
-        self._remote = [sum(c.bit for c in self.cpus if c.socket != mine.socket) for mine in self.cpus]
+        self.remote = [sum(c.bit for c in self.cpus if c.socket != mine.socket) for mine in self.cpus]
         self.lines = LineMap()
         self.locks: dict[Lock, TimedLock] = {}
         self.threads: list[Thread] = []
@@ -68,6 +68,7 @@ class Machine(Coherence, RareEffects):
         self.heap: list[int] = []
         self._per_cpu: dict[tuple[Cell, int], tuple[Cell, Line]] = {}
         self._spinning: dict[Cell, list[Thread]] = {}
+        self.fetch = fetcher(self)
         super().__init__()
 
     @cached_property
@@ -163,7 +164,7 @@ class Machine(Coherence, RareEffects):
 
     def find(self, cell: Cell, cpu: int) -> tuple[Cell, Line]:
         """The cell and its line; of a per-CPU variable, the one that this CPU has (CPU 0 has the original)."""
-        if not is_per_cpu(cell):
+        if cell.owner.__class__.__name__ not in PER_CPU_OWNERS or not is_per_cpu(cell):
             return cell, self.lines.cell(cell)
         found = self._per_cpu.get((cell, cpu))
         if found is None:

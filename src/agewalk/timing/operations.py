@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from functools import partial
 from heapq import heappop, heappushpop
 from operator import add, and_, or_
 from typing import TYPE_CHECKING, Any, Final
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from agewalk.core import effects as e
 from agewalk.core.cells import Cell, Lock, Srcu
@@ -22,11 +21,13 @@ from agewalk.core.effects import FULL, ONCE, WRITE, Effect, Step
 from agewalk.core.effects.memory import used_after_free
 from agewalk.timing import steps as s
 from agewalk.timing.holding import fast_paths
-from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Thread
+from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Thread, give_stack
 
 if TYPE_CHECKING:
+    from agewalk.timing.lines import Line
     from agewalk.timing.machine import Machine
 
+NEVER: Final = FOREVER << THREAD_BITS  # an event
 GUEST: Final = {"vm_entry": True, "vm_exit": False}  # work after which the CPU is in the guest, or no longer
 
 
@@ -38,7 +39,7 @@ def operations(
     prices = m.prices
     hit, hit_atomic, store_cost = prices.hit, prices.hit + prices.atomic, prices.store
     atomic_cost, indirect_cost = prices.atomic, prices.indirect
-    lines, dead = m.lines, m.lines.dead
+    dead = m.lines.dead
     rcu_cost, srcu_cost = prices.rcu_read, prices.srcu_read
     rcu_readers, srcu_readers = m.rcu_readers, m.srcu_readers
     quiet, loud = prices.quiet, prices.loud
@@ -53,79 +54,78 @@ def operations(
     th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
     state = th.cpu
     cpu, bit = 0, 1
-    t = since = waited = 0  # ps: now, when the thread was taken, what it had waited for lines by then
-    horizon = far = slice_end = FOREVER  # when somebody else is due; how far to run ahead of that; when to be preempted
+    paired = any(state.mates for state in m.cpus)
+    since = waited = 0  # ps, if paired: when the thread was taken, what it had waited for lines by then
+    first, far = NEVER, FOREVER + window  # who else is due first; how far (ps) to run ahead of that
+    left = far  # ps until `far`: now is far - left. Kept in place of the time because the interpreter is fast with small numbers
     done = 0
     hub: Any = None
 
-    def take(event: int) -> None:
-        """The next thread that is due, the event or one before it, is the one that runs."""
-        nonlocal th, state, cpu, bit, t, since, waited, horizon, far, slice_end
-        t, th = event >> THREAD_BITS, threads[event & THREADS]
-        while th.debt:
-            event = heappushpop(heap, t + th.debt << THREAD_BITS | th.index)
-            th.debt = 0
-            t, th = event >> THREAD_BITS, threads[event & THREADS]
-        state, since, waited = th.cpu, t, th.waited
-        cpu, bit = state.index, state.bit
-        horizon = heap[0] >> THREAD_BITS if heap else FOREVER
-        far = horizon + window
-        slice_end = state.slice_end
-
-    def later() -> None:
-        """Wait for the others to come as far."""
-        nonlocal t
+    def later(event: int = -1) -> Any:
+        """Wait for the others to come as far. With an event that has left the heap: run whom it is for, and do not wait."""
+        nonlocal th, state, cpu, bit, since, waited, first, far, left
         mine = th
-        if state.mates and any(mate.current for mate in state.mates):  # half a core; waiting takes no longer
-            t += int((t - since - (mine.waited - waited)) * prices.smt)
-        take(heappushpop(heap, t << THREAD_BITS | mine.index))
-        if th is not mine:
-            th.switch()
+        if event < 0:
+            t = far - left
+            if paired and any(mate.current for mate in state.mates):  # half a core; waiting takes no longer
+                t += int((t - since - (mine.waited - waited)) * prices.smt)
+            event = heappushpop(heap, t << THREAD_BITS | mine.index)
+        while True:
+            th = threads[event & THREADS]
+            if not th.debt:
+                break
+            event = heappushpop(heap, (event >> THREAD_BITS) + th.debt << THREAD_BITS | th.index)
+            th.debt = 0
+        state = th.cpu
+        cpu, bit = state.index, state.bit
+        if paired:
+            since, waited = event >> THREAD_BITS, th.waited
+        first = heap[0] if heap else NEVER
+        far = (first >> THREAD_BITS) + window
+        left = far - (event >> THREAD_BITS)
+        return None if th is mine else th.switch()
 
     def sleep() -> None:
         """Until somebody puts this thread back among those that are due."""
-        mine = th
-        m.now = max(m.now, t)
+        m.now = max(m.now, far - left)
         if not heap:
             hub.switch()  # for ever: nobody is left who could
-        take(heappop(heap))
-        if th is not mine:
-            th.switch()
+        later(heappop(heap))
 
     def yields() -> None:
         """Too far ahead, or its slice is over."""
-        if t > far:
+        if left < 0:
             later()
         elif not th.atomic and not th.rcu:
-            m.preempt(th, t)
+            m.preempt(th, far - left)
             sleep()
 
     def woke() -> None:
         """The heap may have changed."""
-        nonlocal horizon, far
-        horizon = heap[0] >> THREAD_BITS if heap else FOREVER
-        far = horizon + window
-
-    def live(thread: Thread) -> None:
-        result = thread.body() if callable(thread.body) else read(thread.body)
-        m.finish(thread, t, result)
+        nonlocal first, far, left
+        if heap and heap[0] is not first:
+            t = far - left
+            first = heap[0]
+            far = (first >> THREAD_BITS) + window
+            left = far - t
 
     def run() -> None:
         nonlocal hub, done
         hub = getcurrent()
         for thread in m.threads:
             if thread.greenlet is None:
-                thread.greenlet = greenlet(partial(live, thread))
-                thread.switch = thread.greenlet.switch
+                give_stack(thread, read)
         collects = gc.isenabled()
         gc.disable()  # a run makes no cycles, and looking for them means to look at the whole world
         try:
             while heap:
-                take(heappop(heap))
-                th.switch()
+                result = later(heappop(heap))
+                if th.greenlet.dead:
+                    m.finish(th, far - left, result)
         finally:
             if collects:
                 gc.enable()
+            m.lines.forget()
             m.effects += done
             done = 0
             m.book(tallies, works)
@@ -135,49 +135,60 @@ def operations(
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
+    def placed(cell: Cell) -> tuple[Cell, Line]:
+        """The line of a cell that nobody has met, that each CPU has for itself, or whose memory has been freed."""
+        cell, line = find(cell, cpu)
+        if dead and cell.owner in dead:
+            if line.shared and left < window:
+                later()
+            if cell.owner in dead:
+                raise used_after_free(cell)
+        return cell, line
+
     def load(cell: Cell, order: str = ONCE) -> Any:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
         line = cell.line
-        if line is None or line.lines is not lines:
-            cell, line = find(cell, cpu)
-        if t > horizon and line.shared:
+        if line is None:
+            cell, line = placed(cell)
+        if line.shared and left < window:
             later()
-        if dead and cell.owner in dead:
-            raise used_after_free(cell)
+            if dead and cell.owner in dead:
+                raise used_after_free(cell)
         if (line.owner == cpu or line.sharers & bit) and state.fills < line.kept_until:
-            t += hit
+            left -= hit
         else:
-            t = fetch(line, th, t, False)
+            left = far - fetch(line, th, far - left, False)
+        if left >= 0:
+            return cell.value
         value = cell.value
-        if t > far:
-            later()
+        later()
         return value
 
     def store(cell: Cell, value: Any, order: str = ONCE) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
         line = cell.line
-        if line is None or line.lines is not lines:
-            cell, line = find(cell, cpu)
-        if t > horizon and line.shared:
+        if line is None:
+            cell, line = placed(cell)
+        if line.shared and left < window:
             later()
-        if dead and cell.owner in dead:
-            raise used_after_free(cell)
+            if dead and cell.owner in dead:
+                raise used_after_free(cell)
         if line.owner == cpu and state.fills < line.kept_until:
-            there = t + store_cost
+            there = 0
         else:
-            there = fetch(line, th, t, True, False)
-        t += store_cost
+            there = fetch(line, th, far - left, True, False)
+        left -= store_cost
         cell.value = value
         if line.watched:
-            stir(cell, line, th, there)
+            stir(cell, line, th, there or far - left)
             woke()
-        if t > far:
+        if left < 0:
             later()
 
     def clear_bits(cell: Cell, operand: int, order: str = FULL) -> None:
-        if t > horizon and m.lines.cell(cell).shared:
+        if left < window and m.lines.cell(cell).shared:
             later()  # what is kept of the word is what it holds at the time of the store
         store(cell, cell.value & operand)
 
@@ -185,26 +196,28 @@ def operations(
         """Read, modify, write."""
 
         def update(cell: Cell, operand: Any, order: str = FULL) -> Any:
-            nonlocal t, done
+            nonlocal left, done
             done += 1
             line = cell.line
-            if line is None or line.lines is not lines:
-                cell, line = find(cell, cpu)
-            if t > horizon and line.shared:
+            if line is None:
+                cell, line = placed(cell)
+            if line.shared and left < window:
                 later()
-            if dead and cell.owner in dead:
-                raise used_after_free(cell)
+                if dead and cell.owner in dead:
+                    raise used_after_free(cell)
             if line.owner == cpu and state.fills < line.kept_until:
-                t += hit_atomic
+                left -= hit_atomic
             else:
-                t = fetch(line, th, t, True) + atomic_cost
-                line.busy = max(line.busy, t)
+                t = fetch(line, th, far - left, True) + atomic_cost
+                left = far - t
+                if t > line.busy:  # noqa: PLR1730 (max() is a call)
+                    line.busy = t
             found = cell.value
             cell.value = apply(found, operand)
             if line.watched:
-                stir(cell, line, th, t)
+                stir(cell, line, th, far - left)
                 woke()
-            if t > far:
+            if left < 0:
                 later()
             return found
 
@@ -218,102 +231,104 @@ def operations(
     # --- what no other CPU sees -------------------------------------------------------------------------------------
 
     def count(what: str, n: int = 1) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        tally = tallies.get(what)
-        if tally is None:
+        try:
+            tally = tallies[what]
+        except KeyError:
             tally = tallies[what] = [0, prices.counts.get(what, prices.function)]
         tally[0] += n
-        t += tally[1] * n
-        if t > far:
+        left -= tally[1] * n
+        if left < 0:
             later()
 
     def work(what: str, n: int = 1) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        tally = works.get(what)
-        if tally is None:
+        try:
+            tally = works[what]
+        except KeyError:
             tally = works[what] = [0, prices.work(what)]
         tally[0] += n
-        t += int(tally[1] * n * (quiet + loud * draw()))
+        left -= int(tally[1] * n * (quiet + loud * draw()))
         if what in GUEST:
             th.in_guest = GUEST[what]
         elif what == "zero_page":
             state.fills += 64 * n  # lines, which push out what was fetched before
-        if t > far or t >= slice_end:
+        if left < 0 or (state.slice_end is not FOREVER and far - left >= state.slice_end):
             yields()
 
-    def again(*state: Any) -> None:
+    def again(*_told: Any) -> None:
         nonlocal done
         done += 1
-        if t > far or t >= slice_end:
+        if left < 0 or (state.slice_end is not FOREVER and far - left >= state.slice_end):
             yields()
 
     def indirect_call(target: str) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
         counters["indirect_calls"] += 1
-        t += indirect_cost
-        if t > far:
+        left -= indirect_cost
+        if left < 0:
             later()
 
     def rcu_read_lock() -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        if t > horizon and m.after_readers:
+        if left < window and m.after_readers:
             later()
         th.rcu += 1
         rcu_readers.add(th)
-        t += rcu_cost
-        if t > far:
+        left -= rcu_cost
+        if left < 0:
             later()
 
     def rcu_read_unlock() -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        if t > horizon and m.after_readers:
+        if left < window and m.after_readers:
             later()
         th.rcu -= 1
         if not th.rcu:
             rcu_readers.discard(th)
             if m.after_readers:
-                m.left(th, None, t)
-        t += rcu_cost
-        if t > far:
+                m.left(th, None, far - left)
+        left -= rcu_cost
+        if left < 0:
             later()
 
     def srcu_read_lock(domain: Srcu) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        if t > horizon and m.after_readers:
+        if left < window and m.after_readers:
             later()
         domain.readers += 1
         srcu_readers[domain].add(th)
-        t += srcu_cost
-        if t > far:
+        left -= srcu_cost
+        if left < 0:
             later()
 
     def srcu_read_unlock(domain: Srcu) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        if t > horizon and m.after_readers:
+        if left < window and m.after_readers:
             later()
         domain.readers -= 1
         srcu_readers[domain].discard(th)
         if m.after_readers:
-            m.left(th, domain, t)
-        t += srcu_cost
-        if t > far:
+            m.left(th, domain, far - left)
+        left -= srcu_cost
+        if left < 0:
             later()
 
     def private(handler: Callable[..., int]) -> Callable[..., None]:
         def operation(*args: Any) -> None:
-            nonlocal t, done
+            nonlocal left, done
             done += 1
-            if t > horizon and m.after_readers:
+            if left < window and m.after_readers:
                 later()
-            t = handler(th, t, *args)
-            if t > far:
+            left = far - handler(th, far - left, *args)
+            if left < 0:
                 later()
 
         return operation
@@ -321,27 +336,29 @@ def operations(
     # --- locks, and all else ----------------------------------------------------------------------------------------
 
     def acquire(lock: Lock, mode: str = WRITE) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        if t > horizon:
+        if left < window:
             later()
         mine = th
-        t, found = take_lock(mine, lock, mode, t)
+        t, found = take_lock(mine, lock, mode, far - left)
+        left = far - t
         woke()
-        if t > far:
+        if left < 0:
             later()
         if found is not None:
             m.locks[lock].slow(mine, found, mode)
 
     def release(lock: Lock, mode: str = WRITE) -> None:
-        nonlocal t, done
+        nonlocal left, done
         done += 1
-        if t > horizon:
+        if left < window:
             later()
         mine = th
-        t, wake = give_lock(mine, lock, mode, t)
+        t, wake = give_lock(mine, lock, mode, far - left)
+        left = far - t
         woke()
-        if t > far:
+        if left < 0:
             later()
         if wake:
             m.locks[lock].wake(mine)
@@ -349,35 +366,35 @@ def operations(
     def try_acquire(lock: Lock, mode: str = WRITE) -> bool:
         nonlocal done
         done += 1
-        if t > horizon:
+        if left < window:
             later()
         timed = m.tries(th, lock)
         woke()
-        if t > far:
+        if left < 0:
             later()
         return timed.attempt(mode)
 
     def rare(cls: type[Effect], handler: Callable[[Thread, Any, int], int]) -> Callable[..., Any]:
         def operation(*args: Any, **options: Any) -> Any:
-            nonlocal t, done
+            nonlocal left, done
             done += 1
             effect = cls(*args, **options)
             mine = th
             mine.value = None
             while True:
-                if t > horizon:
+                if left < window:
                     later()
-                at = handler(mine, effect, t)
+                at = handler(mine, effect, far - left)
                 if at >= 0:
                     break
                 sleep()
                 if mine.pending is None:  # it slept, and what it slept for has happened
                     return mine.value
                 mine.pending = None  # it spun: look again
-            t = at
+            left = far - at
             woke()
             value = mine.value
-            if t > far:
+            if left < 0:
                 later()
             return value
 

@@ -18,6 +18,7 @@ from agewalk.timing.threads import Thread
 
 if TYPE_CHECKING:
     from agewalk.core.counters import Counters
+    from agewalk.timing.coherence import Fetch
     from agewalk.timing.lines import Line, LineMap
     from agewalk.timing.prices import Prices
     from agewalk.timing.record import Recorder
@@ -37,6 +38,7 @@ class RareEffects:
     recorder: Recorder | None
     threads: list[Thread]
     heap: list[int]
+    fetch: Fetch
     _spinning: dict[Cell, list[Thread]]
     make_lock: Callable[[Lock, ModuleType], TimedLock] = staticmethod(make_lock)
 
@@ -45,8 +47,6 @@ class RareEffects:
         def ready(self, thread: Thread, at: int) -> None: ...
         def leave_cpu(self, thread: Thread, at: int) -> None: ...
         def timed(self, lock: Lock) -> TimedLock: ...
-
-        def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int: ...
 
     def __init__(self) -> None:
         self.rcu_readers: set[Thread] = set()
@@ -212,7 +212,7 @@ class RareEffects:
         if memory.freed:
             raise ModelError(f"{memory!r} freed twice", hint="two paths each believed to be the last user")
         memory.freed = True
-        self.lines.dead.add(memory)
+        self.lines.bury(memory)
         if memory.slab is not None and memory.slab.reuse:
             memory.slab.free.append(memory)
 

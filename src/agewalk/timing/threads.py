@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from greenlet import greenlet
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.effects import Effect, Step
@@ -110,6 +113,27 @@ class Thread:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def give_stack(thread: Thread, read: Callable[[Step[Any]], Any]) -> None:
+    """A greenlet for a thread. read: runs a step.
+
+    Its body is the first function on it: what C functions lie below (`partial`, say) is copied at each switch.
+    """
+    body = thread.body
+    args: tuple[Any, ...] = ()
+    if not callable(body):
+        thread.greenlet, args = greenlet(read), (body,)
+    elif isinstance(body, partial) and not body.keywords:
+        thread.greenlet, args = greenlet(body.func), body.args
+    else:
+        thread.greenlet = greenlet(body)
+
+    def begin() -> object:
+        thread.switch = thread.greenlet.switch
+        return thread.switch(*args)
+
+    thread.switch = begin
 
 
 def spread(cpus: int, costs: CostTable) -> list[int]:

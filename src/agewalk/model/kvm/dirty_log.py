@@ -101,7 +101,7 @@ def _change_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, clear_dirt
     size = kvm.pages_per_level(table.level)
     changed = False
     for gfn in range(max(base, rng.start - rng.start % size), min(base + size * kvm.entries, rng.end), size):
-        sptep = table.entry(kvm.index(gfn, table.level))
+        sptep = table.entry_of(gfn)
         old: int = yield Load(sptep)
         while is_shadow_present_pte(old):
             if not is_last_spte(old, table.level):
@@ -141,7 +141,7 @@ def kvm_tdp_mmu_recover_huge_page(kvm: Kvm, rng: GfnRange) -> Step[bool]:
 def _recover(kvm: Kvm, root: MmuPage, rng: GfnRange) -> Step[bool]:
     table = root
     while True:
-        sptep = table.entry(kvm.index(rng.start, table.level))
+        sptep = table.entry_of(rng.start)
         old: int = yield Load(sptep)
         if not is_shadow_present_pte(old) or is_last_spte(old, table.level):
             return False

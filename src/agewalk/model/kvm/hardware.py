@@ -73,7 +73,7 @@ def _cached_walk(
     table: MmuPage | None = yield Load(remembered)
     if table is not None:
         f = kvm.format
-        sptep = table.entry(kvm.index(address, table.level))
+        sptep = table.entry_of(address)
         spte: int = yield Load(sptep)
         if hardware_allows(spte, write=write) and is_last_spte(spte, table.level):
             bits = hardware_bits(f, spte, write=write)
@@ -92,7 +92,7 @@ def _walk(
         return False, False
     table = root
     while True:
-        sptep = table.entry(kvm.index(address, table.level))
+        sptep = table.entry_of(address)
         spte: int = yield Load(sptep)
         while is_shadow_present_pte(spte) and is_last_spte(spte, table.level) and hardware_allows(spte, write=write):
             bits = hardware_bits(kvm.format, spte, write=write)

@@ -110,6 +110,7 @@ class Kvm(Object):
 
     protocol: who is asked about young pages; it answers for kvm_age_gfn() and kvm_test_age_gfn().
     memslots: one cell per address space, its value a SlotSet. tdp_roots: first of tdp_mmu_roots.
+    tdp_mmu_enabled: module parameter tdp_mmu, x86-64 with EPT or NPT.
     direct_roots: legacy MMU, one shadow root per address space. guest_tables: what the guest itself runs on without tdp.
     """
 
@@ -118,7 +119,7 @@ class Kvm(Object):
         "guest_tables", "host", "indirect_shadow_pages", "memslots", "mm", "mmu_invalidate_in_progress",
         "mmu_invalidate_range_end", "mmu_invalidate_range_start", "mmu_invalidate_seq", "mmu_lock",
         "mn_active_invalidate_count", "mn_invalidate_lock", "notifier", "protocol", "shadow_root_allocated",
-        "slots_arch_lock", "slots_lock", "srcu", "tdp_mmu_pages_lock", "tdp_roots", "vcpus",
+        "slots_arch_lock", "slots_lock", "srcu", "tdp_mmu_enabled", "tdp_mmu_pages_lock", "tdp_roots", "vcpus",
     )  # fmt: skip
 
     def __init__(
@@ -140,6 +141,7 @@ class Kvm(Object):
         self.protocol = protocol
         self.features = protocol.kvm_features(features)
         self.config = config
+        self.tdp_mmu_enabled = config.tdp_mmu
         self.format = self.features.format(ept=config.ept)
         self.notifier = MmuNotifier(f"{label}.mmu_notifier", ops, self, has_fast_aging=protocol.opts_in(config))
         self.mmu_lock = Lock(self, "mmu_lock")
@@ -169,11 +171,6 @@ class Kvm(Object):
         self._slabs: dict[tuple[int, ...], Slab] = {}
         self.desc_slab = Slab(f"{label}.pte_list_desc", self._make_desc, reuse=True)
         self.vcpus = [Vcpu(self, i) for i in range(vcpus)]
-
-    @property
-    def tdp_mmu_enabled(self) -> bool:
-        """Module parameter tdp_mmu, x86-64 with EPT or NPT."""
-        return self.config.tdp_mmu
 
     # --- sizes ------------------------------------------------------------------------------------------------------
 
@@ -244,7 +241,7 @@ class Kvm(Object):
             def make(i: int) -> MmuPage:
                 page = MmuPage(
                     f"{where}.{i}", Pfn(first + i), level, nonpresent=self.format.nonpresent, as_id=as_id, base=base,
-                    direct=direct, ad_disabled=off, tables=tables,
+                    direct=direct, ad_disabled=off, tables=tables, level_bits=self.config.level_bits,
                 )  # fmt: skip
                 self._pages[page.pfn] = page
                 return page

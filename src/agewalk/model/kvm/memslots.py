@@ -19,7 +19,7 @@ class Memslot(Object):
     slot->arch.rmap[level - 1]): 0, an address of one SPTE, or of a pte_list_desc with KVM_RMAP_MANY (`rmap.py`).
     """
 
-    __slots__ = ("_rmaps", "as_id", "base_gfn", "level_bits", "npages", "userspace_addr")
+    __slots__ = ("_rmaps", "as_id", "base_gfn", "end_gfn", "end_hva", "level_bits", "npages", "userspace_addr")
 
     def __init__(
         self, label: str, base_gfn: Gfn, npages: Pages, userspace_addr: Hva, *, as_id: int = 0, level_bits: int = 9
@@ -28,19 +28,11 @@ class Memslot(Object):
         self.base_gfn = base_gfn
         self.npages = npages
         self.userspace_addr = userspace_addr
+        self.end_gfn = Gfn(base_gfn + npages)  # the first after the slot
+        self.end_hva = Hva(userspace_addr + (npages << PAGE_SHIFT))
         self.as_id = as_id
         self.level_bits = level_bits
         self._rmaps: dict[tuple[int, int], Cell] = {}
-
-    @property
-    def end_gfn(self) -> Gfn:
-        """The first gfn after the slot."""
-        return Gfn(self.base_gfn + self.npages)
-
-    @property
-    def end_hva(self) -> Hva:
-        """The first address after the slot."""
-        return Hva(self.userspace_addr + (self.npages << PAGE_SHIFT))
 
     def rmap(self, level: int, gfn: int) -> Cell:
         """gfn_to_rmap(): the head for `gfn` at `level`."""

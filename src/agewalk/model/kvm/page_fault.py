@@ -124,10 +124,10 @@ def fast_page_fault(vcpu: Vcpu, gfn: Gfn, *, write: bool, present: bool, as_id: 
         if root is None:
             break
         table = root
-        spte: int = yield Load(table.entry(kvm.index(gfn, table.level)))
+        spte: int = yield Load(table.entry_of(gfn))
         while is_shadow_present_pte(spte) and not is_last_spte(spte, table.level):
             table = kvm.page_at(spte_to_pfn(spte))
-            spte = yield Load(table.entry(kvm.index(gfn, table.level)))
+            spte = yield Load(table.entry_of(gfn))
         if not is_shadow_present_pte(spte):
             break
         if hardware_allows(spte, write=write):
@@ -136,7 +136,7 @@ def fast_page_fault(vcpu: Vcpu, gfn: Gfn, *, write: bool, present: bool, as_id: 
         new = _fast_pf_spte(kvm, spte, write=write)
         if new == spte or not hardware_allows(new, write=write):
             break
-        if (yield CompareExchange(table.entry(kvm.index(gfn, table.level)), spte, new)) == spte:
+        if (yield CompareExchange(table.entry_of(gfn), spte, new)) == spte:
             result = RET_PF_FIXED
             break
     yield RcuReadUnlock()

@@ -27,8 +27,8 @@ class MmuPage(Object):
     """
 
     __slots__ = (
-        "_entries", "_translations", "ad_disabled", "as_id", "base", "direct", "invalid", "level", "next", "nonpresent",
-        "parent", "pfn", "pprev", "refcount", "scheduled", "tables",
+        "_entries", "_mask", "_shift", "_translations", "ad_disabled", "as_id", "base", "direct", "invalid", "level", "next",
+        "nonpresent", "parent", "pfn", "pprev", "refcount", "scheduled", "tables",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,7 @@ class MmuPage(Object):
         direct: bool = True,
         ad_disabled: bool = False,
         tables: GuestTables | None = None,
+        level_bits: int = 9,
     ) -> None:
         super().__init__(label)
         self.pfn = pfn
@@ -53,6 +54,8 @@ class MmuPage(Object):
         self.direct = direct
         self.ad_disabled = ad_disabled
         self.tables = tables
+        self._shift = level_bits * (level - 1)
+        self._mask = (1 << level_bits) - 1
         self._entries: dict[int, Cell] = {}
         self._translations: dict[int, Cell] = {}
         nobody: MmuPage | None = None
@@ -70,6 +73,12 @@ class MmuPage(Object):
         if cell is None:
             cell = self._entries[index] = Cell(self, index, self.nonpresent)
         return cell
+
+    def entry_of(self, address: int) -> Cell:
+        """The entry that translates `address` (in frames): spt[SPTE_INDEX(address, level)]."""
+        index = address >> self._shift & self._mask
+        cell = self._entries.get(index)
+        return self.entry(index) if cell is None else cell
 
     def translation(self, index: int) -> Cell:
         """shadowed_translation[index]: the gfn that entry `index` maps, where that does not follow from its place."""

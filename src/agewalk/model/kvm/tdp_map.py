@@ -226,7 +226,7 @@ def _zap_leafs(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange) -> Step[bool]
     size = kvm.pages_per_level(table.level)
     zapped = False
     for gfn in range(max(base, rng.start - rng.start % size), min(base + size * kvm.entries, rng.end), size):
-        sptep = table.entry(kvm.index(gfn, table.level))
+        sptep = table.entry_of(gfn)
         old: int = yield Load(sptep)
         if not is_shadow_present_pte(old):
             continue
@@ -254,7 +254,7 @@ def kvm_tdp_mmu_map(vcpu: Vcpu, root: MmuPage, fault: Fault) -> Step[int]:
 def _map(kvm: Kvm, root: MmuPage, fault: Fault) -> Step[int]:
     table = root
     while True:
-        sptep = table.entry(kvm.index(fault.gfn, table.level))
+        sptep = table.entry_of(fault.gfn)
         old: int = yield Load(sptep)
         if old == kvm.format.frozen:
             return RET_PF_RETRY

@@ -92,7 +92,7 @@ def _age_gfn_range(kvm: Kvm, rng: GfnRange, counted: str, *, test_only: bool) ->
 def _age_one_gfn(kvm: Kvm, table: MmuPage, rng: GfnRange, test_only: bool) -> Step[bool]:
     """_age_table() for a single frame, straight down: the path of every 4 KiB question."""
     while True:
-        sptep = table.entry(kvm.index(rng.start, table.level))
+        sptep = table.entry_of(rng.start)
         old: int = yield Load(sptep)
         if not old & MMU_PRESENT:
             return False
@@ -111,7 +111,7 @@ def _age_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, test_only: bo
     size = kvm.pages_per_level(table.level)
     young = False
     for gfn in range(max(base, rng.start - rng.start % size), min(base + size * kvm.entries, rng.end), size):
-        sptep = table.entry(kvm.index(gfn, table.level))
+        sptep = table.entry_of(gfn)
         old: int = yield Load(sptep)
         if not is_shadow_present_pte(old):
             continue

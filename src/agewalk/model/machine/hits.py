@@ -21,7 +21,7 @@ def guest_hit(vcpu: Vcpu, gfn: int, tables: GuestTables | None, *, write: bool) 
     table: MmuPage | None = vcpu.paging_structure(space, address >> kvm.config.level_bits).value
     if table is None or table.freed:
         return False
-    spte: int = table.entry(kvm.index(address, table.level)).value
+    spte: int = table.entry_of(address).value
     return (
         hardware_allows(spte, write=write)
         and is_last_spte(spte, table.level)

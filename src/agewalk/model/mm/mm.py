@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from agewalk.core.cells import Cell, Lock, Object, Srcu
@@ -138,11 +139,10 @@ def page_of(hva: Hva) -> Hva:
     return Hva(hva & ~(PAGE_SIZE - 1))
 
 
+_end = attrgetter("end")
+
+
 def find_vma(vmas: tuple[Vma, ...], hva: Hva) -> Vma | None:
     """The VMA that holds `hva`, or None. `vmas` are ascending and disjoint."""
     at = bisect_right(vmas, hva, key=_end)
     return vmas[at] if at < len(vmas) and vmas[at].start <= hva else None
-
-
-def _end(vma: Vma) -> Hva:
-    return vma.end

@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine, build, compile_once
-from agewalk.engine.jit import njit
+from agewalk.engine.jit import entry
 from agewalk.engine.protocol import encode
 from agewalk.engine.reclaim import run_aging
 from agewalk.engine.rows import plain
@@ -49,7 +49,7 @@ TWO_LIST = "two-list 6.12"
 SHARE = 0.7  # of the footprint: memory under pressure
 
 
-@njit
+@entry
 def _bare(bits: Any, pages: Any) -> None:
     for i in range(pages.shape[0]):
         bits[pages[i]] |= 1

@@ -1,5 +1,6 @@
-"""The compiler's cache: keyed by all sources, writable by the user, told about."""
+"""The compiler's cache: keyed by all sources, writable by the user, told about; and kernels that Python must not call."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_unknown_features_and_sizes_are_refused() -> None:
         features.encode({"shrink_loop": "never"})
 
 
-@jit.njit
+@jit.entry
 def _row_of(s: State, folio: jit.Int) -> jit.Int:
     row = s.asked[1]
     row[3] += s.page[folio, at.META]
@@ -67,7 +68,7 @@ def test_kernels_see_a_state_as_it_is() -> None:
     assert (state.asked[1, 3], state.asked.sum()) == (43, 43)
 
 
-@jit.njit
+@jit.entry
 def _sums(s: State, first: jit.Int, count: jit.Int, out: jit.Array) -> None:
     which = which_of(s.touch, first, count, 5)
     out[0] = count_bits(which)
@@ -102,3 +103,67 @@ def test_a_state_of_other_arrays_is_refused() -> None:
     state = build(Host([Space("vm", 1024)], 1024, {}), np.zeros((3, MODES * 8), np.uint8))
     with pytest.raises(TypeError, match=r"State\.word is not a contiguous array"):
         _row_of(state._replace(word=state.word[::2]), 0)
+
+
+INNER = {"njit", "njit_inline", "njit_merge"}
+ROOT = Path(__file__).parents[2]
+
+
+def _decorators(node: ast.FunctionDef) -> set[str]:
+    return {ast.unparse(d).rpartition(".")[2] for d in node.decorator_list}
+
+
+def _inner_kernels(text: str) -> set[str]:
+    return {n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and INNER & _decorators(n)}
+
+
+def _called_from_python(text: str, module: str, kernels: dict[str, set[str]]) -> list[str]:
+    """Kernels (by module) without a way in from Python that a source calls, or names, outside every kernel."""
+    tree = ast.parse(text)
+    known = {name: f"{module}.{name}" for name in kernels.get(module, ())}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agewalk.engine"):
+            source = node.module.rpartition(".")[2]
+            for alias in node.names:
+                if alias.name in kernels.get(source, ()):
+                    known[alias.asname or alias.name] = f"{source}.{alias.name}"
+                for inside in kernels.get(alias.name, ()):
+                    known[f"{alias.asname or alias.name}.{inside}"] = f"{alias.name}.{inside}"
+    found: list[str] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef) and (INNER | {"entry"}) & _decorators(node):
+            return
+        if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in known:
+            found.append(known[ast.unparse(node)])
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return found
+
+
+def test_python_calls_no_kernel_that_has_no_way_in() -> None:
+    folders = ("src/agewalk/engine", "src/agewalk/study", "src/agewalk/cli", "bench", "tests/engine")
+    sources = {path: path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    kernels: dict[str, set[str]] = {}
+    for path, text in sources.items():
+        kernels.setdefault(path.stem, set()).update(_inner_kernels(text))
+    assert "list_add" in kernels["lists"]
+    for path, text in sources.items():
+        assert not _called_from_python(text, path.stem, kernels), path
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "from agewalk.engine.lists import list_add\nlist_add(1)",
+        "from agewalk.engine import lists\ndef f():\n    lists.list_add(1)",
+        "from agewalk.engine.lists import list_add as add\nrun = add",
+    ],
+)
+def test_a_call_of_such_a_kernel_is_found(call: str) -> None:
+    kernels = {"lists": {"list_add"}}
+    assert _called_from_python(call, "mine", kernels) == ["lists.list_add"]
+    inside = call.replace("\n", "\n@entry\ndef g():\n  ", 1).replace("\n  def f():", "\n  if 1:")
+    assert not _called_from_python(inside, "mine", kernels)

@@ -7,24 +7,24 @@ one by one. `agewalk.engine.layout` says where its bits live.
 import numpy as np
 import numpy.typing as npt
 
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64
 from agewalk.engine.layout import HUGE_ENTRY, M_STATE, PTES
 from agewalk.engine.state import State
 
 
-@njit
+@entry
 def is_huge(pmd: Array, page: Int) -> bool:
     """Is this page mapped by a 2 MiB entry? pmd: State.pmd."""
     return bool(pmd[page // PTES, M_STATE] == HUGE_ENTRY)
 
 
-@njit
+@entry
 def folio_of(pmd: Array, page: Int) -> Int:
     """The page whose META holds generation and flags of the folio that `page` belongs to: itself, or the first of 512."""
     return i64(page // PTES * PTES) if pmd[page // PTES, M_STATE] == HUGE_ENTRY else i64(page)
 
 
-@njit
+@entry
 def accessed(touch: Array, first: Int) -> Int:
     """The or of 512 bytes of `touch`: the accessed bits of the entries of 2 MiB, or of any smaller one inside."""
     bits = touch[first]

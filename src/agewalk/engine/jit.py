@@ -73,8 +73,7 @@ def directory() -> Path:
     return _directory
 
 
-def njit(kernel: F) -> F:
-    """Compile `kernel` on first call, with a cache that any change of the engine's sources empties."""
+def _compiled(kernel: F, **options: Any) -> F:
     if not COMPILED:
         return kernel
     compiler: Any = numba.njit
@@ -82,33 +81,33 @@ def njit(kernel: F) -> F:
     config.CACHE_DIR = str(directory())  # read once, when the cache of this one function is set up
     try:
         # No kernel allocates, so none needs to count references to its arrays: calls get cheaper by half.
-        compiled: Any = compiler(cache=True, _nrt=False)(kernel)
+        compiled: Any = compiler(_nrt=False, no_cfunc_wrapper=True, **options)(kernel)
     finally:
         config.CACHE_DIR = before
     return cast("F", compiled)
+
+
+def entry(kernel: F) -> F:
+    """Compile `kernel`, which Python calls, on its first call; with a cache that any change of the engine's sources empties."""
+    return _compiled(kernel, cache=True)
+
+
+def njit(kernel: F) -> F:
+    """Compile `kernel` for other kernels alone: what carries a call from Python is left out, a fifth of the compiler's work.
+
+    numba does not guard against calling such a kernel from Python: the process would die (tests/engine/test_jit.py looks).
+    """
+    return _compiled(kernel, cache=True, no_cpython_wrapper=True)
 
 
 def njit_inline(kernel: F) -> F:
     """Paste `kernel` into its few callers: a level of calls less that the compiler optimises all over again."""
-    if not COMPILED:
-        return kernel
-    compiler: Any = numba.njit
-    compiled: Any = compiler(inline="always", _nrt=False)(kernel)
-    return cast("F", compiled)
+    return _compiled(kernel, inline="always", no_cpython_wrapper=True)
 
 
 def njit_merge(kernel: F) -> F:
     """Compile `kernel`, and let the optimiser merge it into every caller: for what each fault and each eviction goes through."""
-    if not COMPILED:
-        return kernel
-    compiler: Any = numba.njit
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(directory())
-    try:
-        compiled: Any = compiler(cache=True, forceinline=True, _nrt=False)(kernel)
-    finally:
-        config.CACHE_DIR = before
-    return cast("F", compiled)
+    return _compiled(kernel, cache=True, forceinline=True, no_cpython_wrapper=True)
 
 
 def is_warm() -> bool:

@@ -16,7 +16,7 @@ from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host
 from agewalk.engine.huge import folio_of, is_huge
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit
 from agewalk.engine.lists import region_of
 from agewalk.engine.state import State
 
@@ -131,14 +131,14 @@ def total(samples: list[Sample]) -> Sample | None:
     return Sample(**{**sums, "time_ns": samples[-1].time_ns})
 
 
-@njit
+@entry
 def _cross(ages: Array, gens: Array, table: Array) -> None:
     """Count pages by (generations below the youngest, true age)."""
     for i in range(ages.shape[0]):
         table[gens[i], ages[i]] += 1
 
 
-@njit
+@entry
 def _pairs(table: Array, out: Array) -> None:
     """Concordant and discordant pairs, and those that differ in row, in column, of a contingency table."""
     rows, columns = table.shape
@@ -263,7 +263,7 @@ def _last_use(s: State, page: Int) -> Int:
     return s.word[at.NOW] if s.touch[page] & at.USED_NOW else i64(s.used[page])
 
 
-@njit
+@entry
 def _survey(s: State, regions: Int, table: Array, cold_after: Int, left: Array, old: Array, young: Array) -> None:
     """The contingency table of a host: resident 4 KiB pages on a list, by generations below max_seq and by ticks of idleness;
     false old and false young ones by cause; columns LISTED, YOUNG and USED of by_region[].

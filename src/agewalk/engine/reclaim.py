@@ -5,7 +5,7 @@ from typing import Final
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine.evict import evict_folios, oldest_seq
-from agewalk.engine.jit import Array, Int, i64, njit, njit_inline
+from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline
 from agewalk.engine.layout import (
     BATCH,
     FEATURES,
@@ -170,7 +170,7 @@ def next_priority(word: Array, priority: Int, goal: Int, before: Int) -> Int:
     return priority
 
 
-@njit
+@entry
 def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
     """Every way into reclaim behind one door, so that what lies behind is compiled into its callers once.
 
@@ -224,7 +224,7 @@ def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
     return i64(word[RECLAIMED])
 
 
-@njit
+@entry
 def run_aging(s: State, force_scan: Int) -> bool:
     """The '+' command (run_aging()) for the present max_seq, with can_swap 1. False: refused (ERANGE)."""
     word = s.word

@@ -6,7 +6,7 @@ import numpy as np
 
 from agewalk.engine import layout as at
 from agewalk.engine.cells import one_argument
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit
 from agewalk.engine.state import State
 
 BLOCK: Final = 64
@@ -32,7 +32,7 @@ def plain(pages: Array, kinds: Array) -> Rows:
     return Rows(none.astype(np.int64), none.astype(np.uint16), none.astype(np.uint32), none, none, pages, kinds)
 
 
-@njit
+@entry
 def end_of_tick(r: Rows, start: Int, end: Int, until: Int) -> Int:
     """The first row after `start` that is not before the time `until`; at most `end`, or CHUNK rows on."""
     low, step = start + 1, i64(1)  # rows before `low` are

@@ -6,7 +6,7 @@ from agewalk.engine import layout as at
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.huge import folio_of, is_huge
-from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
+from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.queues import mark_accessed
@@ -262,7 +262,7 @@ def look_ahead(s: State, r: Rows, start: Int, end: Int) -> None:
             fetch_row(s.page, r.pages[i])
 
 
-@njit
+@entry
 def run_rows(s: State, r: Rows, n: Int) -> None:
     """The first n accesses of `r.pages` and `r.kinds`, all of one tick, in order."""
     s.word[at.NOTED] = 0
@@ -283,7 +283,7 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
     s.counts[c.ACCESSES] += n
 
 
-@njit
+@entry
 def run_batch(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
     """Rows [start, end) of a batch, tick by tick. Returns where it stopped: at `end`, or at a row that the host cannot take."""
     refused = False
@@ -305,7 +305,7 @@ def run_batch(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
     return start
 
 
-@njit
+@entry
 def nested_change(s: State, space: Int, alive: Int) -> None:
     """The nested guest of a VM starts or ends. At its end its shadow SPTEs go, with their accessed bits, and its own tables."""
     if alive:

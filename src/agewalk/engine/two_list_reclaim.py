@@ -7,7 +7,7 @@ from agewalk.engine import counters as c
 from agewalk.engine.evict import leave, unmap
 from agewalk.engine.fault import needs_frame
 from agewalk.engine.gens import add_folio, del_folio
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
@@ -283,7 +283,7 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
     s.counts[c.ACCESSES] += n
 
 
-@njit
+@entry
 def run_batch_two_list(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
     """touch.run_batch() with the classic lists behind it."""
     refused = False

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agewalk.core.errors import UsageError
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit
 
 # Two-sided 95 % quantiles of Student's t for 1 .. 15 degrees of freedom (any statistics handbook).
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
@@ -43,7 +43,7 @@ def _compact(last: Array, at: Array, tree: Array, clock: int) -> Int:
     return next_number
 
 
-@njit
+@entry
 def _distances(pages: Array, last: Array, at: Array, tree: Array, state: Array, histogram: Array) -> None:
     """Add each access to histogram[pages used since, itself not counted]; first uses to histogram[-1]."""
     size = tree.shape[0]
@@ -86,7 +86,7 @@ def _hashed(page: Int, salt: int) -> Int:
     return i64((word ^ (word >> np.uint64(31))) >> np.uint64(40))
 
 
-@njit
+@entry
 def _sampled(pages: Array, low: Int, high: Int, salt: Int, out: Array) -> Int:
     """Copy the pages whose hash lies in [low, high) to `out`; returns how many."""
     n = 0

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from agewalk.core.errors import UsageError
 from agewalk.engine.baselines.queues import Tally, tallies
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit
 
 
-@njit
+@entry
 def _next_uses(pages: Array, next_use: Array, seen: Array) -> None:
     """next_use[i] = index of the next access to the same page, or the number of accesses if there is none."""
     n = pages.shape[0]
@@ -72,7 +72,7 @@ def _sweep(heap: Array, size: Int, pages: Array, due: Array, n: int) -> Int:
     return kept
 
 
-@njit
+@entry
 def _opt(
     pages: Array,
     times: Array,

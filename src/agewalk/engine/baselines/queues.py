@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agewalk.core.errors import UsageError
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit
 
 POLICIES: Final = ("lru", "fifo", "clock", "random")
 
@@ -40,7 +40,7 @@ def _fault(page: Int, owner: Array, where: Array, counts: Array) -> None:
         counts[owner[page], REFAULTS] += 1
 
 
-@njit
+@entry
 def _lru(
     pages: Array,
     times: Array,
@@ -81,7 +81,7 @@ def _lru(
         used[page] = times[i]
 
 
-@njit
+@entry
 def _ring(
     pages: Array,
     times: Array,

@@ -43,12 +43,20 @@ def features_of(kernel: Profile) -> dict[str, object]:
 
 class Twin:
     """A host twice. spaces: (pages, mmu), mmu one of tdp, legacy, shadow, or process; then "-noad" takes A/D bits away, "-huge"
-    asks for 2 MiB pages. kind, policy: what runs on either side."""
+    asks for 2 MiB pages. marks: watermarks (min, low, high) other than those of so small a memory, for which kswapd has next to
+    nothing to do. kind, policy: what runs on either side."""
 
     kind: type[Machine] = Machine
     policy = "mglru"
 
-    def __init__(self, kernel: str, protocol: str, spaces: list[tuple[int, str]], memory: int) -> None:
+    def __init__(
+        self,
+        kernel: str,
+        protocol: str,
+        spaces: list[tuple[int, str]],
+        memory: int,
+        marks: tuple[int, int, int] | None = None,
+    ) -> None:
         self.profile = profile(kernel)
         rules = get_protocol(protocol)
         self.machine = self.kind(self.profile, rules, memory=Pages(memory))
@@ -75,6 +83,10 @@ class Twin:
             policy=self.policy,
         )  # fmt: skip
         self.engine = Engine(host, table_of(rules), assess=False)
+        if marks:
+            theirs, ours = self.machine.memory, self.engine.state.word
+            theirs.minimum, theirs.low, theirs.high = marks
+            ours[at.MINIMUM], ours[at.LOW], ours[at.HIGH] = marks
         self.now = 0
         self.exits = 0  # accesses that KVM had to resolve
 

@@ -16,10 +16,12 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import agewalk
+from agewalk.model.profiles import profile
 
 
 class Fault(NamedTuple):
-    """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows."""
+    """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows. kit: what shows it, a story
+    of few pages, kswapd at work ("crowded") or questions about lruvecs of any size ("decisions")."""
 
     module: str
     before: str
@@ -27,6 +29,7 @@ class Fault(NamedTuple):
     kernel: str = "6.12"
     mmu: str = "tdp"
     policy: str = "mglru"
+    kit: str = "story"
 
 
 FAULTS = (
@@ -54,6 +57,17 @@ FAULTS = (
     Fault("touch", "PTE_PREFETCH_NUM = 8", "PTE_PREFETCH_NUM = 4", "6.18", "legacy"),
     Fault("touch", "marks = i64(at.REFERENCED)  # get", "marks = i64(0)  # get", "6.12", "legacy"),
     Fault("touch", "finish_fault(s.word, s.page, folio, writable)\n        seq", "seq"),
+    Fault("reclaim", "order_base_2(inactive + 1) - 1", "order_base_2(inactive + 1)", "6.9", kit="crowded"),
+    Fault("reclaim", "DEF_PRIORITY // 2 if", "0 if", "6.12", kit="crowded"),
+    Fault("reclaim", "or goal < BATCH:", "or goal < BATCH // 3:", "6.9", kit="crowded"),
+    Fault("reclaim", "free > word[HIGH] + BATCH)", "free > word[HIGH])", "6.12", kit="crowded"),
+    Fault("reclaim", "word[RECLAIMED] - word[LAST_RECLAIMED] >= goal", "word[RECLAIMED] >= goal", kit="decisions"),
+    Fault("reclaim", "free < word[HIGH if kswapd else LOW]", "free < word[HIGH]", kit="decisions"),
+    Fault("reclaim", "word[RECLAIMED] += BATCH\n", "pass\n", kit="decisions"),
+    Fault("reclaim", "word[AGE_NODE] = 1\n", "pass\n", "6.1", kit="crowded"),
+    Fault("reclaim", "word[AGE_NODE] = 0\n                break", "break", "6.1", kit="crowded"),
+    Fault("reclaim", "if word[AGE_NODE] and should_run_aging", "if should_run_aging", "6.1", kit="crowded"),
+    Fault("touch", "<= word[at.LOW])", "< word[at.LOW])", "6.18", kit="crowded"),
     Fault("tiers", "& 1) * (PTES - 1)", "& 1) * (PTES - 2)", "6.18", "tdp-huge"),
     Fault("queues", "or page[folio, META] & HUGE", "", "6.18", "tdp-huge"),
     Fault("walk", "keep = 255 - drop", "keep = 255 - (drop & A_TDP)", "6.12", "tdp-huge"),
@@ -93,26 +107,25 @@ class Patched(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _forget() -> None:
-    for name in [n for n in sys.modules if n.startswith(("agewalk.engine", "tests.engine.conf", "tests.engine.test_"))]:
+    """Also those that hold on to the engine's classes: two_lists.py."""
+    ours = ("agewalk.engine", "agewalk.study.two", "tests.engine.conf", "tests.engine.t", "tests.engine.d")
+    for name in [n for n in sys.modules if n.startswith(ours)]:
         del sys.modules[name]
 
 
-def _stories(kit: Any, mmu: str, pages: int) -> Iterator[tuple[int, Any]]:
+def _stories(kit: Any, fault: Fault, pages: int) -> Iterator[tuple[dict[str, Any], Any]]:
     """Memory sizes and what happens there, the most telling first."""
-    if "huge" in mmu:
+    if fault.kit == "crowded":
+        for n in range(12):
+            yield kit.CROWDED[n % 4], kit.pressure_of(n, pages)
+    elif "huge" in fault.mmu:
         huge: Any = importlib.import_module("tests.engine.test_huge")
         for n in range(6):
-            yield (1200, 900, 2200)[n % 3], huge.huge_story(n, pages, mmu)
-        return
-    yield 95, kit.story_of(3)
-    for n in range(4):
-        yield 90 + 60 * n, kit.chance_of(n, pages)
-    for name in [
-        n
-        for n in sys.modules
-        if n.startswith(("agewalk.engine", "agewalk.study.two", "tests.engine.conf", "tests.engine.t"))
-    ]:
-        del sys.modules[name]
+            yield {"memory": (1200, 900, 2200)[n % 3]}, huge.huge_story(n, pages, fault.mmu)
+    else:
+        yield {"memory": 95}, kit.story_of(3)
+        for n in range(4):
+            yield {"memory": 90 + 60 * n}, kit.chance_of(n, pages)
 
 
 def _lists_say(fault: Fault) -> str:
@@ -126,6 +139,15 @@ def _lists_say(fault: Fault) -> str:
     return ""
 
 
+def _decisions_say() -> str:
+    decisions: Any = importlib.import_module("tests.engine.decisions")
+    try:
+        decisions.alike()
+    except AssertionError as difference:
+        return str(difference).split("\n")[0]
+    return ""
+
+
 def catches(fault: Fault) -> str:
     """What the kit says about the fault; empty if it sees nothing."""
     _forget()
@@ -134,11 +156,13 @@ def catches(fault: Fault) -> str:
     try:
         if fault.policy == "two-list":
             return _lists_say(fault)
+        if fault.kit == "decisions":
+            return _decisions_say()
         kit: Any = importlib.import_module("tests.engine.test_conformance")
-        protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[fault.kernel]
-        pages = 1100 if "huge" in fault.mmu else 130
-        for memory, story in _stories(kit, fault.mmu, pages):
-            host = {"kernel": fault.kernel, "protocol": protocol, "spaces": [(pages, fault.mmu)], "memory": memory}
+        protocol = profile(fault.kernel).protocol
+        pages = 900 if fault.kit == "crowded" else 1100 if "huge" in fault.mmu else 130
+        for memory, story in _stories(kit, fault, pages):
+            host = {"kernel": fault.kernel, "protocol": protocol, "spaces": [(pages, fault.mmu)], **memory}
             try:
                 kit.tell(host, story)
             except AssertionError as difference:

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.conformance import Twin
 
+from agewalk.model.profiles import profile
+
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad")
 KERNELS = ("6.1", "6.9", "6.12", "6.13", "6.15", "6.18", "7.3")
 PROTOCOLS = (
@@ -26,11 +28,13 @@ def stories(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     mmu = draw(st.sampled_from(MMUS))
     pages, others = draw(st.integers(20, 140)), draw(st.sampled_from((0, 60)))
     spaces = [(pages, mmu)] + ([(others, "process")] if others else [])
+    memory = draw(st.sampled_from(((pages + others) * 2, (pages + others) * 7 // 10)))
     host = {
         "kernel": draw(st.sampled_from(KERNELS)),
         "protocol": draw(st.sampled_from(PROTOCOLS)),
         "spaces": spaces,
-        "memory": draw(st.sampled_from(((pages + others) * 2, (pages + others) * 7 // 10))),
+        "memory": memory,
+        "marks": draw(st.sampled_from((None, (memory // 20, memory // 8, memory // 3)))),
     }
 
     def row() -> st.SearchStrategy[tuple[int, int, bool, int]]:
@@ -116,6 +120,41 @@ def chance_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
     return events
 
 
+def pressure_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
+    """A long one by the dice, in which kswapd does the most: clusters that move, seldom an aging or a reclaim by command."""
+    dice = random.Random(seed)
+    events: list[tuple[Any, ...]] = []
+    for _ in range(40):
+        at = dice.random()
+        if at < 0.8:
+            base, width = dice.randrange(pages), dice.choice((30, 150, pages))
+            writes, n = dice.choice((0.2, 0.9)), dice.randrange(20, 120)
+            events.append(
+                ("touch", [(0, (base + dice.randrange(width)) % pages, dice.random() < writes, 0) for _ in range(n)])
+            )
+        elif at < 0.9:
+            events.append(("age", dice.random() < 0.5))
+        else:
+            events.append(("reclaim", dice.randrange(1, 60)))
+    return events
+
+
+#: Memory and watermarks under which kswapd finds more than a batch to do.
+CROWDED = (
+    {"memory": 600, "marks": (20, 60, 100)},
+    {"memory": 500, "marks": (4, 10, 30)},
+    {"memory": 420, "marks": (10, 70, 140)},
+    {"memory": 600, "marks": (0, 150, 200)},
+)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("crowd", CROWDED)
+def test_kswapd_at_work(kernel: str, crowd: dict[str, Any]) -> None:
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(900, "tdp")], **crowd}
+    tell(host, pressure_of(KERNELS.index(kernel) + CROWDED.index(crowd), 900))
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_kernel_and_protocol(kernel: str, protocol: str) -> None:
@@ -158,6 +197,13 @@ def test_equal_without_the_compiler() -> None:
     )
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)
+
+
+def test_both_readings_decide_alike() -> None:
+    """tests/engine/decisions.py, in a process of its own."""
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "tests.engine.decisions"]
+    subprocess.run(command, check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)
 
 
 def test_the_kit_catches_seeded_faults() -> None:

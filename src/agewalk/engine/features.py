@@ -44,6 +44,8 @@ SWAPIN_MAPS_WRITABLE: Final = 1 << 31
 SWAPIN_THROUGH_CACHE: Final = 1 << 32
 RETRY_MARKS_ACCESSED: Final = 1 << 33
 COPIES_HUGE_ZERO: Final = 1 << 34
+ESTIMATES_PRIORITY: Final = 1 << 35  # initial_priority = "estimated" or "estimated_gently"
+ESTIMATES_GENTLY: Final = 1 << 36
 TWO_LIST: Final = 1 << 40  # no feature of a profile: MGLRU is off (Host.policy)
 
 _FLAGS: Final = {
@@ -82,6 +84,11 @@ _FLAGS: Final = {
 }
 _WORDS: Final = {
     "fault_adds": {"active": 0, "workingset_or_accessed": FAULT_ADDS_WORKINGSET},
+    "initial_priority": {
+        "default": 0,
+        "estimated": ESTIMATES_PRIORITY,
+        "estimated_gently": ESTIMATES_PRIORITY | ESTIMATES_GENTLY,
+    },
     "shrink_loop": {"need_aging": LOOP_NEED_AGING, "stop_when_low": 0, "fixed_budget": LOOP_FIXED_BUDGET},
 }
 _NOT_REACHED: Final = {

@@ -128,6 +128,8 @@ TARGET_MEMCG: Final = 198  # this reclaim is on behalf of a memcg
 LOOKED_AT: Final = 199  # sc->nr_scanned
 SOME_UNUSED: Final = 200  # a space has S_USED clear
 NOTED: Final = 201  # rows of this run whose spaces are marked used
+LAST_RECLAIMED: Final = 202  # sc->nr_reclaimed when this pass of kswapd began
+AGE_NODE: Final = 203  # sc->memcgs_need_aging: 6.1's kswapd is to age before it evicts
 OPENED: Final = 204  # + generation index: the tick when it became the youngest (lrugen->timestamps)
 RECENT: Final = 208  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
 RECENT_STEP: Final = 17
@@ -137,6 +139,7 @@ T_AGE: Final = 346  # lruvec->nonresident_age: evictions and activations
 T_COST: Final = 347  # lruvec->anon_cost
 T_ACTIVATIONS: Final = 348  # WORKINGSET_ACTIVATE_ANON: refaults that were activated
 T_REFAULTS: Final = 349  # lruvec->refaults: their number when reclaim last ended
+NEED_AGING: Final = 350  # what get_nr_to_scan() found last: few cold pages are left
 N_WORDS: Final = 352
 
 # --- space[]: an address space, one row each, in the order of the mm list

@@ -7,6 +7,7 @@ from agewalk.engine import features as f
 from agewalk.engine.evict import evict_folios, oldest_seq
 from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline
 from agewalk.engine.layout import (
+    AGE_NODE,
     BATCH,
     FEATURES,
     FRAMES,
@@ -14,12 +15,15 @@ from agewalk.engine.layout import (
     HELD,
     HIGH,
     KSWAPD,
+    LAST_RECLAIMED,
     LOOKED_AT,
+    LOW,
     MAX_BATCH,
     MAX_SEQ,
     MIN_GENS,
     MIN_SEQ,
     N_GENS,
+    NEED_AGING,
     NR_PAGES,
     PRIORITY,
     RECLAIMED,
@@ -28,6 +32,7 @@ from agewalk.engine.layout import (
 )
 from agewalk.engine.queues import lru_add_drain
 from agewalk.engine.state import State
+from agewalk.engine.tiers import order_base_2
 from agewalk.engine.walk import try_to_inc_max_seq
 
 DEF_PRIORITY: Final = 12
@@ -78,7 +83,10 @@ def nr_to_scan(s: State) -> Int:
     word = s.word
     evictable = oldest_seq(word) + MIN_GENS <= word[MAX_SEQ]
     share = evictable_pages(word) >> word[PRIORITY]
-    if word[FEATURES] & f.LOOP_FIXED_BUDGET or not should_run_aging(word):
+    if word[FEATURES] & f.LOOP_FIXED_BUDGET:
+        return share
+    word[NEED_AGING] = should_run_aging(word)
+    if not word[NEED_AGING]:
         return share
     if word[PRIORITY] == DEF_PRIORITY:
         return share if evictable else i64(0)
@@ -93,17 +101,47 @@ def nr_to_scan(s: State) -> Int:
 
 @njit
 def should_abort(word: Array, goal: Int, seq: Int) -> bool:
-    """should_abort_scan(): `seq` is max_seq at the start of this lruvec's turn."""
-    watermark_ok = word[FRAMES] - word[HELD] >= word[HIGH]
+    """should_abort_scan(): `seq` is max_seq at the start of this lruvec's turn. 6.1 counts a stop at a watermark as a batch."""
+    free, kswapd = word[FRAMES] - word[HELD], word[KSWAPD]
+    enough = bool(word[RECLAIMED] - word[LAST_RECLAIMED] >= goal)
     if word[FEATURES] & f.LOOP_NEED_AGING:
-        if not word[KSWAPD]:
-            return bool(word[MAX_SEQ] - seq > 1 or word[RECLAIMED] >= goal)
-        if word[RECLAIMED] < goal or word[PRIORITY] > DEF_PRIORITY - 2:
+        if not kswapd and (enough or word[MAX_SEQ] - seq > 1):
+            return True
+        if word[TARGET_MEMCG] or (kswapd and not enough):
             return False
-        return bool(watermark_ok)
+        if word[PRIORITY] > DEF_PRIORITY - 2 or free < word[HIGH if kswapd else LOW]:
+            return False
+        word[RECLAIMED] += BATCH
+        return True
     if word[TARGET_MEMCG] and not word[FEATURES] & f.ABORT_WHEN_DONE:
         return False
-    return bool(word[RECLAIMED] >= goal or (word[KSWAPD] and watermark_ok))
+    return bool(enough or (kswapd and free > word[HIGH] + BATCH))
+
+
+@njit
+def set_initial_priority(word: Array, goal: Int) -> None:
+    """set_initial_priority(): where a scan should bring the pages that kswapd wants, if it brings the share of inactive ones."""
+    if not word[FEATURES] & f.ESTIMATES_PRIORITY or word[PRIORITY] != DEF_PRIORITY or goal < BATCH:
+        return
+    inactive = i64(0)
+    for seq in range(word[MAX_SEQ] + 1, word[MAX_SEQ] + 1 + N_GENS - MIN_GENS):  # all but the two youngest, by index
+        inactive += word[NR_PAGES + seq % N_GENS * 2]
+    least = DEF_PRIORITY // 2 if word[FEATURES] & f.ESTIMATES_GENTLY else 0
+    word[PRIORITY] = min(max(order_base_2(inactive + 1) - 1 - order_base_2(goal), least), DEF_PRIORITY)
+
+
+@njit
+def age_node(s: State, goal: Int) -> None:
+    """lru_gen_age_node(): 6.1's kswapd ages here, unless the pass before took a batch and did not lack cold pages; later ones
+    may estimate their priority. goal: what the pass before wanted, if there was one."""
+    word = s.word
+    if word[FEATURES] & f.ESTIMATES_GENTLY and word[RECLAIMED]:
+        set_initial_priority(word, goal)
+    if not word[FEATURES] & f.LOOP_NEED_AGING:
+        return
+    if word[AGE_NODE] and should_run_aging(word):
+        try_to_inc_max_seq(s, i64(0))
+    word[AGE_NODE] = 1
 
 
 @njit
@@ -113,6 +151,8 @@ def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
     features = word[FEATURES]
     lru_add_drain(word, s.page)
     word[HAS_WALK] = 1 if word[KSWAPD] or (proactive and features & f.PROACTIVE_WALK) else 0
+    if word[KSWAPD]:
+        set_initial_priority(word, goal)
     seq = i64(word[MAX_SEQ])
     if features & f.LOOP_FIXED_BUDGET:
         left, aged = nr_to_scan(s), False
@@ -127,14 +167,18 @@ def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
                 break
             left -= done
     else:
-        scanned = i64(0)
+        scanned, before = i64(0), i64(word[RECLAIMED])
         while True:
             share = nr_to_scan(s)
             if share <= 0:
                 break
             done = evict_folios(s, share)
             scanned += done
-            if not done or scanned >= share or should_abort(word, goal, seq):
+            if not done:
+                break
+            if scanned >= share or should_abort(word, goal, seq):
+                if word[RECLAIMED] - before >= BATCH and not word[NEED_AGING]:
+                    word[AGE_NODE] = 0
                 break
     word[HAS_WALK] = 0
 
@@ -164,9 +208,10 @@ def next_priority(word: Array, priority: Int, goal: Int, before: Int) -> Int:
     """
     if word[LOOKED_AT] < goal or word[RECLAIMED] == before:
         priority -= 1
-    if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] < word[HIGH]:
+    if priority < 1 and word[RECLAIMED] and word[FRAMES] - word[HELD] <= word[HIGH]:
         priority = i64(DEF_PRIORITY)
         word[RECLAIMED] = 0
+        word[AGE_NODE] = 0
     return priority
 
 
@@ -184,6 +229,8 @@ def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
     word[KSWAPD] = 0
     word[TARGET_MEMCG] = 1 if why >= PROACTIVE else 0
     word[RECLAIMED] = 0
+    word[LAST_RECLAIMED] = 0
+    word[AGE_NODE] = 0
     if why == DIRECT:
         return do_try_to_free_pages(s, max(first, i64(SWAP_CLUSTER_MAX)), i64(0))
     if why == PROACTIVE:
@@ -213,13 +260,14 @@ def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
     priority = i64(DEF_PRIORITY)
     goal = max(word[HIGH], i64(SWAP_CLUSTER_MAX))
     s.counts[c.KSWAPD_RUNS] += 1
-    while priority > 0 and word[FRAMES] - word[HELD] < word[HIGH]:
-        word[KSWAPD] = 1
+    while priority > 0 and word[FRAMES] - word[HELD] <= word[HIGH]:
         word[PRIORITY] = priority
+        word[LAST_RECLAIMED] = word[RECLAIMED]
+        age_node(s, goal)
+        word[KSWAPD] = 1
         word[LOOKED_AT] = 0
-        before = i64(word[RECLAIMED])
         shrink_lruvec(s, goal, i64(0))
-        priority = next_priority(word, priority, goal, before)
+        priority = next_priority(word, i64(word[PRIORITY]), goal, i64(word[LAST_RECLAIMED]))
     word[KSWAPD] = 0
     return i64(word[RECLAIMED])
 

@@ -199,15 +199,19 @@ def slow(s: State, folio: Int, kind: Int) -> None:
 
 
 @njit_inline
-def make_room(s: State, folio: Int, write: Int) -> None:
-    """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the watermark."""
+def make_room(s: State, folio: Int, write: Int) -> bool:
+    """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the minimum. Does it wake
+    kswapd, being down at the low watermark?"""
     word = s.word
     space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
     s.space[space, at.S_SNAPSHOT] = s.space[space, at.S_INVALIDATED]
+    wakes = False
     if needs_frame(s, folio, write):
+        wakes = bool(word[at.FRAMES] - word[at.HELD] <= word[at.LOW])
         retries = 0
         while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
             retries = 0 if reclaim(s, i64(DIRECT), i64(1), i64(0)) else retries + 1
+    return wakes
 
 
 @njit
@@ -274,9 +278,9 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         asked = until
         mark_running(s, r, i + 1)
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
-        make_room(s, folio, kind & at.WRITTEN)
+        wakes = make_room(s, folio, kind & at.WRITTEN)
         slow(s, folio, kind)
-        if s.word[at.FRAMES] - s.word[at.HELD] < s.word[at.LOW]:
+        if wakes:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
         i = hits(s.touch, r, i + 1, n)
     mark_running(s, r, n)

@@ -246,8 +246,10 @@ def reclaim_lists(s: State, why: Int) -> Int:
         return i64(word[RECLAIMED])
     s.counts[c.KSWAPD_RUNS] += 1
     priority, goal = i64(DEF_PRIORITY), max(word[HIGH], i64(SWAP_CLUSTER_MAX))
-    while priority > 0 and word[FRAMES] - word[HELD] < word[HIGH]:
+    while priority > 0 and word[FRAMES] - word[HELD] <= word[HIGH]:
         word[PRIORITY] = priority
+        if inactive_is_low(word):  # kswapd_age_node()
+            shrink_active(s, i64(SWAP_CLUSTER_MAX))
         word[LOOKED_AT] = 0
         before = i64(word[RECLAIMED])
         shrink_lists(s, goal, i64(0))
@@ -271,12 +273,14 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         space = i64(s.pmd[folio // PTES, M_SPACE])
         s.space[space, S_SNAPSHOT] = s.space[space, S_INVALIDATED]
+        wakes = False
         if needs_frame(s, folio, kind & WRITTEN):
+            wakes = bool(word[FRAMES] - word[HELD] <= word[LOW])
             retries = 0
             while word[FRAMES] - word[HELD] - 1 < word[MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
                 retries = 0 if reclaim_lists(s, i64(DIRECT)) else retries + 1
         slow(s, folio, kind)
-        if word[FRAMES] - word[HELD] < word[LOW]:
+        if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))
         i = hits(s.touch, r, i + 1, n)
     mark_running(s, r, n)

@@ -8,7 +8,14 @@ from agewalk.model.machine.ops import HostOps
 from agewalk.model.mglru.gens import DEF_PRIORITY, SWAP_CLUSTER_MAX
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.two_list import TwoListLruvec
-from agewalk.model.mglru.two_list_reclaim import do_try_to_free_pages, prepare_scan_control, shrink_lruvec
+from agewalk.model.mglru.two_list_reclaim import (
+    do_try_to_free_pages,
+    inactive_is_low,
+    prepare_scan_control,
+    shrink_active_list,
+    shrink_lruvec,
+)
+from agewalk.model.mm.folio import ANON
 from agewalk.model.mm.gup import HostPages
 from agewalk.model.mm.memory import Memory
 from agewalk.model.profiles import Profile
@@ -37,7 +44,8 @@ class TwoListMachine(Machine):
         return (yield from do_try_to_free_pages(self.lists, sc))
 
     def _after(self) -> None:
-        if self.memory.free.value < self.memory.low:
+        if self.memory.kswapd_woken.value:
+            self.memory.kswapd_woken.value = False
             self.cpu.run(self._balance())
 
     def _balance(self) -> Step[None]:
@@ -45,14 +53,16 @@ class TwoListMachine(Machine):
         yield Count("balance_pgdat")
         memory = self.memory
         sc = ScanControl(self.ops, swappiness=self.swappiness, target_memcg=False, kswapd=True)
-        while sc.priority > 0 and (yield Load(memory.free)) < memory.high:
+        while sc.priority > 0 and (yield Load(memory.free)) <= memory.high:
             sc.nr_to_reclaim = max(memory.high, SWAP_CLUSTER_MAX)
             sc.nr_scanned = 0
             before = sc.nr_reclaimed
+            if (yield from inactive_is_low(self.lists, ANON)):  # kswapd_age_node()
+                yield from shrink_active_list(self.lists, sc, ANON, SWAP_CLUSTER_MAX)
             balance = yield from prepare_scan_control(self.lists, sc, force_deactivate=False)
             yield from shrink_lruvec(self.lists, sc, balance)
             if sc.nr_scanned < sc.nr_to_reclaim or sc.nr_reclaimed == before:
                 sc.priority -= 1
-            if sc.priority < 1 and sc.nr_reclaimed and (yield Load(memory.free)) < memory.high:
+            if sc.priority < 1 and sc.nr_reclaimed and (yield Load(memory.free)) <= memory.high:
                 sc.priority, sc.nr_reclaimed = DEF_PRIORITY, 0
             yield Again("balance_pgdat", sc.priority, sc.nr_reclaimed)

@@ -55,6 +55,7 @@ class MiniHost:
         self.next_pfn = 0
         self.free_slots = 1 << 20
         self.limits = (0, 0, 0)
+        self.marks = (0, 1, 2)  # free, low, high
         self.run(mm_list.lru_gen_add_mm(self.lruvec, self.mm))
 
     def run(self, step: Step[Any]) -> Any:
@@ -184,6 +185,6 @@ class MiniHost:
         yield Count("protection")
         return self.limits
 
-    def watermark_ok(self) -> Step[bool]:
+    def watermarks(self) -> Step[tuple[int, int, int]]:
         yield Count("watermark")
-        return False
+        return self.marks

@@ -268,9 +268,10 @@ class Machine:
         return (yield from direct_reclaim(self.lruvec, self.ops, pages, self.swappiness))
 
     def _after(self) -> None:
-        """kswapd, woken when free frames fell below the low watermark."""
+        """kswapd, if an allocation woke it."""
         memory = self.memory
-        if memory.free.value < memory.low:
+        if memory.kswapd_woken.value:
+            memory.kswapd_woken.value = False
             self.cpu.run(balance_pgdat(self.lruvec, self.ops, memory, self.swappiness, self.min_ttl))
 
     # --- looking ----------------------------------------------------------------------------------------------------

@@ -70,10 +70,10 @@ class HostOps:
         return False
         yield
 
-    def watermark_ok(self) -> Step[bool]:
-        """zone_watermark_ok() with the high watermark."""
+    def watermarks(self) -> Step[tuple[int, int, int]]:
+        """Free frames, and the watermarks low and high."""
         free: int = yield Load(self.memory.free)
-        return free >= self.memory.high
+        return free, self.memory.low, self.memory.high
 
     def protection(self) -> Step[tuple[int, int, int]]:
         """mem_cgroup_protection(): none."""

@@ -7,7 +7,7 @@ from typing import Final
 from agewalk.core.effects import Again, Count, Load, Step
 from agewalk.core.units import Ns
 from agewalk.model.machine.ops import HostOps
-from agewalk.model.mglru.gens import DEF_PRIORITY, SWAP_CLUSTER_MAX
+from agewalk.model.mglru.gens import SWAP_CLUSTER_MAX
 from agewalk.model.mglru.memcg_reclaim import do_try_to_free_pages, shrink_lruvec
 from agewalk.model.mglru.protect import lru_gen_age_node
 from agewalk.model.mglru.scan_control import ScanControl
@@ -25,24 +25,29 @@ def direct_reclaim(lruvec: LruGen, ops: HostOps, pages: int, swappiness: int) ->
 
 
 def balance_pgdat(lruvec: LruGen, ops: HostOps, memory: Memory, swappiness: int, min_ttl: Ns = NO_TTL) -> Step[None]:
-    """balance_pgdat(): kswapd, until free frames are above the high watermark or it cannot get further.
+    """balance_pgdat(): kswapd, pass by pass until more frames are free than the high watermark asks for, or it cannot get
+    further.
 
     min_ttl: nothing younger is taken (min_ttl_ms). The kernel kills a process instead; here that is counted
     (`out_of_memory`), and kswapd goes back to sleep.
     """
     yield Count("balance_pgdat")
-    sc = ScanControl(ops, swappiness=swappiness, target_memcg=False, kswapd=True)
-    while sc.priority > 0 and (yield Load(memory.free)) < memory.high:
-        sc.nr_to_reclaim = max(memory.high, SWAP_CLUSTER_MAX)
-        sc.nr_scanned = 0
+
+    def start() -> ScanControl:
+        return ScanControl(ops, swappiness=swappiness, nr_to_reclaim=0, target_memcg=False, kswapd=True)
+
+    sc = start()
+    while sc.priority > 0 and (yield Load(memory.free)) <= memory.high:  # pgdat_balanced()
         before = sc.nr_reclaimed
-        if min_ttl and (yield from lru_gen_age_node(lruvec, sc, min_ttl)):
+        if (yield from lru_gen_age_node(lruvec, sc, min_ttl)):
             yield Count("out_of_memory")
             return
+        sc.nr_to_reclaim = max(memory.high, SWAP_CLUSTER_MAX)
+        sc.nr_scanned = 0
         yield from shrink_lruvec(lruvec, sc)
         raise_priority = sc.nr_scanned < sc.nr_to_reclaim  # kswapd_shrink_node()
         if raise_priority or sc.nr_reclaimed == before:
             sc.priority -= 1
-        if sc.priority < 1 and sc.nr_reclaimed and (yield Load(memory.free)) < memory.high:
-            sc.priority, sc.nr_reclaimed = DEF_PRIORITY, 0  # the next wake-up comes at once
+        if sc.priority < 1 and sc.nr_reclaimed and (yield Load(memory.free)) <= memory.high:
+            sc = start()  # kswapd() finds that it may not sleep
         yield Again("balance_pgdat", sc.priority, sc.nr_reclaimed)

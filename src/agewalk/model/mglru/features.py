@@ -72,6 +72,10 @@ class MglruFeatures:
     shrink_loop: Literal["need_aging", "stop_when_low", "fixed_budget"] = "need_aging"
     """try_to_shrink_lruvec(): 6.1 ages once and asks need_aging; 6.3 (memcg LRU) to 6.18 asks get_nr_to_scan() each round
     and stops if it aged; 7.3 sets a budget once and works it off in batches of 64."""
+    initial_priority: Literal["default", "estimated", "estimated_gently"] = "default"
+    """Where kswapd starts (set_initial_priority()): 6.1 at priority 12; from 6.3 (e4dde56cd208, memcg LRU) where a scan should
+    bring what it wants, and it stops 64 pages above the high watermark, not at it (6.8, 5095a2b23987); from 6.11
+    (3f74e6bd3b84, 8b671fe1a879) not below 6, and estimated before min_ttl_ms is asked about, too."""
     proactive_walk: bool = False
     """memory.reclaim brings an mm_walk, so that look-around batches. Seen in 6.12 (lru_gen_shrink_lruvec())."""
     reclaim_quarters: bool = False
@@ -101,6 +105,7 @@ _6_9: Final = replace(
     look_around_at_once=True,
     sorts_writeback=True,
     shrink_loop="stop_when_low",
+    initial_priority="estimated",
     proactive_walk=True,
     reclaim_quarters=True,
     blank_empty_stats=False,
@@ -112,6 +117,7 @@ _6_12: Final = replace(
     force_scan_reads_all=True,
     look_around_tests_target=True,
     sorts_writeback=False,
+    initial_priority="estimated_gently",
     six_mm_stats=False,
     full_walk_retry=True,
 )

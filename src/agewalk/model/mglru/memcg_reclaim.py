@@ -1,4 +1,4 @@
-"""From a request to batches: memory.reclaim, memcg limits and kswapd (mm/vmscan.c, mm/memcontrol.c).
+"""From a request to batches: memory.reclaim, memcg limits, and reclaim for the node (mm/vmscan.c, mm/memcontrol.c).
 
 One memcg per lruvec and one node, so shrink_zones(), shrink_node() and shrink_node_memcgs() are one call here.
 """
@@ -16,6 +16,7 @@ from agewalk.model.mglru.gens import (
     MIN_LRU_BATCH,
     SWAP_CLUSTER_MAX,
 )
+from agewalk.model.mglru.protect import set_initial_priority
 from agewalk.model.mglru.scan_control import ReclaimOps, ScanControl, get_swappiness
 from agewalk.model.mglru.shrink import get_nr_to_scan, should_run_aging
 from agewalk.model.mglru.state import LruGen
@@ -25,21 +26,38 @@ def should_abort_scan(lruvec: LruGen, sc: ScanControl, seq: int) -> Step[bool]:
     """should_abort_scan(): `seq` is max_seq at the start of this lruvec's turn.
 
     6.1 ages each memcg at most once and does not swap more than asked; 6.3 to 6.18 let memcg reclaim finish its scan for
-    the sake of fairness; 7.3 stops when enough is reclaimed. kswapd stops when its watermark is met.
+    the sake of fairness; 7.3 stops when enough is reclaimed. kswapd stops when a batch more than its watermark is free.
     """
     features = lruvec.features
     if features.shrink_loop == "need_aging":
-        if not sc.kswapd:
-            max_seq: int = yield Load(lruvec.max_seq)
-            return max_seq - seq > 1 or sc.nr_reclaimed >= sc.nr_to_reclaim
-        if sc.nr_reclaimed < sc.nr_to_reclaim or sc.priority > DEF_PRIORITY - 2:
-            return False
-        return (yield from sc.ops.watermark_ok())
+        return (yield from _should_abort_scan_61(lruvec, sc, seq))
     if sc.target_memcg and not features.abort_when_done:
         return False
     if sc.nr_reclaimed >= sc.nr_to_reclaim:
         return True
-    return sc.kswapd and (yield from sc.ops.watermark_ok())
+    if not sc.kswapd:
+        return False
+    free, _, high = yield from sc.ops.watermarks()
+    return free > high + MIN_LRU_BATCH  # zone_watermark_ok()
+
+
+def _should_abort_scan_61(lruvec: LruGen, sc: ScanControl, seq: int) -> Step[bool]:
+    """6.1: reclaim for the node also stops where an allocation may succeed, or kswapd may sleep, and counts that as a batch."""
+    if not sc.kswapd:
+        max_seq: int = yield Load(lruvec.max_seq)
+        if max_seq - seq > 1 or sc.nr_reclaimed >= sc.nr_to_reclaim:
+            return True
+        if sc.target_memcg:
+            return False
+    elif sc.nr_reclaimed - sc.last_reclaimed < sc.nr_to_reclaim:
+        return False
+    if sc.priority > DEF_PRIORITY - 2:
+        return False
+    free, low, high = yield from sc.ops.watermarks()
+    if free < (high if sc.kswapd else low):
+        return False
+    sc.nr_reclaimed += MIN_LRU_BATCH
+    return True
 
 
 def try_to_shrink_lruvec(lruvec: LruGen, sc: ScanControl) -> Step[None]:
@@ -49,6 +67,7 @@ def try_to_shrink_lruvec(lruvec: LruGen, sc: ScanControl) -> Step[None]:
         return
     seq: int = yield Load(lruvec.max_seq)
     scanned = 0
+    before = sc.nr_reclaimed
     swappiness = yield from get_swappiness(sc)
     while not sc.done():
         if lruvec.features.shrink_loop == "need_aging":
@@ -61,6 +80,8 @@ def try_to_shrink_lruvec(lruvec: LruGen, sc: ScanControl) -> Step[None]:
             break
         scanned += delta
         if scanned >= nr_to_scan or (yield from should_abort_scan(lruvec, sc, seq)):
+            if sc.nr_reclaimed - before >= MIN_LRU_BATCH and not sc.need_aging:
+                sc.memcgs_need_aging = False  # 6.1: lru_gen_age_node() need not look
             break
         yield Again("try_to_shrink_lruvec", lruvec.label, scanned, sc.nr_reclaimed, sc.priority, seq)
 
@@ -87,7 +108,8 @@ def _shrink_by_budget(lruvec: LruGen, sc: ScanControl) -> Step[None]:
 
 
 def shrink_lruvec(lruvec: LruGen, sc: ScanControl) -> Step[None]:
-    """lru_gen_shrink_lruvec(), with the checks of shrink_node_memcgs() in front of it."""
+    """lru_gen_shrink_lruvec(), with the checks of shrink_node_memcgs() in front of it. For the node it is lru_gen_shrink_node()
+    since 6.3: kswapd first estimates its priority, and its pass counts what it reclaims from 0."""
     if (yield from sc.ops.below_min()):
         return
     if (yield from sc.ops.below_low()) and not sc.memcg_low_reclaim:
@@ -96,7 +118,13 @@ def shrink_lruvec(lruvec: LruGen, sc: ScanControl) -> Step[None]:
     yield from sc.ops.lru_add_drain()
     if sc.kswapd or (sc.proactive and lruvec.features.proactive_walk):
         sc.set_mm_walk()
+    before = 0
+    if not sc.target_memcg:
+        yield from set_initial_priority(lruvec, sc)
+        if sc.kswapd and lruvec.features.shrink_loop != "need_aging":
+            before, sc.nr_reclaimed = sc.nr_reclaimed, 0
     yield from try_to_shrink_lruvec(lruvec, sc)
+    sc.nr_reclaimed += before
     sc.mm_walk = None  # clear_mm_walk()
 
 

@@ -1,23 +1,41 @@
-"""kswapd's part before it evicts: thrashing protection (min_ttl_ms), 6.1's aging, the first priority (mm/vmscan.c)."""
+"""What kswapd does before it evicts: thrashing protection (min_ttl_ms), 6.1's aging, the first priority (mm/vmscan.c)."""
 
 from __future__ import annotations
 
 from agewalk.core.effects import Count, Load, Step
 from agewalk.core.units import Ns
 from agewalk.model.mglru.aging import try_to_inc_max_seq
-from agewalk.model.mglru.gens import DEF_PRIORITY, MIN_LRU_BATCH, MIN_NR_GENS, lru_gen_from_seq, oldest_seq
+from agewalk.model.mglru.gens import (
+    DEF_PRIORITY,
+    MAX_NR_GENS,
+    MIN_LRU_BATCH,
+    MIN_NR_GENS,
+    lru_gen_from_seq,
+    oldest_seq,
+)
 from agewalk.model.mglru.scan_control import ScanControl, get_swappiness
 from agewalk.model.mglru.shrink import lruvec_sizes, should_run_aging
 from agewalk.model.mglru.state import LruGen, load_min_seq
-from agewalk.model.mm.folio import FILE
+from agewalk.model.mm.folio import ANON, FILE
 
 
-def initial_priority(reclaimable: int, nr_to_reclaim: int) -> int:
-    """set_initial_priority() (6.12): the priority at which the inactive share of a scan would be what is wanted, 6 to 12."""
-    if nr_to_reclaim < MIN_LRU_BATCH:
-        return DEF_PRIORITY
+def initial_priority(reclaimable: int, nr_to_reclaim: int, least: int = DEF_PRIORITY // 2) -> int:
+    """The priority, `least` to 12, at which a scan would bring `nr_to_reclaim`, if it brings the inactive share of what it
+    scans: 2^priority = reclaimable / nr_to_reclaim, one rounded down and the other up to a power of two."""
     priority = reclaimable.bit_length() - 1 - (nr_to_reclaim - 1).bit_length()
-    return min(max(priority, DEF_PRIORITY // 2), DEF_PRIORITY)
+    return min(max(priority, least), DEF_PRIORITY)
+
+
+def set_initial_priority(lruvec: LruGen, sc: ScanControl) -> Step[None]:
+    """set_initial_priority() (6.3): at the default priority, and if more than a batch is wanted; so not for direct reclaim."""
+    features = lruvec.features
+    if features.initial_priority == "default" or sc.priority != DEF_PRIORITY or sc.nr_to_reclaim < MIN_LRU_BATCH:
+        return
+    gently = features.initial_priority == "estimated_gently"
+    reclaimable = yield from inactive_pages(lruvec, FILE)
+    if (yield from sc.ops.free_swap_pages()) > 0 if gently else (yield from get_swappiness(sc)):
+        reclaimable += yield from inactive_pages(lruvec, ANON)
+    sc.priority = initial_priority(reclaimable, sc.nr_to_reclaim, DEF_PRIORITY // 2 if gently else 0)
 
 
 def lruvec_is_sizable(lruvec: LruGen, sc: ScanControl, swappiness: int) -> Step[bool]:
@@ -45,11 +63,17 @@ def lru_gen_age_node(lruvec: LruGen, sc: ScanControl, min_ttl: Ns) -> Step[bool]
     """lru_gen_age_node(), kswapd's first step. True: all generations are younger than `min_ttl` (or there is too little to
     reclaim), so the kernel would kill a process rather than evict its working set.
 
-    Up to 6.2 it is also where kswapd ages, unless it just reclaimed enough without.
+    Up to 6.2 it is also where kswapd ages: not in its first pass, nor after one that took a batch and did not lack cold pages.
     """
     yield Count("lru_gen_age_node")
     if lruvec.features.shrink_loop != "need_aging":
+        if lruvec.features.initial_priority == "estimated_gently":
+            yield from set_initial_priority(lruvec, sc)
         return bool(min_ttl) and not (yield from lruvec_is_reclaimable(lruvec, sc, min_ttl))
+    sc.last_reclaimed = sc.nr_reclaimed
+    if not sc.memcgs_need_aging:
+        sc.memcgs_need_aging = True
+        return False
     if (yield from sc.ops.below_min()):
         return bool(min_ttl)
     swappiness = yield from get_swappiness(sc)
@@ -68,12 +92,10 @@ def lru_gen_age_node(lruvec: LruGen, sc: ScanControl, min_ttl: Ns) -> Step[bool]
     return False
 
 
-def inactive_pages(lruvec: LruGen, swappiness: int) -> Step[int]:
-    """NR_INACTIVE_*: evictable pages outside the two youngest generations."""
-    total, _, _ = yield from lruvec_sizes(lruvec, swappiness)
+def inactive_pages(lruvec: LruGen, type_: int) -> Step[int]:
+    """NR_INACTIVE_ANON or NR_INACTIVE_FILE: pages outside the two youngest generations (lru_gen_is_active())."""
     max_seq: int = yield Load(lruvec.max_seq)
-    for seq in range(max_seq - MIN_NR_GENS + 1, max_seq + 1):
-        for type_, size in enumerate(lruvec.nr_pages[lru_gen_from_seq(seq)]):
-            if swappiness or type_ == FILE:
-                total -= max((yield Load(size)), 0)
+    total = 0
+    for seq in range(max_seq + 1, max_seq + 1 + MAX_NR_GENS - MIN_NR_GENS):  # the other generations, by index
+        total += yield Load(lruvec.nr_pages[lru_gen_from_seq(seq)][type_])
     return max(total, 0)

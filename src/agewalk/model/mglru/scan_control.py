@@ -45,8 +45,8 @@ class ReclaimOps(Protocol):
     def below_low(self) -> Step[bool]:
         """mem_cgroup_below_low()."""
 
-    def watermark_ok(self) -> Step[bool]:
-        """Are enough frames free for kswapd to stop (zone_watermark_ok() with the high watermark)?"""
+    def watermarks(self) -> Step[tuple[int, int, int]]:
+        """(NR_FREE_PAGES, low_wmark_pages(), high_wmark_pages()) of the zone."""
 
     def protection(self) -> Step[tuple[int, int, int]]:
         """mem_cgroup_protection(): effective memory.min and memory.low, and the usage, in pages."""
@@ -57,7 +57,8 @@ class ScanControl:
     """struct scan_control with current->reclaim_state->mm_walk.
 
     swappiness: the memcg's, or that of a command. kswapd: current_is_kswapd(). target_memcg: is this reclaim on behalf of
-    a memcg (cgroup_reclaim()) or of the node (root_reclaim())?
+    a memcg (cgroup_reclaim()) or of the node (root_reclaim())? last_reclaimed: nr_reclaimed when this pass of kswapd began;
+    memcgs_need_aging: is kswapd to age before it evicts; need_aging: what get_nr_to_scan() found last. All three are 6.1's.
     """
 
     ops: ReclaimOps
@@ -76,6 +77,9 @@ class ScanControl:
     memcg_full_walk: bool = False
     nr_reclaimed: int = 0
     nr_scanned: int = 0
+    last_reclaimed: int = 0
+    memcgs_need_aging: bool = False
+    need_aging: bool = False
     mm_walk: MmWalk | None = None
     stop_at: int | None = None  # take this many victims in all, for a replay whose length is known
     taken: list[Folio] = field(default_factory=list)  # victims, in the order they were unmapped

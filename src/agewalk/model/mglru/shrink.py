@@ -82,7 +82,8 @@ def get_nr_to_scan(lruvec: LruGen, sc: ScanControl, swappiness: int) -> Step[int
     nr_to_scan = total >> sc.priority
     if features.shrink_loop == "fixed_budget":
         return nr_to_scan
-    if not (yield from should_run_aging(lruvec, sc, swappiness)):
+    sc.need_aging = yield from should_run_aging(lruvec, sc, swappiness)
+    if not sc.need_aging:
         return nr_to_scan
     if features.shrink_loop == "need_aging":
         if sc.priority == DEF_PRIORITY:

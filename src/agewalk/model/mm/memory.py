@@ -57,7 +57,8 @@ class SwapSlot(Object):
 class Memory(Object):
     """A host's memory, `frames` of 4 KiB, with `swap_slots` pages of swap on a synchronous device (zram).
 
-    free: NR_FREE_PAGES. low, high: watermarks of kswapd, `minimum` that of everybody else. swap_used: slots in use.
+    free: NR_FREE_PAGES. low, high: watermarks of kswapd, `minimum` that of everybody else. kswapd_woken: an allocation found no
+        more free than `low` and woke kswapd (wakeup_kswapd()), which the host lets run when it next can. swap_used: slots in use.
     direct_reclaim: what an allocation calls when free frames are at the minimum, with the frames wanted; answers the
         frames it got. Set by whoever assembles the host.
     batches: of the one CPU that runs here. cpus: how many the host has; with more than one, TLB flushes of unmapped pages
@@ -65,8 +66,8 @@ class Memory(Object):
     """
 
     __slots__ = (
-        "_slabs", "batches", "cpus", "direct_reclaim", "features", "frames", "free", "high", "low", "lruvec", "mem_map",
-        "minimum", "next_pfn", "swap_slab", "swap_slots", "swap_used", "tlb_flush_pending", "zero",
+        "_slabs", "batches", "cpus", "direct_reclaim", "features", "frames", "free", "high", "kswapd_woken", "low", "lruvec",
+        "mem_map", "minimum", "next_pfn", "swap_slab", "swap_slots", "swap_used", "tlb_flush_pending", "zero",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,7 @@ class Memory(Object):
         self.mem_map = mem_map
         self.frames = frames
         self.free = Cell(self, "free", frames)
+        self.kswapd_woken = Cell(self, "kswapd_woken", value=False)
         # __setup_per_zone_wmarks(): high and low lie min/4, at least 0.1 %, above one another
         self.minimum = min(frames // 256, 4096)
         step = max(self.minimum // 4, frames // 1000)
@@ -137,6 +139,8 @@ def alloc_folio(memory: Memory, type_: int = ANON, order: int = 0) -> Step[Folio
     Raises ModelError when there is nothing left to reclaim (the kernel would kill a process).
     """
     pages = 1 << order
+    if not order and (yield Load(memory.free)) <= memory.low:  # GFP_TRANSHUGE_LIGHT wakes nobody
+        yield Store(memory.kswapd_woken, True)
     retries = 0
     while (yield Load(memory.free)) - pages < memory.minimum:
         got = 0

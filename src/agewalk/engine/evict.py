@@ -31,8 +31,8 @@ from agewalk.engine.layout import (
     HELD,
     HOT_AFTER,
     HUGE,
-    LIST_ISOLATED,
-    LIST_KEPT,
+    ISOLATED,
+    KEPT,
     LOOKED_AT,
     LOST_W_SHADOW,
     LOST_W_TDP,
@@ -74,7 +74,7 @@ from agewalk.engine.layout import (
     W_TDP,
     WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, list_add, list_del, list_empty, list_tail, region_of
+from agewalk.engine.lists import gen_add, gen_add_tail, list_del, list_empty, list_tail, region_of
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued, mark_accessed
 from agewalk.engine.state import State
@@ -217,7 +217,7 @@ def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) 
 
 @njit
 def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, Int]:
-    """scan_folios(): pages (looked at, isolated) of the oldest generation of a type; the isolated go on LIST_ISOLATED. Before
+    """scan_folios(): pages (looked at, isolated) of the oldest generation of a type; the isolated go to ISOLATED. Before
     7.3 nothing counts as looked at if nothing was isolated and the budget, in folios, is not used up."""
     word, page = s.word, s.page
     if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
@@ -240,7 +240,8 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
             meta &= ~REFERENCED
         page[folio, META] = meta
         del_folio(word, page, folio)
-        list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)
+        word[ISOLATED] += 1
+        word[ISOLATED + word[ISOLATED]] = folio
         isolated += pages
     if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
         scanned = i64(0)
@@ -282,41 +283,42 @@ def shrink_folio(s: State, folio: Int) -> bool:
 
 
 @njit
-def mark_rejected(s: State, retried: Int) -> None:
-    """The middle of evict_folios(): those that stay are kept out of the oldest generation; clean unmapped ones get one more
-    try, on LIST_ISOLATED."""
+def mark_rejected(s: State, kept: Int, retried: Int) -> Int:
+    """The middle of evict_folios(), for the first folios of KEPT: those that stay are kept out of the oldest generation; clean
+    unmapped ones get one more try, in ISOLATED. Returns how many stay."""
     word, page = s.word, s.page
-    kept = word[N_PAGES] + LIST_KEPT
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    folio = list_tail(page, kept)
-    while folio != kept:
+    stay = i64(0)
+    for i in range(kept):
+        folio = i64(word[KEPT + i])
         meta = i64(page[folio, META])
-        following = i64(page[folio, PREV])
         if not retried and not meta & (MAPPED | ACTIVE | DIRTY) and (protects or not meta & REFERENCED):
-            list_del(page, folio)
-            list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)
-        elif not protects:
+            word[ISOLATED] += 1
+            word[ISOLATED + word[ISOLATED]] = folio
+            continue
+        if not protects:
             page[folio, META] = (meta & ~REFS_FLAGS_OLD) | ACTIVE
         elif folio_seq(word, meta, i64(0)) == word[MIN_SEQ + type_of(meta)]:
             page[folio, META] = (meta & ~REFS_FLAGS) | ACTIVE
-        folio = following
+        word[KEPT + stay] = folio
+        stay += 1
+    return stay
 
 
 @njit_inline
 def shrink_isolated(s: State) -> None:
-    """shrink_folio_list() and move_folios_to_lru() for all of LIST_ISOLATED."""
+    """shrink_folio_list() and move_folios_to_lru() for all of ISOLATED."""
     word, page = s.word, s.page
-    isolated, kept = word[N_PAGES] + LIST_ISOLATED, word[N_PAGES] + LIST_KEPT
     for retried in range(2):
-        while not list_empty(page, isolated):
-            folio = list_tail(page, isolated)
-            list_del(page, folio)
+        kept = i64(0)
+        for i in range(1, word[ISOLATED] + 1):
+            folio = i64(word[ISOLATED + i])
             if not shrink_folio(s, folio):
-                list_add(page, kept, folio)
-        mark_rejected(s, i64(retried))
-        while not list_empty(page, kept):
-            folio = list_tail(page, kept)
-            list_del(page, folio)
+                word[KEPT + kept] = folio
+                kept += 1
+        word[ISOLATED] = 0
+        for i in range(mark_rejected(s, kept, i64(retried))):
+            folio = i64(word[KEPT + i])
             page[folio, META] = page[folio, META] | BY_KEPT
             add_folio(word, page, folio)
 

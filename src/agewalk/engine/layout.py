@@ -7,7 +7,7 @@
 
 Sentinels of the lists follow the last page in `page`, so that a list is a ring without special cases. Page numbers run
 over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page table).
-All of it is 21 bytes a page and 28 a PMD.
+All of it is 21 bytes a page and 32 a PMD.
 
 A 2 MiB folio is the 512 pages of one PMD, mapped by one entry (M_STATE is HUGE_ENTRY). Its first page stands for it: there are
 META, NEXT and PREV of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:
@@ -85,7 +85,7 @@ N_TIERS: Final = 4  # MAX_NR_TIERS
 ANON: Final = 0
 BATCH: Final = 64  # MIN_LRU_BATCH
 MAX_BATCH: Final = 4096  # MAX_LRU_BATCH
-LIST_ISOLATED: Final = 8  # 0 .. 7: generation index * 2 + type
+LIST_ISOLATED: Final = 8  # 0 .. 7: generation index * 2 + type; these two are of policy "two-list"
 LIST_KEPT: Final = 9
 LIST_INACTIVE: Final = 10  # + type
 LIST_ACTIVE: Final = 12  # + type
@@ -140,7 +140,9 @@ T_COST: Final = 347  # lruvec->anon_cost
 T_ACTIVATIONS: Final = 348  # WORKINGSET_ACTIVATE_ANON: refaults that were activated
 T_REFAULTS: Final = 349  # lruvec->refaults: their number when reclaim last ended
 NEED_AGING: Final = 350  # what get_nr_to_scan() found last: few cold pages are left
-N_WORDS: Final = 352
+ISOLATED: Final = 351  # folios that eviction took off their list: how many, then which, at most BATCH
+KEPT: Final = 416  # those of them that stay
+N_WORDS: Final = 480
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number
@@ -160,7 +162,7 @@ S_HUGE: Final = 13  # THP "always"
 S_REGION: Final = 14  # its first row of by_region[]
 S_REGION_SHIFT: Final = 15  # pages of a region, as a power of two
 S_KINDS: Final = 16  # + context: bits of `touch` that an access needs and sets; 0 if there can be none
-S_COLUMNS: Final = 20
+S_COLUMNS: Final = 32  # 20 are used: rows are found by a shift
 
 # --- pmd[]: 512 pages each
 M_SPACE: Final = 0
@@ -170,7 +172,7 @@ M_KEY1: Final = 3
 M_YOUNG: Final = 4  # accessed bit of the entry itself, where `touch` cannot hold it
 M_WALK: Final = 5  # the last walk that came by: max_seq of then * 4 + what it did
 M_LOOK: Final = 6  # tick of the last look-around
-M_COLUMNS: Final = 7
+M_COLUMNS: Final = 8  # 7 are used
 NOTHING: Final = 0  # nothing mapped there yet
 TABLE: Final = 1  # a page table of 4 KiB entries
 HUGE_ENTRY: Final = 2  # one entry maps a folio of 2 MiB

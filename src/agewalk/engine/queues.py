@@ -79,6 +79,8 @@ def queue_activate(word: Array, page: Array, folio: Int) -> None:
 @njit
 def is_queued(word: Array, folio: Int) -> bool:
     """Does a batch hold a reference to it?"""
+    if not word[Q_ADD] | word[Q_ACTIVATE]:
+        return False  # as mostly: reclaim drains them
     for at in (Q_ADD, Q_ACTIVATE):
         for i in range(word[at]):
             if word[at + 1 + i] == folio:

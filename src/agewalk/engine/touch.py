@@ -216,19 +216,17 @@ def make_room(s: State, folio: Int, write: Int) -> bool:
 
 @njit
 def mark_running(s: State, r: Rows, end: Int) -> None:
-    """Spaces of rows before `end` have run since their last walk (lru_gen_use_mm())."""
-    if s.word[at.SOME_UNUSED]:
-        last = i64(-1)
-        for i in range(s.word[at.NOTED], end):
-            pmd = i64(r.pages[i]) >> 9
-            if pmd != last:
-                last = pmd
-                s.space[i64(s.pmd[pmd, at.M_SPACE]), at.S_USED] = 1
-        unused = i64(0)
-        for space in range(s.word[at.N_SPACES]):
-            unused += 1 - s.space[space, at.S_USED]
-        s.word[at.SOME_UNUSED] = unused
-    s.word[at.NOTED] = end
+    """Spaces of rows from NOTED to `end` have run since their last walk (lru_gen_use_mm()); some are not marked as such."""
+    last = i64(-1)
+    for i in range(s.word[at.NOTED], end):
+        pmd = i64(r.pages[i]) >> 9
+        if pmd != last:
+            last = pmd
+            s.space[i64(s.pmd[pmd, at.M_SPACE]), at.S_USED] = 1
+    unused = i64(0)
+    for space in range(s.word[at.N_SPACES]):
+        unused += 1 - s.space[space, at.S_USED]
+    s.word[at.SOME_UNUSED] = unused
 
 
 @njit
@@ -276,14 +274,18 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         until = min(i + LOOK_AHEAD, n)
         look_ahead(s, r, max(asked, i + 1), until)
         asked = until
-        mark_running(s, r, i + 1)
+        if s.word[at.SOME_UNUSED]:
+            mark_running(s, r, i + 1)
+        s.word[at.NOTED] = i + 1
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         wakes = make_room(s, folio, kind & at.WRITTEN)
         slow(s, folio, kind)
         if wakes:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
         i = hits(s.touch, r, i + 1, n)
-    mark_running(s, r, n)
+    if s.word[at.SOME_UNUSED]:
+        mark_running(s, r, n)
+    s.word[at.NOTED] = n
     s.counts[c.ACCESSES] += n
 
 

@@ -46,6 +46,7 @@ from agewalk.engine.layout import (
     S_MODE,
     S_NOTIFIERS,
     S_SNAPSHOT,
+    SOME_UNUSED,
     SWAPCACHE,
     SWAPPINESS,
     T_ACTIVATIONS,
@@ -269,7 +270,9 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         until = min(i + LOOK_AHEAD, n)
         look_ahead(s, r, max(looked, i + 1), until)
         looked = until
-        mark_running(s, r, i + 1)
+        if word[SOME_UNUSED]:
+            mark_running(s, r, i + 1)
+        word[NOTED] = i + 1
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         space = i64(s.pmd[folio // PTES, M_SPACE])
         s.space[space, S_SNAPSHOT] = s.space[space, S_INVALIDATED]
@@ -283,7 +286,9 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))
         i = hits(s.touch, r, i + 1, n)
-    mark_running(s, r, n)
+    if word[SOME_UNUSED]:
+        mark_running(s, r, n)
+    word[NOTED] = n
     s.counts[c.ACCESSES] += n
 
 

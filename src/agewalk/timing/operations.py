@@ -67,8 +67,11 @@ def operations(
         mine = th
         if event < 0:
             t = far - left
-            if paired and any(mate.current for mate in state.mates):  # half a core; waiting takes no longer
-                t += int((t - since - (mine.waited - waited)) * prices.smt)
+            if paired:
+                for mate in state.mates:
+                    if mate.current is not None:  # half a core; waiting takes no longer
+                        t += int((t - since - (mine.waited - waited)) * prices.smt)
+                        break
             event = heappushpop(heap, t << THREAD_BITS | mine.index)
         while True:
             th = threads[event & THREADS]

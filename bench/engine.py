@@ -9,7 +9,9 @@ loaded), because a page that is only read maps the shared zero page, takes no fr
 reclaim. What each evicted is printed, and the run fails if the engine evicted less than half of what LRU did. Theirs:
 process_trace() of C++ over a binary file in the page cache, its fastest reader, no Python per access; a hash table as large as
 its contents (`hashpower`; by default 128 MiB, which costs it a third). Ours: everything from rows of a trace to the last
-eviction. Rounds are interleaved, so that what else runs here strikes all alike.
+eviction, and when each page was truly last used, in ticks of 20 ms as `agewalk compare` has them: recordings bring their times,
+an access of the other streams takes a microsecond. Rounds are interleaved, so that what else runs here strikes all alike; one run
+of the engine before them loads its compiled code and is not counted.
 """
 
 import os
@@ -47,6 +49,7 @@ KERNELS = {"6.12": "linux-6.13", "6.18": "linux-6.18"}
 POLICIES = ("LRU", "Clock", "FIFO", "Sieve")
 TWO_LIST = "two-list 6.12"
 SHARE = 0.7  # of the footprint: memory under pressure
+TICK_NS = 20_000_000  # agewalk.study.setup.TICK
 
 
 @entry
@@ -70,17 +73,18 @@ def _scans(accesses: int, pages: int) -> U32:
 
 
 class Stream(NamedTuple):
-    """Accesses: page numbers, and which of them write."""
+    """Accesses: page numbers, which of them write, and when they are (ns)."""
 
     pages: U32
     writes: npt.NDArray[np.bool_]
+    times: npt.NDArray[np.int64]
 
 
-def _populating(pages: U32, writes: npt.NDArray[np.bool_]) -> Stream:
-    """The first access to a page writes."""
+def _populating(pages: U32, writes: npt.NDArray[np.bool_], times: npt.NDArray[np.int64] | None = None) -> Stream:
+    """The first access to a page writes. times: else a microsecond an access."""
     writes = writes.copy()
     writes[np.unique(pages, return_index=True)[1]] = True
-    return Stream(pages, writes)
+    return Stream(pages, writes, np.arange(len(pages)) * 1000 if times is None else times)
 
 
 def streams(*, smoke: bool) -> dict[str, Stream]:
@@ -89,8 +93,11 @@ def streams(*, smoke: bool) -> dict[str, Stream]:
     folder = Path(data) if data else Path(__file__).parents[1] / "src" / "agewalk" / "data"
     found: dict[str, Stream] = {}
     for name in ("sqlite-vm", "redis-vm"):
-        table = pq.read_table(folder / f"{name}.parquet", columns=["gfn", "write"])[: 400_000 if smoke else None]
-        found[name] = _populating(table["gfn"].to_numpy().astype(np.uint32), table["write"].to_numpy().astype(np.bool_))
+        table = pq.read_table(folder / f"{name}.parquet", columns=["time_ns", "gfn", "write"])[
+            : 400_000 if smoke else None
+        ]
+        pages, writes, times = (table[name].to_numpy() for name in ("gfn", "write", "time_ns"))
+        found[name] = _populating(pages.astype(np.uint32), writes.astype(np.bool_), times.astype(np.int64))
     n, pages = (400_000, 50_000) if smoke else (10_000_000, 1_000_000)
     for name, stream in {"zipf": _zipf(n, pages), "scan": _scans(n, pages // 2)}.items():
         found[name] = _populating(stream, stream % 3 == 0)
@@ -113,13 +120,13 @@ def _host(pages: int, memory: int, kernel: str, policy: str = "mglru", *, huge: 
     features = {**asdict(bundle.mm), **asdict(bundle.kvm), **asdict(bundle.mglru)}
     return Host(
         [Space("vm", pages, huge=huge)], memory, features, folio_batch_size=bundle.mm.folio_batch_size,
-        tick_ns=1_000_000_000, policy=policy,
+        tick_ns=TICK_NS, policy=policy,
     )  # fmt: skip
 
 
 def _batch(stream: Stream) -> Batch:
     n = len(stream.pages)
-    return Batch(np.zeros(n, np.int64), np.zeros(n, np.uint16), stream.pages, stream.writes, np.zeros(n, np.uint8))
+    return Batch(stream.times, np.zeros(n, np.uint16), stream.pages, stream.writes, np.zeros(n, np.uint8))
 
 
 def hit_path(pages: U32, *, times: int) -> dict[str, float]:
@@ -169,8 +176,9 @@ def under_reclaim(stream: Stream, *, times: int) -> dict[str, Any]:
         host, table = _host(top, capacity, kernel), protocol_table(get_protocol(protocol))
         runs[f"engine {kernel}"] = partial(_engine, host, table, batch)
     lists, table = _host(top, capacity, "6.12", "two-list"), protocol_table(get_protocol(KERNELS["6.12"]))
-    _engine(lists, table, batch)  # compiled, or loaded
     runs[TWO_LIST] = partial(_engine, lists, table, batch)
+    for warm_up in runs.values():
+        warm_up()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace"
         record = np.zeros(n, dtype=[("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
@@ -210,16 +218,18 @@ def small_and_huge(stream: Stream, *, times: int) -> dict[str, dict[str, float]]
     """The same accesses on 4 KiB and on 2 MiB pages, memory suffices: populating, hits, and one forced aging pass over all."""
     n, top = len(stream.pages), -(-(int(stream.pages.max()) + 1) // at.PTES) * at.PTES
     table = protocol_table(get_protocol("linux-6.18"))
-    batch = _batch(stream)
+    turns = [
+        _batch(stream._replace(times=stream.times + turn * (stream.times[-1] + TICK_NS))) for turn in range(times + 1)
+    ]
     found: dict[str, dict[str, float]] = {}
     for name, huge in (("4 KiB", False), ("2 MiB", True)):
         engine = Engine(_host(top, 4 * top, "6.18", huge=huge), table, assess=False)
         engine.state.page[:] += 0  # fault the host's own memory in first
-        populate = _seconds(lambda engine=engine: engine.feed(batch))  # type: ignore[misc]
+        populate = _seconds(lambda engine=engine: engine.feed(turns[0]))  # type: ignore[misc]
         hits, pass_s = [], []
         before = engine.result().counts
-        for _ in range(times):
-            hits.append(_seconds(lambda engine=engine: engine.feed(batch)))  # type: ignore[misc]
+        for batch in turns[1:]:
+            hits.append(_seconds(lambda engine=engine, batch=batch: engine.feed(batch)))  # type: ignore[misc]
             pass_s.append(_seconds(engine.age))
         after = engine.result().counts
         found[name] = {

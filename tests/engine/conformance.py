@@ -56,10 +56,12 @@ class Twin:
         spaces: list[tuple[int, str]],
         memory: int,
         marks: tuple[int, int, int] | None = None,
+        swappiness: int = 60,
     ) -> None:
         self.profile = profile(kernel)
         rules = get_protocol(protocol)
         self.machine = self.kind(self.profile, rules, memory=Pages(memory))
+        self.machine.swappiness = swappiness
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine | None] = []
         for i, (pages, kind) in enumerate(spaces):
@@ -77,6 +79,7 @@ class Twin:
                 for i, (pages, k) in enumerate(spaces)
             ],
             memory_pages=memory,
+            swappiness=swappiness,
             features=features_of(self.profile),
             folio_batch_size=self.profile.mm.folio_batch_size,
             tick_ns=1,

@@ -139,6 +139,42 @@ def pressure_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
     return events
 
 
+def nested_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
+    """Nested guests come, use the same few pages that nobody else uses, and go: KVM's faults count uses (folio_mark_accessed())
+    that no accessed bit in the primary MMU confirms, so tiers fill and saturate."""
+    dice = random.Random(seed)
+    events: list[tuple[Any, ...]] = [("sweep", first, True) for first in range(0, pages, 64)]
+    events += [("age", True)] * 3
+    for _ in range(14):
+        base = dice.choice((0, 0, 0, 64))
+        rows = [(0, (base + 3 * i) % pages, dice.random() < 0.5, 1) for i in range(dice.randrange(4, 30))]
+        events += [("nested", True), ("touch", rows), ("nested", False)]
+        at = dice.random()
+        if at < 0.2:
+            events.append(("reclaim", dice.randrange(1, 50)))
+        elif at < 0.3:
+            events.append(("evict", 2, dice.randrange(1, 60)))
+        elif at < 0.4:
+            events.append(("age", True))
+    return [*events, ("reclaim", 60), ("age", True), ("age", True), ("reclaim", 60)]
+
+
+def scattered_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
+    """A process faults its pages in no order, uses few of them again, and much is reclaimed at once: a look-around puts pages
+    into the batch of activations that the same call then isolates, with the batch's reference on them."""
+    dice = random.Random(seed)
+    order = dice.sample(range(pages), pages)
+    events: list[tuple[Any, ...]] = []
+    for first in range(0, pages, 125):
+        events.append(("touch", [(0, page, True, 2) for page in order[first : first + 125]]))
+    for _ in range(2):
+        events += [("age", True)] * 3
+        events.append(("touch", [(0, page, False, 2) for page in dice.sample(range(pages), 60)]))
+        events.append(("reclaim", pages * 9 // 10))
+        events.append(("touch", [(0, page, dice.random() < 0.3, 2) for page in dice.sample(range(pages), 400)]))
+    return events
+
+
 #: Memory and watermarks under which kswapd finds more than a batch to do.
 CROWDED = (
     {"memory": 600, "marks": (20, 60, 100)},
@@ -173,6 +209,27 @@ def test_every_mmu(kernel: str, mmu: str) -> None:
 def test_by_chance(kernel: str) -> None:
     protocol = {"6.1": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}[kernel]
     tell({"kernel": kernel, "protocol": protocol, "spaces": [(600, "tdp")], "memory": 420}, chance_of(1, 600))
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18", "7.3"])
+@pytest.mark.parametrize("swappiness", [0, 1, 2, 199, 200])
+def test_every_swappiness(kernel: str, swappiness: int) -> None:
+    """Memory suffices: with 0, nothing can be taken."""
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(130, "tdp")], "memory": 400}
+    tell({**host, "swappiness": swappiness}, story_of(3))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_uses_that_only_kvm_counts(kernel: str) -> None:
+    mmu = MMUS[KERNELS.index(kernel) % 2]
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(130, mmu)], "memory": 300}
+    tell(host, nested_of(KERNELS.index(kernel), 130))
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18"])
+def test_reclaim_meets_pages_that_wait_for_their_activation(kernel: str) -> None:
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(1000, "process")], "memory": 2000}
+    tell(host, scattered_of(1, 1000))
 
 
 @pytest.mark.parametrize("mmu", ["tdp", "legacy", "legacy-noad", "tdp-noad"])

@@ -103,7 +103,6 @@ def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, fea
         if dirty and features & f.AGE_TRACKING_MARKS_DIRTY:
             meta |= DIRTY
         page[folio, META] = meta
-        bits &= ~WRITTEN  # W comes back with the first write
     touch[folio] = bits & ~cleared
 
 
@@ -243,8 +242,10 @@ def pud_present(s: State, space: Int, pmd: Int) -> bool:
 
 @njit
 def walk_mm(s: State, space: Int, force_scan: Int) -> None:
-    """walk_mm(): all page tables of one address space."""
+    """walk_mm(): all page tables of one address space; none if nothing can be swapped (should_skip_vma())."""
     word, features = s.word, s.word[FEATURES]
+    if not word[SWAPPINESS]:
+        return
     first, pages = s.space[space, S_FIRST], s.space[space, S_PAGES]
     mode, notifiers, ad = s.space[space, S_MODE], s.space[space, S_NOTIFIERS], s.space[space, S_AD]
     everyone = i64(1 if notifiers and features & f.WALK_NOTIFIES else 0)

@@ -73,6 +73,50 @@ def test_what_was_pushed_out_of_its_owners_cache_comes_from_memory(costs: CostTa
     assert machine.run() == (1000 + 50 + 1) * NS
 
 
+def test_a_modified_line_leaves_a_cache_that_others_crowd_before_its_owner_misses_it(costs: CostTable) -> None:
+    """`modified`: what others still find there. The owner itself has it longer (`cached`)."""
+    entry = Cell(Object("table"), 0)
+    for again, took in ((Load(entry), 1), (FetchOr(entry, 1), 1 + 5)):
+        machine = Machine(2, costs=costs, cached=1000, modified=32)
+        machine.spawn("writer", one(Store(entry, 1), Work("zero_page"), Work("zero_page"), again), cpu=0)
+        assert machine.run() == (1 + 2 * 180 + took) * NS
+    machine = Machine(2, costs=costs, cached=1000, modified=32)
+    machine.spawn("writer", one(Store(entry, 1), Work("zero_page")), cpu=0)
+    machine.spawn("reader", one(Load(entry)), cpu=1, start=1000 * NS)
+    assert machine.run() == (1000 + 100 + 1) * NS
+
+
+def test_a_line_is_kept_for_a_moment_whatever_else_is_sent_for(costs: CostTable) -> None:
+    """x arrives at 1050, and is kept until 1075; CPU 2 has asked for it by then, and CPU 1 has sent for y."""
+    x, y = Cell(Object("o"), "x", 0), Cell(Object("p"), "y", 0)
+    machine = Machine(3, costs=costs, window=0)
+    machine.spawn("owner", one(Store(x, 0), Store(y, 0)), cpu=0)
+    keeper = machine.spawn("keeper", one(FetchOr(x, 1), Store(y, 1), FetchOr(x, 2)), cpu=1, start=1000 * NS)
+    other = machine.spawn("other", one(FetchOr(x, 4)), cpu=2, start=1010 * NS)
+    machine.run()
+    assert keeper.ended == (1050 + 6 + 1 + 6) * NS
+    assert other.ended == (1056 + 50 + 6) * NS
+    assert machine.transfers["core"] == 3
+
+
+def test_a_copy_that_was_read_cannot_be_written_without_asking(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x", 0)
+    machine = Machine(2, costs=costs, window=0)
+    machine.spawn("owner", one(Store(cell, 0)), cpu=0)
+    thread = machine.spawn("reads, then writes", one(Load(cell), FetchOr(cell, 1)), cpu=1, start=1000 * NS)
+    machine.run()
+    assert thread.ended == (1000 + 50 + 1 + 50 + 6) * NS
+
+
+def test_an_atomic_waits_for_the_line_that_a_store_sent_for(costs: CostTable) -> None:
+    cell = Cell(Object("o"), "x", 0)
+    machine = Machine(2, costs=costs, window=0)
+    machine.spawn("owner", one(Store(cell, 0)), cpu=0)
+    thread = machine.spawn("stores, then adds", one(Store(cell, 1), FetchOr(cell, 2)), cpu=1, start=1000 * NS)
+    machine.run()
+    assert thread.ended == (1000 + 50 + 6) * NS
+
+
 def test_a_modified_line_is_fetched_from_its_owner(costs: CostTable) -> None:
     cell = Cell(Object("o"), "x")
     machine = Machine(2, costs=costs)

@@ -169,6 +169,49 @@ def test_trylock(box: Box, costs: CostTable) -> None:
     assert answers == [False, True]
 
 
+def each_hand_over(costs: CostTable, threads: int, make: MakeLock = make_lock) -> float:
+    """ns from one owner to the next when all want the lock and nobody does anything with it."""
+    box = Box()
+
+    def loop() -> Step[None]:
+        for _ in range(200):
+            yield Acquire(box.lock)
+            yield Release(box.lock)
+
+    machine = Machine(threads, costs=costs.with_values({"topology.numa_imbalance": 8}))
+    machine.make_lock = make
+    for cpu in range(threads):
+        machine.spawn(f"t{cpu}", loop(), cpu=cpu, start=cpu * NS)
+    return machine.run() / (threads * 200 * NS)
+
+
+@pytest.mark.parametrize("threads", [4, 8])
+def test_a_contended_spinlock_is_handed_over_in_three_transfers(costs: CostTable, threads: int) -> None:
+    """50 ns each: the head of the queue reads the word that the holder cleared; sets its bit, while the successor's node is
+    sent for; the successor reads its node."""
+    assert 150 < each_hand_over(costs, threads) < 165
+
+
+def test_who_meets_a_hand_over_to_the_pending_one_waits_for_its_end(costs: CostTable) -> None:
+    """Pending but not locked: it does not queue (queued_spin_lock_slowpath(), _Q_PENDING_VAL)."""
+    box = Box()
+    machine = Machine(3, costs=costs)
+    lock = machine.timed(box.lock)
+    lock.word().value = 1 << 8
+
+    def completes() -> Step[None]:
+        yield Work("vm_exit")
+        yield Store(lock.word(), 0)
+
+    machine.spawn("taker", note([], "", box), cpu=0)
+    machine.spawn("pending", completes(), cpu=1)
+    machine.run()
+    assert isinstance(lock, QueuedSpinLock)
+    assert lock.contended == 1
+    assert lock.handed_over == 0
+    assert lock.word().value == 0
+
+
 # --- seeded faults --------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +220,14 @@ class ForgetsSuccessor(QueuedSpinLock):
 
     def hand_over(self, successor: McsNode) -> None:
         self.handed_over += 1
+
+
+class WaitsForItsBit(QueuedSpinLock):
+    """set_locked() as an atomic: the successor's node is sent for only when the word has come."""
+
+    def hand_over(self, successor: McsNode) -> None:
+        self.do.FetchOr(self._word, 1)
+        super().hand_over(successor)
 
 
 class SleeperForgotten(SleepingLock):
@@ -223,6 +274,10 @@ class Stack(QueuedSpinLock):
 def test_a_lost_wake_up_is_found(fault: type[TimedLock], costs: CostTable) -> None:
     with pytest.raises(ModelError, match="lost wake-up"):
         crowd(Box("sem" if issubclass(fault, SleepingLock) else "lock"), costs, make=fault)
+
+
+def test_a_slow_hand_over_is_found(costs: CostTable) -> None:
+    assert each_hand_over(costs, 8, make=WaitsForItsBit) > 190
 
 
 def test_broken_exclusion_is_found(costs: CostTable) -> None:

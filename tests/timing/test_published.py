@@ -9,10 +9,10 @@ from agewalk.timing.experiment import load_experiment
 from agewalk.timing.run import run_row
 
 
-def off(name: str, vcpus: int, factor: int | None = None, seeds: int = 1) -> dict[str, float]:
+def off(name: str, vcpus: int, factor: int | None = None, seed: int = 0) -> dict[str, float]:
     experiment = load_experiment(name)
     agers = [v for v in experiment.variants if v.host]
-    rows = [run_row(experiment, v, vcpus, load_costs(), factor=factor, seed=s) for v in agers for s in range(seeds)]
+    rows = [run_row(experiment, v, vcpus, load_costs(), factor=factor, seed=seed) for v in agers]
     return {
         c.what.split(",")[0]: c.predicted / c.published
         for c in compare_published(experiment, rows)
@@ -22,9 +22,9 @@ def off(name: str, vcpus: int, factor: int | None = None, seeds: int = 1) -> dic
 
 def test_p7_at_64_vcpus_within_35_per_cent() -> None:
     assert not any(p.fit for p in load_experiment("access-tracking").published if p.vcpus == 64)
-    ratios = off("access-tracking", 64, 2048)
+    ratios = off("access-tracking", 64)
     assert ratios["pass ratio"] == pytest.approx(1, abs=0.35)
-    assert ratios["wall ratio"] == pytest.approx(1, abs=0.35)
+    assert ratios["wall ratio"] == pytest.approx(1, abs=0.15)
 
 
 def test_p7_where_it_was_fitted() -> None:
@@ -32,7 +32,17 @@ def test_p7_where_it_was_fitted() -> None:
     assert off("access-tracking", 16, 2048)["pass ratio"] == pytest.approx(1, abs=0.35)
 
 
-def test_p9_within_a_factor_of_two() -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_p9_within_a_factor_of_two_for_every_seed(seed: int) -> None:
     assert not any(p.fit for p in load_experiment("arm64-read-lock").published)
-    ratios = off("arm64-read-lock", 32, seeds=3)  # one pass or two with the lock for write: a single seed says little
+    ratios = off("arm64-read-lock", 32, seed=seed)
     assert 0.5 <= ratios["pass ratio"] <= 2
+    assert ratios["wall ratio"] == pytest.approx(1, abs=0.05)
+
+
+def test_p9_differs_from_x86_by_what_arm64_does() -> None:
+    """The fault's part under mmu_lock also cleans the page: 2 MiB take 100 us (Pixel 6), 4 KiB a 512th of that."""
+    own = load_experiment("arm64-read-lock").costs
+    cleaned = own["count.kvm_tdp_mmu_map"] - load_costs()["count.kvm_tdp_mmu_map"].value
+    assert cleaned == pytest.approx(100_000 / 512, abs=1)
+    assert own["fault.vma_lookups"] == 1

@@ -72,3 +72,15 @@ def test_one_transfer_does_for_both(costs: CostTable) -> None:
     assert cell.value == 2
     assert [w.ended // NS for w in wants] == [1050 + 1 + 5, 1050 + 1 + 5]
     assert machine.transfers["core"] == 1
+
+
+def test_a_line_takes_as_long_to_come(costs: CostTable) -> None:
+    """400 lines that another core has modified: what the other thread of the core does slows the work, not the transfers."""
+    cells = [Cell(Object(f"o{n}"), "x", 0) for n in range(400)]
+    machine = Machine(3, costs=table(costs, 2), window=0)
+    machine.spawn("owner", one(*(Store(cell, 0) for cell in cells)), cpu=1)
+    machine.spawn("mate", busy(200), cpu=2)
+    thread = machine.spawn("t", one(*(FetchAdd(cell, 1) for cell in cells)), cpu=0, start=1000 * NS)
+    machine.run()
+    assert machine.transfers["core"] == 400
+    assert (1000 + 400 * (50 + 6)) * NS < thread.ended < (1000 + 400 * (50 + 1.5 * 6)) * NS

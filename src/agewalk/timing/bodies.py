@@ -21,7 +21,15 @@ from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.mm import Mm, pte_index
 from agewalk.model.mm.rmap import folio_referenced
 from agewalk.timing.steps import Begin, End, Gauge
-from agewalk.timing.world import PCP_BATCH, PER_TABLE, World, place_of_guest_table, refill_page_list, rest_of_fault
+from agewalk.timing.world import (
+    PCP_BATCH,
+    PER_TABLE,
+    World,
+    look_up_vma,
+    place_of_guest_table,
+    refill_page_list,
+    rest_of_fault,
+)
 
 STORM_PAGES: Final = PER_TABLE  # of one invalidation
 SWAPPINESS: Final = 200
@@ -43,6 +51,7 @@ def fault_in(world: World, vcpu: Vcpu, page: int) -> Step[None]:
     if page % PCP_BATCH == 0:
         yield from refill_page_list(world)
     yield Begin("fault")
+    yield from look_up_vma(world)
     yield from guest_access(vcpu, world.gfn(vcpu.id, page), write=True)
     yield from rest_of_fault(world)
     yield End()

@@ -29,20 +29,22 @@ def fetcher(m: Machine) -> Fetch:
     prefetched = {ps: int(ps * prices.sequential) for ps in (memory, core_to_core, socket_to_socket)}
     retention = {ps: int(ps * prices.retention) for ps in (*prefetched, *prefetched.values())}
     transfers, remote, cached, cpus = m.transfers, m.remote, m.cached, m.cpus
+    sooner = cached - m.modified  # lines: by so many fetches earlier a modified line is written back
     neighbours = len(cpus)  # how far apart their streams of struct pages are
 
     def fetch(line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int:
         cpu = th.cpu
-        if cpu.kept is line and t <= cpu.kept_until:
-            return t + hit  # asked for by others, but their snoop has not arrived yet
-        if cpu.mates:
-            for mate in cpu.mates:
-                if mate.kept is line and t <= mate.kept_until:  # the core has it, or has asked: one transfer for both
-                    line.shared = True
-                    if mate.kept_from > t:
-                        th.waited += mate.kept_from - t
-                        t = mate.kept_from
-                    return t + hit
+        kept = cpu.kept.get(line)
+        if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
+            return (kept[0] if kept[0] > t else t) + hit  # noqa: FURB136 (others want it, but their snoop is on its way)
+        for mate in cpu.mates:
+            kept = mate.kept.get(line)
+            if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
+                line.shared = True  # the core has it, or has asked: one transfer does for both
+                if kept[0] > t:
+                    th.waited += kept[0] - t
+                    t = kept[0]
+                return t + hit
         me, owner = cpu.index, line.owner
         here = others = 0  # copies in the core's caches, and elsewhere
         if owner < 0:
@@ -52,7 +54,7 @@ def fetcher(m: Machine) -> Fetch:
         elif 1 << owner & cpu.core:
             here = 1
             line.shared = True
-        elif line.element and cpus[owner].fills >= line.kept_until:
+        elif line.element and cpus[owner].fills + sooner >= line.kept_until:
             line.sharers = 0  # written back when its owner's cache needed the room
             owner = line.owner = NOBODY
             line.shared = True
@@ -87,8 +89,7 @@ def fetcher(m: Machine) -> Fetch:
                 streams[array] = group
             cpu.fills += 1
             if others:
-                cpu.kept, cpu.kept_from = line, there + latency
-                cpu.kept_until = there + latency + retention[latency]
+                cpu.keep(line, there + latency, there + latency + retention[latency], exclusive)
                 line.busy = there + (shared_read if owner < 0 and not exclusive else latency)
             else:
                 line.busy = there + latency
@@ -105,6 +106,8 @@ def fetcher(m: Machine) -> Fetch:
             line.owner, line.sharers = NOBODY, 1 << owner | cpu.bit
         if stalls:
             th.stall += there - t
+            if others and latency >= core_to_core:
+                th.waited += latency  # not one of several under way: the other thread of the core does not slow it
         return there + hit
 
     return fetch

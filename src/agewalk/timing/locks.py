@@ -127,31 +127,39 @@ class QueuedSpinLock(TimedLock):
     def wait_in_line(self, thread: Thread, found: int) -> None:
         """queued_spin_lock_slowpath() from a failed first attempt to ownership."""
         word = self._word
+        if found == _PENDING:  # being handed over to the one that is pending: a moment
+            found = self.do.WaitForChange(word, _PENDING)
         if not found & ~_LOCKED:
             before = self.do.FetchOr(word, _PENDING)
             if not before & ~_LOCKED:
                 if before & _LOCKED:
                     self.do.WaitFor(word, _LOCKED, 0)
-                self.do.FetchAdd(word, _LOCKED - _PENDING)  # clear_pending_set_locked(): one 16-bit store
+                self.do.StorePart(word, _LOCKED | _PENDING, _LOCKED)  # clear_pending_set_locked()
                 return
             if not before & _PENDING:
                 self.do.ClearBits(word, ~_PENDING)  # undo, and queue behind whoever queued
         node = thread.mcs.pop()
-        tail = (thread.index * 4 + len(thread.mcs) + 1) * _TAIL
-        self._nodes[tail] = node
         self.do.Store(node.locked, 0)
         self.do.Store(node.next, None)
+        if self.do.Load(word) or self.do.CompareExchange(word, 0, _LOCKED):  # queued_spin_trylock(), once more
+            self._queue_up(thread, node)
+        thread.mcs.append(node)
+
+    def _queue_up(self, thread: Thread, node: McsNode) -> None:
+        """From xchg_tail() to ownership."""
+        word = self._word
+        tail = (thread.index * 4 + len(thread.mcs) + 1) * _TAIL
+        self._nodes[tail] = node
         ahead = self.do.ExchangeTail(word, tail) & ~0xFFFF
         if ahead:
             self.do.Store(self._nodes[ahead].next, node)
             self.do.WaitFor(node.locked, 1, 1)
         value = self.do.WaitFor(word, _LOCKED | _PENDING, 0)
         if value & ~0xFFFF != tail or self.do.CompareExchange(word, tail, _LOCKED) != tail:
-            self.do.FetchOr(word, _LOCKED)  # set_locked()
+            self.do.StorePart(word, _LOCKED, _LOCKED)  # set_locked()
             successor = self.do.WaitForChange(node.next, None)  # whoever took the tail links itself
             self.hand_over(successor)
         del self._nodes[tail]
-        thread.mcs.append(node)
 
     def hand_over(self, successor: McsNode) -> None:
         """arch_mcs_spin_unlock_contended(): the next in line may look at the word now."""

@@ -35,7 +35,8 @@ WINDOW: Final = 500_000  # ps
 class Machine(Spinners, RareEffects):
     """CPUs, lines, locks and a clock.
 
-    costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that a CPU's caches hold (None: all).
+    costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that a CPU's caches hold for
+    itself (None: all). modified: of those, how many others find there rather than in memory (None: all).
     recorder: gets the timeline.
     """
 
@@ -46,6 +47,7 @@ class Machine(Spinners, RareEffects):
         costs: CostTable | None = None,
         seed: int = 0,
         cached: int | None = None,
+        modified: int | None = None,
         window: int = WINDOW,
         recorder: Recorder | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class Machine(Spinners, RareEffects):
         self.window = window
         self.recorder = recorder
         self.cached = cached if cached is not None else FOREVER
+        self.modified = modified if modified is not None else self.cached
         self.random = random.Random(seed)
         self.heap: list[int] = []
         self._per_cpu: dict[tuple[Cell, int], tuple[Cell, Line]] = {}

@@ -195,6 +195,11 @@ def operations(
             later()  # what is kept of the word is what it holds at the time of the store
         store(cell, cell.value & operand)
 
+    def store_part(cell: Cell, bits: int, value: int) -> None:
+        if left < window and m.lines.cell(cell).shared:
+            later()
+        store(cell, cell.value & ~bits | value)
+
     def updating(apply: Callable[[Any, Any], Any]) -> Callable[..., Any]:
         """Read, modify, write."""
 
@@ -209,6 +214,8 @@ def operations(
                 if dead and cell.owner in dead:
                     raise used_after_free(cell)
             if line.owner == cpu and state.fills < line.kept_until:
+                if line.busy > far - left:  # a store has sent for it
+                    left = far - line.busy
                 left -= hit_atomic
             else:
                 t = fetch(line, th, far - left, True) + atomic_cost
@@ -404,7 +411,8 @@ def operations(
         return operation
 
     by_class: dict[type[Effect], Callable[..., Any]] = {
-        e.Load: load, e.Store: store, s.ClearBits: clear_bits, e.FetchAnd: updating(and_), e.FetchOr: updating(or_),
+        e.Load: load, e.Store: store, s.ClearBits: clear_bits, s.StorePart: store_part,
+        e.FetchAnd: updating(and_), e.FetchOr: updating(or_),
         e.FetchAdd: updating(add), e.Exchange: updating(lambda _, new: new), e.CompareExchange: compare_exchange,
         s.ExchangeTail: updating(lambda found, tail: found & 0xFFFF | tail), e.Count: count, e.Work: work, e.Again: again,
         e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock, e.RcuReadUnlock: rcu_read_unlock, e.Acquire: acquire,

@@ -112,7 +112,7 @@ class RareEffects:
         return self._spin(th, cell, effect, t, met=cell.value & effect.mask == effect.want)
 
     def _wait_for_change(self, th: Thread, effect: s.WaitForChange, t: int) -> int:
-        return self._spin(th, effect.cell, effect, t, met=effect.cell.value is not effect.old)
+        return self._spin(th, effect.cell, effect, t, met=effect.cell.value != effect.old)
 
     def _spin(self, th: Thread, cell: Cell, effect: e.Effect, t: int, *, met: bool) -> int:
         line = self.lines.cell(cell)

@@ -108,14 +108,18 @@ def start(
         config=MMUS[variant.mmu or experiment.mmu],
         other_lines=int(table.number("fault.other_lines")),
         other_visits=int(table.number("fault.other_visits")),
+        vma_lookups=int(table.number("fault.vma_lookups")),
         plan=plan,
     )
     with PLAIN.performed_by(Direct().operations()):
         host.boot(world)
         if experiment.body == "touch":
             bodies.prepare(world)
-    cached = max(LEAST_CACHED, int(table.number("cache.lines")) // factor)
-    machine = Machine(vcpus + len(variant.host), costs=table, seed=seed, cached=cached, recorder=recorder)
+    modified = max(1, int(table.number("cache.lines")) // factor)
+    cached = max(LEAST_CACHED, modified)
+    machine = Machine(
+        vcpus + len(variant.host), costs=table, seed=seed, cached=cached, modified=modified, recorder=recorder
+    )
     for n, vcpu in enumerate(world.kvm.vcpus):
         body = partial(bodies.VCPU_BODIES[experiment.body], world, vcpu)
         machine.spawn(f"vcpu{n}", body, cpu=n, runs=(world.kvm, world.mm), start=n * FULL_STAGGER // factor)

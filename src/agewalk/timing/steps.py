@@ -53,6 +53,20 @@ class ClearBits(FetchAnd):
     __slots__ = ()
 
 
+class StorePart(Effect):
+    """A plain store to some bytes of a word (WRITE_ONCE() of a lock's byte or halfword): `bits` of it become `value`."""
+
+    __slots__ = ("bits", "cell", "value")
+
+    def __init__(self, cell: Cell, bits: int, value: int) -> None:
+        self.cell = cell
+        self.bits = bits
+        self.value = value
+
+    def perform(self, cpu: Direct) -> None:
+        self.cell.value = self.cell.value & ~self.bits | self.value
+
+
 class ExchangeTail(FetchAnd):
     """xchg_tail() of a queued spinlock: one xchg of the upper half of the word, which becomes `operand`."""
 

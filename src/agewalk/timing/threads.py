@@ -20,6 +20,7 @@ FOREVER: Final = 1 << 62  # picoseconds
 # An event, that a thread is due, is one number: ps << THREAD_BITS | index of the thread. The earliest is the smallest.
 THREAD_BITS: Final = 12
 THREADS: Final = (1 << THREAD_BITS) - 1
+KEPT: Final = 4  # lines whose transfers a CPU can have overlapped, as far as anybody looks
 Body: TypeAlias = Step[Any] | Callable[[], Any]  # a generator, or a function of the plain text
 
 
@@ -44,8 +45,6 @@ class CpuState:
         "fills",
         "index",
         "kept",
-        "kept_from",
-        "kept_until",
         "mates",
         "queue",
         "slice_end",
@@ -63,9 +62,17 @@ class CpuState:
         self.queue: deque[Thread] = deque()
         self.slice_end = FOREVER
         self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
-        self.kept: object = None  # the line fetched last from another CPU, and until when nobody can have taken it away
-        self.kept_from = self.kept_until = 0
+        # Lines fetched last from other CPUs: from when to when nobody can have taken them away; and for writing, too?
+        self.kept: dict[object, tuple[int, int, bool]] = {}
         self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
+
+    def keep(self, line: object, since: int, until: int, exclusive: bool) -> None:
+        """A line comes from another CPU."""
+        kept = self.kept
+        kept.pop(line, None)
+        if len(kept) >= KEPT:
+            del kept[next(iter(kept))]  # long past: a transfer takes longer than a line is kept
+        kept[line] = since, until, exclusive
 
 
 def _nobody() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agewalk.core.cells import Cell, Lock, Object, Srcu
-from agewalk.core.effects import Acquire, FetchAdd, Release, Step, Work
+from agewalk.core.effects import READ, Acquire, FetchAdd, Load, Release, Step, Work
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SHIFT, PTRS_PER_PTE, Gfn, Hva, Pages, Pfn
 from agewalk.model.kvm import features as kvm_features
@@ -27,7 +27,7 @@ from agewalk.model.mm.access import access
 from agewalk.model.mm.folio import Folio
 from agewalk.model.mm.gup import HostPages
 from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.mm import Mm, Vma
+from agewalk.model.mm.mm import Mm, Vma, find_vma
 from agewalk.model.protocols.base import AgingProtocol
 
 REGION: Final = 1 << 18  # pages of 1 GiB
@@ -62,6 +62,7 @@ class World:
     running: Cell  # vCPUs that have not finished
     other: list[Cell]  # shared lines of a fault that the model does not name (cost fault.other_lines)
     visits: int  # how often a fault writes each of them (cost fault.other_visits)
+    vma_lookups: int  # how often a fault takes mmap_lock before it asks for the page (cost fault.vma_lookups)
     plan: Plan = field(default_factory=Plan)
     nested: list[GuestTables] = field(default_factory=list)
 
@@ -107,9 +108,10 @@ def build(
     config: KvmConfig = TDP,
     other_lines: int = 0,
     other_visits: int = 1,
+    vma_lookups: int = 0,
     plan: Plan | None = None,
 ) -> World:
-    """Assemble a host with plenty of memory; `boot` has yet to run on it. other_*: costs `fault.other_*`."""
+    """Assemble a host with plenty of memory; `boot` has yet to run on it. other_*, vma_lookups: costs `fault.*`."""
     mem_map: dict[Pfn, Folio] = {}
     lruvec = MglruLruvec("lruvec", features=MGLRU[kernel], protocol=protocol, mem_map=mem_map)
     frames = 4 * vcpus * pages_per_vcpu + (1 << 16)
@@ -131,7 +133,9 @@ def build(
     zone = Lock(node, "zone_lock")
     running = Cell(Object("test"), "running", vcpus)
     other = [Cell(Object(f"counter{n}"), "value", 0) for n in range(other_lines)]
-    world = World(kvm, mm, memory, lruvec, pages_per_vcpu, zone, running, other, other_visits, plan or Plan())
+    world = World(
+        kvm, mm, memory, lruvec, pages_per_vcpu, zone, running, other, other_visits, vma_lookups, plan or Plan()
+    )
     if world.plan.nested_share:
         world.nested = [GuestTables(f"l2.{n}", n + 1, guest_mode=True) for n in range(vcpus)]
     return world
@@ -147,6 +151,15 @@ def boot(world: World) -> Step[None]:
 
 
 # --- what the model of a fault leaves out ---------------------------------------------------------------------------------
+
+
+def look_up_vma(world: World) -> Step[None]:
+    """What user_mem_abort() does first (arch/arm64/kvm/mmu.c, 6.1 to 6.12): the VMA, for its page size, under an mmap_lock
+    that it gives back before hva_to_pfn() takes it again. x86 has no such step."""
+    for _ in range(world.vma_lookups):
+        yield Acquire(world.mm.mmap_lock, READ)
+        find_vma((yield Load(world.mm.vmas)), world.hva(0, 0))
+        yield Release(world.mm.mmap_lock, READ)
 
 
 def rest_of_fault(world: World) -> Step[None]:

@@ -19,16 +19,31 @@ from agewalk.engine.layout import (
     NEXT,
     NR_ACTIVE,
     NR_INACTIVE,
+    RECENT,
+    RECENT_STEP,
     T_ACTIVATIONS,
     T_AGE,
     T_COST,
     WORKINGSET,
 )
-from agewalk.engine.lists import list_add, list_del
+from agewalk.engine.lists import RING, list_add, list_del
 from agewalk.engine.tiers import nr_pages
 
 EVICTION_MASK: Final = (1 << 40) - 1  # pack_shadow(): what is left of a word beside memcg, node and PG_workingset
 SWAP_CLUSTER_MAX: Final = 32
+
+
+@njit
+def hint(word: Array, page: Array, number: Int, folio: Int) -> None:
+    """lists.gen_add()'s hint for a walk: of the page put there RING additions ago, if that is still on a list. Gone, it keeps its
+    shadow entry in AHEAD."""
+    slot = RECENT + number * RECENT_STEP
+    turn = i64(word[slot + RING])
+    earlier = i64(word[slot + turn])
+    if page[earlier, META] & GEN_MASK:
+        page[earlier, AHEAD] = folio
+    word[slot + turn] = folio
+    word[slot + RING] = (turn + 1) % RING
 
 
 @njit
@@ -38,9 +53,11 @@ def classic_add(word: Array, page: Array, folio: Int) -> None:
     page[folio, META] = meta | 1 << GEN_SHIFT
     if meta & ACTIVE:
         word[NR_ACTIVE] += nr_pages(meta)
+        hint(word, page, i64(1), folio)
         list_add(page, word[N_PAGES] + LIST_ACTIVE, folio)
     else:
         word[NR_INACTIVE] += nr_pages(meta)
+        hint(word, page, i64(0), folio)
         list_add(page, word[N_PAGES] + LIST_INACTIVE, folio)
 
 

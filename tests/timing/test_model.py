@@ -97,11 +97,16 @@ def test_equal_seeds_equal_rows() -> None:
     assert rows[0].wall_s != rows[2].wall_s
 
 
-@pytest.mark.parametrize(("vcpus", "larger"), [(8, 1024), (64, 2048)])
+BETWEEN = "a run with the lock holds one or two passes, and how many hangs on the scale (docs/timing.md, Scale)"
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "larger"),
+    [(8, 1024), pytest.param(32, 2048, marks=pytest.mark.xfail(strict=True, reason=BETWEEN)), (64, 2048)],
+)
 def test_the_scale_does_not_change_the_ratios(vcpus: int, larger: int) -> None:
-    """Memory that stands for 1 GiB a vCPU, and half of it; mean of three seeds. 8 vCPUs meet now and then on mmu_lock, 64
-    wait for it most of the time. In between, the passes that fit into a run are few, and the ratio hangs on how many
-    (docs/timing.md, Scale)."""
+    """Memory that stands for 1 GiB a vCPU, and half of it; mean of three seeds. 8 vCPUs meet now and then on mmu_lock, 32 and
+    64 wait for it most of the time."""
     experiment = load_experiment("access-tracking")
     agers = [v for v in experiment.variants if v.host]
 

@@ -36,7 +36,7 @@ def fetcher(m: Machine) -> Fetch:
         cpu = th.cpu
         kept = cpu.kept.get(line)
         if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
-            return (kept[0] if kept[0] > t else t) + hit  # noqa: FURB136 (others want it, but their snoop is on its way)
+            return (kept[0] if kept[0] > t else t) + hit  # others want it, but their snoop is on its way
         for mate in cpu.mates:
             kept = mate.kept.get(line)
             if kept is not None and t <= kept[1] and (kept[2] or not exclusive):

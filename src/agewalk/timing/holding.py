@@ -45,10 +45,10 @@ def fast_paths(m: Machine) -> tuple[Acquire, Release]:
         if dead and cell.owner in dead:
             raise used_after_free(cell)
         if line.owner == th.cpu.index:
-            done = line.busy = (line.busy if line.busy > t else t) + hit_atomic  # noqa: FURB136
+            done = line.busy = (line.busy if line.busy > t else t) + hit_atomic
         else:
             done = fetch(line, th, t, True) + atomic
-            if done > line.busy:  # noqa: PLR1730 (else it is here for a moment yet, and others are in line for it)
+            if done > line.busy:  # else it is here for a moment yet, and others are in line for it
                 line.busy = done
         found = cell.value
         if first.__class__ is not CompareExchange:
@@ -85,11 +85,11 @@ def fast_paths(m: Machine) -> tuple[Acquire, Release]:
             done = t + store
         else:
             if line.owner == th.cpu.index:
-                there = (line.busy if line.busy > t else t) + hit_atomic  # noqa: FURB136
+                there = (line.busy if line.busy > t else t) + hit_atomic
             else:
                 there = fetch(line, th, t, True) + atomic
             done = there
-            if done > line.busy:  # noqa: PLR1730
+            if done > line.busy:
                 line.busy = done
         cell.value = undo.apply(found)
         if line.watched:

@@ -219,7 +219,7 @@ def operations(
             else:
                 t = fetch(line, th, far - left, True) + atomic_cost
                 left = far - t
-                if t > line.busy:  # noqa: PLR1730 (max() is a call)
+                if t > line.busy:
                     line.busy = t
             found = cell.value
             cell.value = apply(found, operand)

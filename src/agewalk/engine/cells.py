@@ -260,7 +260,16 @@ def _lowest(_context: Any, which: Any) -> Any:
     return templates.signature(types.int64, which), lower
 
 
-def _nothing(_cells: Any, _index: Any) -> None:
+def _apart(_context: Any) -> Any:
+    def lower(context: Any, builder: Any, _sig: Any, _args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        builder.function.attributes.add("cold")
+        return context.get_dummy_value()
+
+    return templates.signature(types.void), lower
+
+
+def _nothing(*_args: Any) -> None:
     """Without the compiler there is nothing to wait for."""
 
 
@@ -278,3 +287,6 @@ count_bits: Callable[[Any], Any] = extending.intrinsic(_count) if COMPILED else 
 lowest_bit: Callable[[Any], Any] = (
     extending.intrinsic(_lowest) if COMPILED else lambda which: (which & -which).bit_length() - 1
 )
+
+#: rarely(), in a kernel: it is called seldom, so its code is kept out of its callers, whose registers it would take.
+rarely: Callable[[], None] = extending.intrinsic(_apart) if COMPILED else _nothing

@@ -2,7 +2,7 @@
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
-from agewalk.engine.cells import fetch_row
+from agewalk.engine.cells import fetch_row, rarely
 from agewalk.engine.gens import (
     add_folio,
     del_folio,
@@ -85,6 +85,7 @@ from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, tier_idx, type_to
 def unmap_huge(s: State, folio: Int, space: Int) -> None:
     """try_to_unmap() of 2 MiB: KVM's tables first, in which the shadow MMU may map its pages one by one; then the entry is split
     into a page table (TTU_SPLIT_HUGE_PMD), whose entries go."""
+    rarely()
     word, page, touch = s.word, s.page, s.touch
     bits = accessed(touch, folio)
     meta = i64(page[folio, META])

@@ -6,6 +6,7 @@ Frames are found beforehand (`touch.make_room`), so nothing here reclaims.
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
+from agewalk.engine.cells import rarely
 from agewalk.engine.huge import folio_of
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import META
@@ -65,6 +66,7 @@ def needs_frame(s: State, folio: Int, write: Int) -> bool:
 def takes_huge(s: State, folio: Int) -> bool:
     """Will a write there be answered by 2 MiB? They are not worth a reclaim: if they are not free, it gets a small page, and the
     huge zero page is split for it now (do_huge_pmd_anonymous_page(), do_huge_pmd_wp_page())."""
+    rarely()
     word, pmd = s.word, folio // at.PTES
     state, space = s.pmd[pmd, at.M_STATE], i64(s.pmd[pmd, at.M_SPACE])
     room = word[at.FRAMES] - word[at.HELD] - at.PTES >= word[at.MINIMUM]
@@ -87,6 +89,7 @@ def takes_huge(s: State, folio: Int) -> bool:
 @njit
 def huge_fault(s: State, folio: Int, space: Int, write: Int) -> bool:
     """handle_mm_fault() where 2 MiB may be mapped at once. False: a small page it is."""
+    rarely()
     word, page, touch = s.word, s.page, s.touch
     pmd = folio // at.PTES
     first = pmd * at.PTES
@@ -239,6 +242,7 @@ def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
 @njit
 def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
     """A thread of the process itself touches the page."""
+    rarely()
     entry = folio_of(s.pmd, folio)
     meta = i64(s.page[entry, META])
     while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):

@@ -234,7 +234,7 @@ def walk_is_due(word: Array) -> bool:
     return bool(word[MAX_SEQ] > word[WALK_SEQ])
 
 
-@njit
+@njit_merge
 def inc_refs(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_inc_refs(): folio_mark_accessed() under MGLRU. The last bit to fill is PG_workingset from 6.14 on, refs before."""
     meta = i64(page[folio, META])

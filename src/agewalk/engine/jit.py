@@ -73,7 +73,8 @@ def directory() -> Path:
     return _directory
 
 
-def _compiled(kernel: F, **options: Any) -> F:
+def _compiled(kernel: F, *, forceinline: bool = False, **options: Any) -> F:
+    """Options are said outright: what is left open, numba takes over from whoever compiles first what calls this kernel."""
     if not COMPILED:
         return kernel
     compiler: Any = numba.njit
@@ -81,7 +82,7 @@ def _compiled(kernel: F, **options: Any) -> F:
     config.CACHE_DIR = str(directory())  # read once, when the cache of this one function is set up
     try:
         # No kernel allocates, so none needs to count references to its arrays: calls get cheaper by half.
-        compiled: Any = compiler(_nrt=False, no_cfunc_wrapper=True, **options)(kernel)
+        compiled: Any = compiler(_nrt=False, no_cfunc_wrapper=True, forceinline=forceinline, **options)(kernel)
     finally:
         config.CACHE_DIR = before
     return cast("F", compiled)

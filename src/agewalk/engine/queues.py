@@ -5,7 +5,7 @@ A new folio is on no list, and has no generation, until its batch is drained; an
 
 from agewalk.engine import features as f
 from agewalk.engine.gens import add_folio, del_folio, gen_of, inc_refs, set_refs, update_gen
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     ACTIVATE_BATCH,
     ACTIVE,
@@ -110,7 +110,7 @@ def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
         queue_activate(word, page, folio)
 
 
-@njit
+@njit_merge
 def mark_accessed(word: Array, page: Array, folio: Int) -> None:
     """folio_mark_accessed(). With the classic lists the first access marks a folio, the second activates it: in its batch, if it
     still waits there (__lru_cache_activate_folio())."""

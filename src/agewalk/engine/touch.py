@@ -3,7 +3,7 @@
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.cells import fetch_row
+from agewalk.engine.cells import fetch_row, rarely
 from agewalk.engine.fault import get_user_page, host_access, needs_frame
 from agewalk.engine.huge import folio_of, is_huge
 from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
@@ -32,17 +32,23 @@ def set_written(s: State, folio: Int, space: Int) -> None:
 
 
 @njit
+def install_huge(s: State, whole: Int, space: Int, present: Int) -> None:
+    """install() of an SPTE that maps 2 MiB."""
+    rarely()
+    for each in range(whole, whole + at.PTES):
+        s.touch[each] |= present
+        set_written(s, i64(each), space)
+
+
+@njit_merge
 def install(s: State, folio: Int, space: Int, present: Int, small: Int) -> None:
     """An SPTE is in place (`present`: P_TDP or P_SHADOW), its bits are in META: hardware can use it for all pages that it maps.
     small: it maps 4 KiB, whatever the primary MMU has there."""
     if small or not is_huge(s.pmd, folio):
         s.touch[folio] |= present
         set_written(s, folio, space)
-        return
-    whole = folio_of(s.pmd, folio)
-    for each in range(whole, whole + at.PTES):
-        s.touch[each] |= present
-        set_written(s, i64(each), space)
+    else:
+        install_huge(s, folio_of(s.pmd, folio), space, present)
 
 
 @njit_merge
@@ -74,6 +80,7 @@ def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> bool:
 def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
     """direct_pte_prefetch() and FNAME(pte_prefetch): the neighbours among eight, mapped old, as far as the primary MMU maps
     them writable (and, in guest tables, the guest itself has used them). shift: as in shadow_access()."""
+    rarely()
     word, page, touch = s.word, s.page, s.touch
     first = folio - (folio % at.PTES) % PTE_PREFETCH_NUM
     low, high = s.space[space, at.S_FIRST], s.space[space, at.S_FIRST] + s.space[space, at.S_PAGES]
@@ -149,6 +156,7 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shi
     direct: no guest tables, so one SPTE for 2 MiB, if the primary MMU maps that; those of guest tables are of 4 KiB.
     shift: 1 for the nested guest of a VM without the TDP MMU, whose SPTEs are kept in the bits of the TDP MMU.
     """
+    rarely()
     touch, page = s.touch, s.page
     present, accessed = i64(at.P_SHADOW >> shift), i64(at.A_SHADOW >> shift)
     writable, tracked, lost = at.W_SHADOW >> shift, at.TRACKED_SHADOW >> shift, at.LOST_W_SHADOW >> shift
@@ -217,6 +225,7 @@ def make_room(s: State, folio: Int, write: Int) -> bool:
 @njit
 def mark_running(s: State, r: Rows, end: Int) -> None:
     """Spaces of rows from NOTED to `end` have run since their last walk (lru_gen_use_mm()); some are not marked as such."""
+    rarely()
     last = i64(-1)
     for i in range(s.word[at.NOTED], end):
         pmd = i64(r.pages[i]) >> 9

@@ -2,7 +2,7 @@
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
-from agewalk.engine.cells import count_bits, lowest_bit, which_of
+from agewalk.engine.cells import count_bits, lowest_bit, rarely, which_of
 from agewalk.engine.gens import inc_max_seq, update_gen
 from agewalk.engine.huge import accessed
 from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
@@ -190,6 +190,7 @@ def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
 @njit
 def ask_huge(s: State, first: Int, space: Int, question: Int) -> Int:
     """Ask the protocol about an entry of 2 MiB and clear what it clears; its answer."""
+    rarely()
     bits = accessed(s.touch, first)
     seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
     row = s.space[space, S_MODE] * 8 + (bits & seen)

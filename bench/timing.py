@@ -1,116 +1,33 @@
-"""Effects a second of the timed reading: the scheduler alone, and with the model's generators."""
+"""Effects a second of the timed reading, compiled and interpreted, each in a process of its own."""
 
 from __future__ import annotations
 
-import time
-from functools import partial
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from agewalk.core.cells import Cell, Lock, Object
-from agewalk.core.direct import Direct
-from agewalk.core.effects import READ
-from agewalk.model.protocols.registry import get_protocol
-from agewalk.timing.bodies import populate
-from agewalk.timing.costs import load_costs
-from agewalk.timing.experiment import load_experiment
-from agewalk.timing.machine import Machine
-from agewalk.timing.plain import PLAIN
-from agewalk.timing.run import start
-from agewalk.timing.world import boot, build
-
-
-def _shallow(do: Any, lock: Lock, own: list[Cell], shared: Cell, n: int) -> None:
-    """A shallow thread: mostly memory of its own, now and then a lock and a shared word."""
-    for _ in range(n):
-        for cell in own:
-            do.Store(cell, do.Load(cell) + 1)
-        do.Work("vm_exit")
-        do.Acquire(lock, READ)
-        do.Load(shared)
-        do.Release(lock, READ)
-        do.FetchAdd(shared, 1)
-
-
-def _scheduler(cpus: int, rounds: int) -> Machine:
-    machine = Machine(cpus)
-    lock = Lock(Object("kvm"), "mmu_lock")
-    shared = Cell(Object("shared"), "count", 0)
-    for n in range(cpus):
-        own = [Cell(Object(f"own{n}"), i, 0) for i in range(8)]
-        machine.spawn(f"t{n}", partial(_shallow, machine.operations.do, lock, own, shared, rounds), cpu=n)
-    return machine
-
-
-def _model(vcpus: int, factor: int) -> Machine:
-    experiment = load_experiment("access-tracking")
-    machine, _ = start(experiment, experiment.variants[-1], vcpus, load_costs(), factor=factor)
-    return machine
-
-
-def _direct(factor: int, *, plain: bool) -> tuple[int, float]:
-    """The direct reading of the same vCPU thread, as generators or as plain text: what the text costs by itself."""
-    experiment = load_experiment("access-tracking")
-    machine, world = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
-    cpu = Direct()
-    done = 0
-    if plain:
-        machine.run()
-        done = machine.effects
-        machine, world = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
-        with PLAIN.performed_by(cpu.operations()):
-            began = time.process_time()
-            PLAIN.module("agewalk.timing.bodies").populate(world, world.kvm.vcpus[0])
-            return done, time.process_time() - began
-    world = build(
-        kernel=experiment.kernel, protocol=get_protocol("v7"), vcpus=1, pages_per_vcpu=experiment.pages(factor)
-    )
-    cpu.run(boot(world))
-    send = populate(world, world.kvm.vcpus[0]).send
-    began = time.process_time()
-    try:
-        effect = send(None)
-        while True:
-            done += 1
-            effect = send(effect.perform(cpu))
-    except StopIteration:
-        return done, time.process_time() - began
+from agewalk.timing.compiled import compile_once
 
 
 def run(smoke: bool) -> dict[str, Any]:
-    """Print a table and return it: million effects a CPU second, each the best of three (one if `smoke`)."""
-    tries = 1 if smoke else 3
-    rounds, factor = (300, 4096) if smoke else (3000, 1024)
-    many = 16384 if smoke else 8192  # factor for the widest cases
-    cases: dict[str, Any] = {
-        "scheduler alone, 1 CPU": lambda: _scheduler(1, rounds * 8),
-        "scheduler alone, 16 CPUs": lambda: _scheduler(16, rounds),
-        "model, 1 vCPU and ager": lambda: _model(1, factor),
-        "model, 16 vCPUs and ager": lambda: _model(16, factor * 2),
-        "model, 64 vCPUs and ager": lambda: _model(64, many),
-        "model, 112 vCPUs and ager": lambda: _model(112, many),
-    }
-    results: dict[str, float] = {}
-    for name, make in cases.items():
-        best = 0.0
-        for _ in range(tries):
-            machine = make()
-            began = time.process_time()
-            machine.run()
-            best = max(best, machine.effects / (time.process_time() - began))
-        results[name] = best / 1e6
-    for name, plain in (("direct reading, generators", False), ("direct reading, plain text", True)):
-        results[name] = max(done / took for done, took in (_direct(factor, plain=plain) for _ in range(tries))) / 1e6
-    table = Table("timed reading", "M effects/s", title="agewalk timing")
-    for name, value in results.items():
-        table.add_row(name, f"{value:.2f}")
+    """Print a table and return it: million effects a CPU second."""
+    on = compile_once(lambda text: print(text, file=sys.stderr))
+    results: dict[str, dict[str, float]] = {}
+    for reading in ("compiled", "text") if on else ("text",):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.timing_cases", *(["--smoke"] if smoke else [])],
+            env=os.environ | {"AGEWALK_TIMING": reading},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        results[reading] = json.loads(done.stdout)
+    table = Table("timed reading, M effects/s", *results, title="agewalk timing")
+    for name in results["text"]:
+        table.add_row(name, *(f"{found[name]:.2f}" for found in results.values()))
     Console().print(table)
-    return {"timing": results}
-
-
-if __name__ == "__main__":
-    import sys
-
-    run("--smoke" in sys.argv)
+    return {"timing": results.get("compiled", results["text"]), "timing_interpreted": results["text"]}

@@ -22,7 +22,8 @@ from agewalk.core.effects import (
 )
 from agewalk.core.errors import ModelError
 from agewalk.timing.costs import CostTable
-from agewalk.timing.locks import QueuedRwLock, QueuedSpinLock, SleepingLock, TimedLock, make_lock
+from agewalk.timing.holding import TimedLock
+from agewalk.timing.locks import QueuedRwLock, QueuedSpinLock, SleepingLock, make_lock
 from agewalk.timing.machine import Machine
 from agewalk.timing.threads import McsNode, Thread
 

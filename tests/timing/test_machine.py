@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -286,3 +288,18 @@ def test_equal_seeds_give_equal_runs(costs: CostTable) -> None:
 
     assert result(1) == result(1)
     assert result(1) != result(2)
+
+
+def test_a_stack_begins_where_none_is_deep(costs: CostTable) -> None:
+    """A thread's first turn comes while others are deep in calls: together they would exceed the interpreter's limit."""
+    shared = Cell(Object("shared"), "count", 0)
+    many = sys.getrecursionlimit() // 10
+    machine = Machine(many, costs=costs)
+
+    def deep(levels: int) -> None:
+        deep(levels - 1) if levels else machine.operations.do.FetchAdd(shared, 1)
+
+    for n in range(many):
+        machine.spawn(f"t{n}", partial(deep, 20), cpu=n)
+    machine.run()
+    assert shared.value == many

@@ -60,6 +60,7 @@ def command(
 
     Experiments: access-tracking, nested, shadow, arm64-read-lock, invalidate-storm, look-around. See docs/timing.md.
     """
+    from agewalk.timing.compiled import compile_once
     from agewalk.timing.costs import load_costs
     from agewalk.timing.experiment import load_experiment
 
@@ -74,6 +75,8 @@ def command(
     if protocol:
         plan = plan.with_protocols(protocol)
     counts = _counts(vcpus) if vcpus else plan.vcpus
+    plan.pages(scale or None)  # complains before any work
+    compile_once(_tell)
     jobs = workers or os.cpu_count() or 1
     if calibrate:
         table = _calibrate(plan, table, scale, seeds, jobs)
@@ -112,7 +115,6 @@ def _run(
     from agewalk.timing.run import run_all
 
     console = Console(stderr=True)
-    plan.pages(scale or None)  # complains before any work
     weight = {n: n for n in counts}
     total = sum(weight[n] for n in counts) * len(plan.variants) * seeds
     with Progress(

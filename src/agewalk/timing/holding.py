@@ -2,38 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agewalk.core.cells import Lock
-from agewalk.core.effects import WRITE, CompareExchange
+from agewalk.core.effects import READ, WRITE, CompareExchange, Effect
 from agewalk.core.effects.memory import used_after_free
 from agewalk.core.errors import ModelError
-from agewalk.timing.locks import TimedLock
-from agewalk.timing.steps import ClearBits
+from agewalk.timing.lines import Line
+from agewalk.timing.steps import ClearBits, LockWord
 from agewalk.timing.threads import Thread
 
 if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
 
-#: (thread, lock, mode, ps) -> (when it is over, what it found if it did not get the lock)
-Acquire = Callable[[Thread, Lock, str, int], tuple[int, int | None]]
-#: (thread, lock, mode, ps) -> (when it is over, is somebody to be woken?)
-Release = Callable[[Thread, Lock, str, int], tuple[int, bool]]
+
+class TimedLock:
+    """What all locks have: the model's lock, and counts."""
+
+    __slots__ = (
+        "acquired", "contended", "do", "first", "hold", "last", "line", "lock", "told", "undo", "wait", "worst_wait",
+    )  # fmt: skip
+
+    def __init__(self, lock: Lock, do: ModuleType) -> None:
+        self.lock = lock
+        self.do = do
+        self.acquired = {READ: 0, WRITE: 0}
+        self.told = {READ: 0, WRITE: 0}  # of `acquired`, what the machine's counters have
+        self.contended = 0
+        self.wait = 0  # ps, sum over waiters
+        self.worst_wait = 0
+        self.hold = {READ: 0, WRITE: 0}  # ps
+        self.last: Thread | None = None  # who held it last, or does
+        self.line: Any = None  # of the word, once a machine has the lock
+        self.first: dict[str, Effect] = {}  # `fast` and `release`, made once
+        self.undo: dict[str, Effect] = {}
+
+    def word(self) -> LockWord:
+        """The word that a fast path works on."""
+        raise NotImplementedError
+
+    def queue_word(self) -> LockWord:
+        """The word that tells whether somebody waits."""
+        return self.word()
+
+    def fast(self, mode: str) -> Effect:
+        """The first attempt: one effect on the word."""
+        raise NotImplementedError
+
+    def got(self, found: int, mode: str) -> bool:
+        """Did the first attempt, which found this, take the lock?"""
+        raise NotImplementedError
+
+    def slow(self, thread: Thread, found: int, mode: str) -> None:
+        """Go on after a first attempt that failed."""
+        raise NotImplementedError
+
+    def attempt(self, mode: str) -> bool:
+        """The trylock."""
+        raise NotImplementedError
+
+    def release(self, mode: str) -> Effect:
+        """Give back: one effect on the word."""
+        raise NotImplementedError
+
+    def must_wake(self, found: int, mode: str) -> bool:
+        """Is `wake` left to do after a release that found this?"""
+        return False
+
+    def wake(self, thread: Thread) -> None:
+        """Hand the lock that this thread gave back to those who sleep on it."""
+        raise NotImplementedError
+
+    def contended_value(self, value: int) -> bool:
+        """Does this value of `queue_word` say that somebody waits?"""
+        raise NotImplementedError
 
 
-def fast_paths(m: Machine) -> tuple[Acquire, Release]:
+class FastPaths:
     """The fast paths of a machine's locks."""
-    locks, dead = m.locks, m.lines.dead
-    fetch, stir = m.fetch, m.stir
-    prices = m.prices
-    atomic, hit_atomic, store, instructions = prices.atomic, prices.hit + prices.atomic, prices.store, prices.lock
 
-    def acquire(th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, int | None]:
-        timed = locks.get(lock)
+    __slots__ = ("atomic", "caches", "dead", "instructions", "locks", "machine", "store")
+
+    def __init__(self, m: Machine) -> None:
+        self.machine = m
+        self.locks: dict[Lock, TimedLock] = m.locks
+        self.dead: set[Any] = m.lines.dead
+        self.caches = m.caches
+        self.atomic = m.prices.atomic
+        self.store = m.prices.store
+        self.instructions = m.prices.lock
+
+    def acquire(self, th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, int | None]:
+        """(when it is over, what was found if the lock was not to be had)."""
+        timed = self.locks.get(lock)
         if timed is None:
-            timed = m.timed(lock)
-        if lock.sleeps and (th.atomic or th.rcu):
+            timed = self.machine.timed(lock)
+        sleeps = lock.sleeps
+        if sleeps and (th.atomic or th.rcu):
             raise ModelError(
                 f"{th.name} sleeps on {lock.name} in atomic context",
                 hint="a mutex or rwsem inside a spinlock or RCU section",
@@ -41,13 +107,14 @@ def fast_paths(m: Machine) -> tuple[Acquire, Release]:
         first: Any = timed.first.get(mode)
         if first is None:
             first = timed.first[mode] = timed.fast(mode)
-        cell, line = first.cell, timed.line
-        if dead and cell.owner in dead:
+        cell = first.cell
+        line: Line = timed.line
+        if self.dead and cell.owner in self.dead:
             raise used_after_free(cell)
         if line.owner == th.cpu.index:
-            done = line.busy = (line.busy if line.busy > t else t) + hit_atomic
+            done = line.busy = (line.busy if line.busy > t else t) + self.caches.hit + self.atomic
         else:
-            done = fetch(line, th, t, True) + atomic
+            done = self.caches.fetch(line, th, t, True) + self.atomic
             if done > line.busy:  # else it is here for a moment yet, and others are in line for it
                 line.busy = done
         found = cell.value
@@ -56,47 +123,47 @@ def fast_paths(m: Machine) -> tuple[Acquire, Release]:
         elif found == first.expected:
             cell.value = first.new
         if line.watched:
-            stir(cell, line, th, done)
+            self.machine.stir(cell, line, th, done)
         if timed.got(found, mode):
             grant(th, timed, mode, done)
-            if lock.sleeps and line.owner != th.cpu.index:
+            if sleeps and line.owner != th.cpu.index:
                 # rwsem_set_reader_owned(), rwsem_set_owner(): a store beside the count, on its line
-                fetch(line, th, done, True, False)
-            return done + instructions, None
+                self.caches.fetch(line, th, done, True, False)
+            return done + self.instructions, None
         timed.contended += 1
         th.waits_for, th.since = timed, t
-        th.atomic += not lock.sleeps  # preemption is off while it spins
+        th.atomic += not sleeps  # preemption is off while it spins
         return done, found
 
-    def release(th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, bool]:
-        timed = locks.get(lock)
+    def release(self, th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, bool]:
+        """(when it is over, is somebody to be woken?)."""
+        timed = self.locks.get(lock)
         if timed is None:
-            timed = m.timed(lock)
-        drop(m, th, timed, mode, t)
+            timed = self.machine.timed(lock)
+        drop(self.machine, th, timed, mode, t)
         undo: Any = timed.undo.get(mode)
         if undo is None:
             undo = timed.undo[mode] = timed.release(mode)
-        cell, line = undo.cell, timed.line
-        if dead and cell.owner in dead:
+        cell = undo.cell
+        line: Line = timed.line
+        if self.dead and cell.owner in self.dead:
             raise used_after_free(cell)
         found = cell.value
         if undo.__class__ is ClearBits:
-            there = t + store if line.owner == th.cpu.index else fetch(line, th, t, True, False)
-            done = t + store
+            there = t + self.store if line.owner == th.cpu.index else self.caches.fetch(line, th, t, True, False)
+            done = t + self.store
         else:
             if line.owner == th.cpu.index:
-                there = (line.busy if line.busy > t else t) + hit_atomic
+                there = (line.busy if line.busy > t else t) + self.caches.hit + self.atomic
             else:
-                there = fetch(line, th, t, True) + atomic
+                there = self.caches.fetch(line, th, t, True) + self.atomic
             done = there
             if done > line.busy:
                 line.busy = done
         cell.value = undo.apply(found)
         if line.watched:
-            stir(cell, line, th, there)
-        return done + instructions, timed.must_wake(found, mode)
-
-    return acquire, release
+            self.machine.stir(cell, line, th, there)
+        return done + self.instructions, timed.must_wake(found, mode)
 
 
 def grant(th: Thread, lock: TimedLock, mode: str, at: int) -> None:

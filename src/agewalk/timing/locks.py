@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from types import ModuleType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from agewalk.core.cells import Lock
 from agewalk.core.effects import READ, WRITE, CompareExchange, Effect, FetchAdd
 from agewalk.core.errors import ModelError
+from agewalk.timing.holding import TimedLock
 from agewalk.timing.steps import ClearBits, LockWord
 from agewalk.timing.threads import McsNode, Thread
 
@@ -31,68 +32,6 @@ _QR_BIAS: Final = 1 << 9
 _RWSEM_WRITER: Final = 1
 _RWSEM_WAITERS: Final = 2
 _RWSEM_READER: Final = 1 << 8
-
-
-class TimedLock:
-    """What all locks have: the model's lock, and counts."""
-
-    __slots__ = (
-        "acquired", "contended", "do", "first", "hold", "last", "line", "lock", "told", "undo", "wait", "worst_wait",
-    )  # fmt: skip
-
-    def __init__(self, lock: Lock, do: ModuleType) -> None:
-        self.lock = lock
-        self.do = do
-        self.acquired = {READ: 0, WRITE: 0}
-        self.told = {READ: 0, WRITE: 0}  # of `acquired`, what the machine's counters have
-        self.contended = 0
-        self.wait = 0  # ps, sum over waiters
-        self.worst_wait = 0
-        self.hold = {READ: 0, WRITE: 0}  # ps
-        self.last: Thread | None = None  # who held it last, or does
-        self.line: Any = None  # of the word, once a machine has the lock
-        self.first: dict[str, Effect] = {}  # `fast` and `release`, made once
-        self.undo: dict[str, Effect] = {}
-
-    def word(self) -> LockWord:
-        """The word that a fast path works on."""
-        raise NotImplementedError
-
-    def queue_word(self) -> LockWord:
-        """The word that tells whether somebody waits."""
-        return self.word()
-
-    def fast(self, mode: str) -> Effect:
-        """The first attempt: one effect on the word."""
-        raise NotImplementedError
-
-    def got(self, found: int, mode: str) -> bool:
-        """Did the first attempt, which found this, take the lock?"""
-        raise NotImplementedError
-
-    def slow(self, thread: Thread, found: int, mode: str) -> None:
-        """Go on after a first attempt that failed."""
-        raise NotImplementedError
-
-    def attempt(self, mode: str) -> bool:
-        """The trylock."""
-        raise NotImplementedError
-
-    def release(self, mode: str) -> Effect:
-        """Give back: one effect on the word."""
-        raise NotImplementedError
-
-    def must_wake(self, found: int, mode: str) -> bool:
-        """Is `wake` left to do after a release that found this?"""
-        return False
-
-    def wake(self, thread: Thread) -> None:
-        """Hand the lock that this thread gave back to those who sleep on it."""
-        raise NotImplementedError
-
-    def contended_value(self, value: int) -> bool:
-        """Does this value of `queue_word` say that somebody waits?"""
-        raise NotImplementedError
 
 
 class QueuedSpinLock(TimedLock):

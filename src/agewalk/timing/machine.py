@@ -18,10 +18,11 @@ from typing import Any, Final
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.counters import Counters
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.timing.coherence import Spinners, fetcher
+from agewalk.timing.coherence import Caches
 from agewalk.timing.costs import CostTable, load_costs
+from agewalk.timing.holding import TimedLock
 from agewalk.timing.lines import PER_CPU, PER_CPU_OWNERS, Line, LineMap, is_per_cpu
-from agewalk.timing.locks import TimedLock
+from agewalk.timing.operations import Tally
 from agewalk.timing.perform import Operations
 from agewalk.timing.plain import PLAIN
 from agewalk.timing.prices import Prices
@@ -32,7 +33,7 @@ from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Body, CpuState
 WINDOW: Final = 500_000  # ps
 
 
-class Machine(Spinners, RareEffects):
+class Machine(RareEffects):
     """CPUs, lines, locks and a clock.
 
     costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that a CPU's caches hold for
@@ -55,14 +56,12 @@ class Machine(Spinners, RareEffects):
         self.prices = Prices(self.costs)
         self.cpus = [CpuState(i, socket) for i, socket in enumerate(spread(cpus, self.costs))]
         pair(self.cpus, self.costs)
-        self.remote = [sum(c.bit for c in self.cpus if c.socket != mine.socket) for mine in self.cpus]
         self.lines = LineMap()
         self.locks: dict[Lock, TimedLock] = {}
         self.threads: list[Thread] = []
         self.counters = Counters()
         self.effects = 0
         self.now = 0
-        self.transfers = {"core": 0, "socket": 0, "memory": 0}
         self.window = window
         self.recorder = recorder
         self.cached = cached if cached is not None else FOREVER
@@ -71,8 +70,13 @@ class Machine(Spinners, RareEffects):
         self.heap: list[int] = []
         self._per_cpu: dict[tuple[Cell, int], tuple[Cell, Line]] = {}
         self._spinning: dict[Cell, list[Thread]] = {}
-        self.fetch = fetcher(self)
+        self.caches = Caches(self)
         super().__init__()
+
+    @property
+    def transfers(self) -> dict[str, int]:
+        """How many lines came from another core, another socket, memory."""
+        return self.caches.transfers
 
     @cached_property
     def operations(self) -> Operations:
@@ -142,12 +146,12 @@ class Machine(Spinners, RareEffects):
         th.result = result
         self.leave_cpu(th, t)
 
-    def book(self, counts: dict[str, list[int]], works: dict[str, list[int]]) -> None:
-        """Move what operations have counted, [times, ps of each] by name, to the counters."""
+    def book(self, counts: dict[str, Tally], works: dict[str, Tally]) -> None:
+        """Move what operations have counted, by name, to the counters."""
         for prefix, tallies in (("", counts), ("work:", works)):
             for what, tally in tallies.items():
-                self.counters[prefix + what] += tally[0]
-                tally[0] = 0
+                self.counters[prefix + what] += tally.n
+                tally.n = 0
         for lock in self.locks.values():
             for mode, n in lock.acquired.items():
                 if n > lock.told[mode]:

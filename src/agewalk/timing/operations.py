@@ -1,398 +1,383 @@
-"""What each effect does on the modelled CPUs, as a function that the plain text calls; and the switch from thread to thread.
-
-The state of the moment (which thread, on which CPU, when) is shared by closures: they run a million times a second. An operation
-does its effect at the thread's time and adds its cost. It gives way before the effect, if somebody is due earlier and others can
-see the effect: so shared memory is met in the order of time. And after it, if the thread is more than `window` ahead.
-"""
+"""What each effect does on the modelled CPUs, as a method that the plain text calls. They run a million times a second."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
-from heapq import heappop, heappushpop
 from operator import add, and_, or_
 from typing import TYPE_CHECKING, Any, Final
 
-from greenlet import getcurrent
-
 from agewalk.core import effects as e
-from agewalk.core.cells import Cell, Lock
-from agewalk.core.effects import FULL, ONCE, WRITE, Effect, Step
+from agewalk.core.cells import Cell, Lock, Srcu
+from agewalk.core.effects import FULL, ONCE, WRITE, Effect
 from agewalk.core.effects.memory import used_after_free
 from agewalk.timing import steps as s
-from agewalk.timing.holding import fast_paths
-from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Thread, give_stack
+from agewalk.timing.holding import FastPaths
+from agewalk.timing.lines import Line
+from agewalk.timing.threads import Thread
+from agewalk.timing.turns import Turns
 
 if TYPE_CHECKING:
-    from agewalk.timing.lines import Line
     from agewalk.timing.machine import Machine
 
-NEVER: Final = FOREVER << THREAD_BITS  # an event
 GUEST: Final = {"vm_entry": True, "vm_exit": False}  # work after which the CPU is in the guest, or no longer
 
 
-def operations(
-    m: Machine, read: Callable[[Step[Any]], Any]
-) -> tuple[dict[type[Effect], Callable[..., Any]], Callable[[], None]]:
-    """The operation of each effect class of a machine, and what runs it until nobody is due any more. read: runs a step."""
-    heap, threads = m.heap, m.threads
-    prices = m.prices
-    hit, hit_atomic, store_cost = prices.hit, prices.hit + prices.atomic, prices.store
-    atomic_cost, indirect_cost = prices.atomic, prices.indirect
-    dead = m.lines.dead
-    rcu_cost, rcu_readers = prices.rcu_read, m.rcu_readers
-    quiet, loud = prices.quiet, prices.loud
-    tallies: dict[str, list[int]] = {}  # of Count: how many, ps of each
-    works: dict[str, list[int]] = {}
-    fetch, find, stir = m.fetch, m.find, m.stir
-    counters = m.counters
-    window = m.window
-    draw = m.random.random
-    take_lock, give_lock = fast_paths(m)
+class Tally:
+    """How many of a kind since they were booked, and ps of each."""
 
-    th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
-    state = th.cpu
-    cpu, bit = 0, 1
-    paired = any(state.mates for state in m.cpus)
-    since = waited = 0  # ps, if paired: when the thread was taken, what it had waited for lines by then
-    first, far = NEVER, FOREVER + window  # who else is due first; how far (ps) to run ahead of that
-    left = far  # ps until `far`: now is far - left. Kept in place of the time because the interpreter is fast with small numbers
-    done = 0
-    hub: Any = None
+    __slots__ = ("each", "n")
 
-    def later(event: int = -1) -> Any:
-        """Wait for the others to come as far. With an event that has left the heap: run whom it is for, and do not wait."""
-        nonlocal th, state, cpu, bit, since, waited, first, far, left
-        mine = th
-        if event < 0:
-            t = far - left
-            if paired:
-                for mate in state.mates:
-                    if mate.current is not None:  # half a core; waiting takes no longer
-                        t += int((t - since - (mine.waited - waited)) * prices.smt)
-                        break
-            event = heappushpop(heap, t << THREAD_BITS | mine.index)
-        while True:
-            th = threads[event & THREADS]
-            if not th.debt:
-                break
-            event = heappushpop(heap, (event >> THREAD_BITS) + th.debt << THREAD_BITS | th.index)
-            th.debt = 0
-        state = th.cpu
-        cpu, bit = state.index, state.bit
-        if paired:
-            since, waited = event >> THREAD_BITS, th.waited
-        first = heap[0] if heap else NEVER
-        far = (first >> THREAD_BITS) + window
-        left = far - (event >> THREAD_BITS)
-        return None if th is mine else th.switch()
+    def __init__(self, each: int) -> None:
+        self.each = each
+        self.n = 0
 
-    def sleep() -> None:
-        """Until somebody puts this thread back among those that are due."""
-        m.now = max(m.now, far - left)
-        if not heap:
-            hub.switch()  # for ever: nobody is left who could
-        later(heappop(heap))
 
-    def yields() -> None:
-        """Too far ahead, or its slice is over."""
-        if left < 0:
-            later()
-        elif not th.atomic and not th.rcu:
-            m.preempt(th, far - left)
-            sleep()
+class Processor(Turns):
+    """The operations of one machine."""
 
-    def woke() -> None:
-        """The heap may have changed."""
-        nonlocal first, far, left
-        if heap and heap[0] is not first:
-            t = far - left
-            first = heap[0]
-            far = (first >> THREAD_BITS) + window
-            left = far - t
+    __slots__ = (
+        "atomic_cost", "caches", "counts", "dead", "draw", "fast_paths", "hit", "hit_atomic", "indirect_calls", "indirect_cost",
+        "lines", "loud", "met", "prices", "quiet", "rcu_cost", "rcu_readers", "srcu_cost", "srcu_readers", "store_cost", "works",
+    )  # fmt: skip
 
-    def run() -> None:
-        nonlocal hub, done
-        hub = getcurrent()
-        for thread in m.threads:
-            if thread.greenlet is None:
-                give_stack(thread, read)
-        collects = gc.isenabled()
-        gc.disable()  # a run makes no cycles, and looking for them means to look at the whole world
-        try:
-            while heap:
-                result = later(heappop(heap))
-                if th.greenlet.dead:
-                    m.finish(th, far - left, result)
-        finally:
-            if collects:
-                gc.enable()
-            m.lines.forget()
-            m.effects += done
-            done = 0
-            m.book(tallies, works)
-            for thread in m.threads:
-                if not thread.greenlet.dead:
-                    thread.greenlet.throw()
+    def __init__(self, m: Machine) -> None:
+        super().__init__(m)
+        self.prices = prices = m.prices
+        self.hit, self.hit_atomic, self.store_cost = prices.hit, prices.hit + prices.atomic, prices.store
+        self.atomic_cost, self.indirect_cost = prices.atomic, prices.indirect
+        self.rcu_cost, self.srcu_cost = prices.rcu_read, prices.srcu_read
+        self.quiet, self.loud = prices.quiet, prices.loud
+        self.lines = m.lines
+        self.dead: set[Any] = m.lines.dead
+        self.rcu_readers: set[Any] = m.rcu_readers
+        self.srcu_readers = m.srcu_readers
+        self.counts: dict[str, Tally] = {}
+        self.works: dict[str, Tally] = {}
+        self.indirect_calls = 0
+        self.caches = m.caches
+        self.draw = m.random.random
+        self.fast_paths = FastPaths(m)
+        self.met: Any = None  # the line of the last atomic
+
+    def by_class(self) -> dict[type[Effect], Callable[..., Any]]:
+        """The operation of each effect class."""
+        m = self.machine
+        found: dict[type[Effect], Callable[..., Any]] = {
+            e.Load: self.load, e.Store: self.store, s.ClearBits: self.clear_bits, s.StorePart: self.store_part,
+            e.FetchAnd: self.fetch_and, e.FetchOr: self.fetch_or, e.FetchAdd: self.fetch_add, e.Exchange: self.exchange,
+            e.CompareExchange: self.compare_exchange, s.ExchangeTail: self.exchange_tail, e.Count: self.count, e.Work: self.work,
+            e.Again: self.again, e.IndirectCall: self.indirect_call, e.RcuReadLock: self.rcu_read_lock,
+            e.RcuReadUnlock: self.rcu_read_unlock, e.SrcuReadLock: self.srcu_read_lock, e.SrcuReadUnlock: self.srcu_read_unlock,
+            e.Acquire: self.acquire, e.Release: self.release, e.TryAcquire: self.try_acquire,
+        }  # fmt: skip
+        found.update((cls, self.private(handler)) for cls, handler in m.private.items())
+        found.update((cls, self.rare(cls, handler)) for cls, handler in m.rare.items())
+        return found
+
+    def book(self) -> None:
+        """Move what has been counted to the machine's counters."""
+        super().book()
+        self.machine.book(self.counts, self.works)
+        if self.indirect_calls:
+            self.machine.counters["indirect_calls"] += self.indirect_calls
+            self.indirect_calls = 0
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def placed(cell: Cell) -> tuple[Cell, Line]:
+    def placed(self, cell: Cell) -> tuple[Cell, Line]:
         """The line of a cell that nobody has met, that each CPU has for itself, or whose memory has been freed."""
-        cell, line = find(cell, cpu)
-        if dead and cell.owner in dead:
-            if line.shared and left < window:
-                later()
-            if cell.owner in dead:
+        cell, line = self.machine.find(cell, self.cpu)
+        if self.dead and cell.owner in self.dead:
+            if line.shared and self.left < self.window:
+                self.later()
+            if cell.owner in self.dead:
                 raise used_after_free(cell)
         return cell, line
 
-    def load(cell: Cell, order: str = ONCE) -> Any:
-        nonlocal left, done
-        done += 1
+    def wait_turn(self, cell: Cell) -> None:
+        """Before an effect that others can see."""
+        self.later()
+        if self.dead and cell.owner in self.dead:
+            raise used_after_free(cell)
+
+    def load(self, cell: Cell, order: str = ONCE) -> Any:
+        self.done += 1
         line = cell.line
         if line is None:
-            cell, line = placed(cell)
-        if line.shared and left < window:
-            later()
-            if dead and cell.owner in dead:
-                raise used_after_free(cell)
-        if (line.owner == cpu or line.sharers & bit) and state.fills < line.kept_until:
-            left -= hit
+            cell, line = self.placed(cell)
+        if line.shared and self.left < self.window:
+            self.wait_turn(cell)
+        if (line.owner == self.cpu or line.sharers & self.bit) and self.state.fills < line.kept_until:
+            self.left -= self.hit
         else:
-            left = far - fetch(line, th, far - left, False)
-        if left >= 0:
-            return cell.value
+            self.left = self.far - self.caches.fetch(line, self.th, self.far - self.left, False)
         value = cell.value
-        later()
+        if self.left < 0:
+            self.later()
         return value
 
-    def store(cell: Cell, value: Any, order: str = ONCE) -> None:
-        nonlocal left, done
-        done += 1
+    def store(self, cell: Cell, value: Any, order: str = ONCE) -> None:
+        self.done += 1
         line = cell.line
         if line is None:
-            cell, line = placed(cell)
-        if line.shared and left < window:
-            later()
-            if dead and cell.owner in dead:
-                raise used_after_free(cell)
-        if line.owner == cpu and state.fills < line.kept_until:
+            cell, line = self.placed(cell)
+        if line.shared and self.left < self.window:
+            self.wait_turn(cell)
+        if line.owner == self.cpu and self.state.fills < line.kept_until:
             there = 0
         else:
-            there = fetch(line, th, far - left, True, False)
-        left -= store_cost
+            there = self.caches.fetch(line, self.th, self.far - self.left, True, False)
+        self.left -= self.store_cost
         cell.value = value
         if line.watched:
-            stir(cell, line, th, there or far - left)
-            woke()
-        if left < 0:
-            later()
+            self.machine.stir(cell, line, self.th, there or self.far - self.left)
+            self.woke()
+        if self.left < 0:
+            self.later()
 
-    def clear_bits(cell: Cell, operand: int, order: str = FULL) -> None:
-        if left < window and m.lines.cell(cell).shared:
-            later()  # what is kept of the word is what it holds at the time of the store
-        store(cell, cell.value & operand)
+    def clear_bits(self, cell: Cell, operand: int, order: str = FULL) -> None:
+        if self.left < self.window and self.lines.cell(cell).shared:
+            self.later()  # what is kept of the word is what it holds at the time of the store
+        self.store(cell, cell.value & operand)
 
-    def store_part(cell: Cell, bits: int, value: int) -> None:
-        if left < window and m.lines.cell(cell).shared:
-            later()
-        store(cell, cell.value & ~bits | value)
+    def store_part(self, cell: Cell, bits: int, value: int) -> None:
+        if self.left < self.window and self.lines.cell(cell).shared:
+            self.later()
+        self.store(cell, cell.value & ~bits | value)
 
-    def updating(apply: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-        """Read, modify, write."""
+    def owned(self, cell: Cell) -> Cell:
+        """The word of a cell, its line here for an atomic; who calls gives it its new value and says so (`updated`)."""
+        self.done += 1
+        line = cell.line
+        if line is None:
+            cell, line = self.placed(cell)
+        if line.shared and self.left < self.window:
+            self.wait_turn(cell)
+        if line.owner == self.cpu and self.state.fills < line.kept_until:
+            if line.busy > self.far - self.left:  # a store has sent for it
+                self.left = self.far - line.busy
+            self.left -= self.hit_atomic
+        else:
+            t = self.caches.fetch(line, self.th, self.far - self.left, True) + self.atomic_cost
+            self.left = self.far - t
+            if t > line.busy:
+                line.busy = t
+        self.met = line
+        return cell
 
-        def update(cell: Cell, operand: Any, order: str = FULL) -> Any:
-            nonlocal left, done
-            done += 1
-            line = cell.line
-            if line is None:
-                cell, line = placed(cell)
-            if line.shared and left < window:
-                later()
-                if dead and cell.owner in dead:
-                    raise used_after_free(cell)
-            if line.owner == cpu and state.fills < line.kept_until:
-                if line.busy > far - left:  # a store has sent for it
-                    left = far - line.busy
-                left -= hit_atomic
-            else:
-                t = fetch(line, th, far - left, True) + atomic_cost
-                left = far - t
-                if t > line.busy:
-                    line.busy = t
-            found = cell.value
-            cell.value = apply(found, operand)
-            if line.watched:
-                stir(cell, line, th, far - left)
-                woke()
-            if left < 0:
-                later()
-            return found
+    def updated(self, cell: Cell) -> None:
+        """An atomic has written the word."""
+        if self.met.watched:
+            self.machine.stir(cell, self.met, self.th, self.far - self.left)
+            self.woke()
+        if self.left < 0:
+            self.later()
 
-        return update
+    def fetch_and(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
+        cell = self.owned(cell)
+        found = cell.value
+        cell.value = and_(found, operand)
+        self.updated(cell)
+        return found
 
-    swap_if = updating(lambda found, pair: pair[1] if found == pair[0] else found)
+    def fetch_or(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
+        cell = self.owned(cell)
+        found = cell.value
+        cell.value = or_(found, operand)
+        self.updated(cell)
+        return found
 
-    def compare_exchange(cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
-        return swap_if(cell, (expected, new))
+    def fetch_add(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
+        cell = self.owned(cell)
+        found = cell.value
+        cell.value = add(found, operand)
+        self.updated(cell)
+        return found
+
+    def exchange(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
+        cell = self.owned(cell)
+        found = cell.value
+        cell.value = operand
+        self.updated(cell)
+        return found
+
+    def exchange_tail(self, cell: Cell, operand: int, order: str = FULL) -> Any:
+        cell = self.owned(cell)
+        found = cell.value
+        cell.value = found & 0xFFFF | operand
+        self.updated(cell)
+        return found
+
+    def compare_exchange(self, cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
+        cell = self.owned(cell)
+        found = cell.value
+        if found == expected:
+            cell.value = new
+        self.updated(cell)
+        return found
 
     # --- what no other CPU sees -------------------------------------------------------------------------------------
 
-    def count(what: str, n: int = 1) -> None:
-        nonlocal left, done
-        done += 1
-        try:
-            tally = tallies[what]
-        except KeyError:
-            tally = tallies[what] = [0, prices.counts.get(what, prices.function)]
-        tally[0] += n
-        left -= tally[1] * n
-        if left < 0:
-            later()
+    def count(self, what: str, n: int = 1) -> None:
+        self.done += 1
+        tally = self.counts.get(what)
+        if tally is None:
+            tally = self.counts[what] = Tally(self.prices.counts.get(what, self.prices.function))
+        tally.n += n
+        self.left -= tally.each * n
+        if self.left < 0:
+            self.later()
 
-    def work(what: str, n: int = 1) -> None:
-        nonlocal left, done
-        done += 1
-        try:
-            tally = works[what]
-        except KeyError:
-            tally = works[what] = [0, prices.work(what)]
-        tally[0] += n
-        left -= int(tally[1] * n * (quiet + loud * draw()))
+    def work(self, what: str, n: int = 1) -> None:
+        self.done += 1
+        tally = self.works.get(what)
+        if tally is None:
+            tally = self.works[what] = Tally(self.prices.work(what))
+        tally.n += n
+        self.left -= int(tally.each * n * (self.quiet + self.loud * self.draw()))
         if what in GUEST:
-            th.in_guest = GUEST[what]
+            self.th.in_guest = GUEST[what]
         elif what == "zero_page":
-            state.fills += 64 * n  # lines, which push out what was fetched before
-        if left < 0 or (state.slice_end is not FOREVER and far - left >= state.slice_end):
-            yields()
+            self.state.fills += 64 * n  # lines, which push out what was fetched before
+        self.over()
 
-    def again(*_told: Any) -> None:
-        nonlocal done
-        done += 1
-        if left < 0 or (state.slice_end is not FOREVER and far - left >= state.slice_end):
-            yields()
+    def again(self, *_told: Any) -> None:
+        self.done += 1
+        self.over()
 
-    def indirect_call(target: str) -> None:
-        nonlocal left, done
-        done += 1
-        counters["indirect_calls"] += 1
-        left -= indirect_cost
-        if left < 0:
-            later()
+    def over(self) -> None:
+        """Is the turn over, or the slice?"""
+        if self.left < 0 or self.far - self.left >= self.state.slice_end:
+            self.yields()
 
-    def rcu_read_lock() -> None:
-        nonlocal left, done
-        done += 1
-        if left < window and m.after_readers:
-            later()
-        th.rcu += 1
-        rcu_readers.add(th)
-        left -= rcu_cost
-        if left < 0:
-            later()
+    def indirect_call(self, target: str) -> None:
+        self.done += 1
+        self.indirect_calls += 1
+        self.left -= self.indirect_cost
+        if self.left < 0:
+            self.later()
 
-    def rcu_read_unlock() -> None:
-        nonlocal left, done
-        done += 1
-        if left < window and m.after_readers:
-            later()
-        th.rcu -= 1
-        if not th.rcu:
-            rcu_readers.discard(th)
-            if m.after_readers:
-                m.left(th, None, far - left)
-        left -= rcu_cost
-        if left < 0:
-            later()
+    def rcu_read_lock(self) -> None:
+        self.done += 1
+        if self.left < self.window and self.machine.after_readers:
+            self.later()
+        self.th.rcu += 1
+        self.rcu_readers.add(self.th)
+        self.left -= self.rcu_cost
+        if self.left < 0:
+            self.later()
 
-    def private(handler: Callable[..., int]) -> Callable[..., None]:
+    def rcu_read_unlock(self) -> None:
+        self.done += 1
+        if self.left < self.window and self.machine.after_readers:
+            self.later()
+        self.th.rcu -= 1
+        if not self.th.rcu:
+            self.rcu_readers.discard(self.th)
+            if self.machine.after_readers:
+                self.machine.left(self.th, None, self.far - self.left)
+        self.left -= self.rcu_cost
+        if self.left < 0:
+            self.later()
+
+    def srcu_read_lock(self, domain: Srcu) -> None:
+        self.done += 1
+        if self.left < self.window and self.machine.after_readers:
+            self.later()
+        domain.readers += 1
+        self.srcu_readers[domain].add(self.th)
+        self.left -= self.srcu_cost
+        if self.left < 0:
+            self.later()
+
+    def srcu_read_unlock(self, domain: Srcu) -> None:
+        self.done += 1
+        if self.left < self.window and self.machine.after_readers:
+            self.later()
+        domain.readers -= 1
+        self.srcu_readers[domain].discard(self.th)
+        if self.machine.after_readers:
+            self.machine.left(self.th, domain, self.far - self.left)
+        self.left -= self.srcu_cost
+        if self.left < 0:
+            self.later()
+
+    def private(self, handler: Callable[..., int]) -> Callable[..., None]:
+        """An operation of an effect that no other CPU sees."""
+
         def operation(*args: Any) -> None:
-            nonlocal left, done
-            done += 1
-            if left < window and m.after_readers:
-                later()
-            left = far - handler(th, far - left, *args)
-            if left < 0:
-                later()
+            self.done += 1
+            if self.left < self.window and self.machine.after_readers:
+                self.later()
+            self.left = self.far - handler(self.th, self.far - self.left, *args)
+            if self.left < 0:
+                self.later()
 
         return operation
 
     # --- locks, and all else ----------------------------------------------------------------------------------------
 
-    def acquire(lock: Lock, mode: str = WRITE) -> None:
-        nonlocal left, done
-        done += 1
-        if left < window:
-            later()
-        mine = th
-        t, found = take_lock(mine, lock, mode, far - left)
-        left = far - t
-        woke()
-        if left < 0:
-            later()
+    def acquire(self, lock: Lock, mode: str = WRITE) -> None:
+        self.done += 1
+        if self.left < self.window:
+            self.later()
+        mine = self.th
+        t, found = self.fast_paths.acquire(mine, lock, mode, self.far - self.left)
+        self.left = self.far - t
+        self.woke()
+        if self.left < 0:
+            self.later()
         if found is not None:
-            m.locks[lock].slow(mine, found, mode)
+            self.machine.locks[lock].slow(mine, found, mode)
 
-    def release(lock: Lock, mode: str = WRITE) -> None:
-        nonlocal left, done
-        done += 1
-        if left < window:
-            later()
-        mine = th
-        t, wake = give_lock(mine, lock, mode, far - left)
-        left = far - t
-        woke()
-        if left < 0:
-            later()
+    def release(self, lock: Lock, mode: str = WRITE) -> None:
+        self.done += 1
+        if self.left < self.window:
+            self.later()
+        mine = self.th
+        t, wake = self.fast_paths.release(mine, lock, mode, self.far - self.left)
+        self.left = self.far - t
+        self.woke()
+        if self.left < 0:
+            self.later()
         if wake:
-            m.locks[lock].wake(mine)
+            self.machine.locks[lock].wake(mine)
 
-    def try_acquire(lock: Lock, mode: str = WRITE) -> bool:
-        nonlocal done
-        done += 1
-        if left < window:
-            later()
-        timed = m.tries(th, lock)
-        woke()
-        if left < 0:
-            later()
-        return timed.attempt(mode)
+    def try_acquire(self, lock: Lock, mode: str = WRITE) -> bool:
+        self.done += 1
+        if self.left < self.window:
+            self.later()
+        timed = self.machine.tries(self.th, lock)
+        self.woke()
+        if self.left < 0:
+            self.later()
+        return bool(timed.attempt(mode))
 
-    def rare(cls: type[Effect], handler: Callable[[Thread, Any, int], int]) -> Callable[..., Any]:
+    def rare(self, cls: type[Effect], handler: Callable[[Thread, Any, int], int]) -> Callable[..., Any]:
+        """An operation of an effect that is not met a million times a second."""
+
         def operation(*args: Any, **options: Any) -> Any:
-            nonlocal left, done
-            done += 1
-            effect = cls(*args, **options)
-            mine = th
-            mine.value = None
-            while True:
-                if left < window:
-                    later()
-                at = handler(mine, effect, far - left)
-                if at >= 0:
-                    break
-                sleep()
-                if mine.pending is None:  # it slept, and what it slept for has happened
-                    return mine.value
-                mine.pending = None  # it spun: look again
-            left = far - at
-            woke()
-            value = mine.value
-            if left < 0:
-                later()
-            return value
+            return self.rarely(handler, cls(*args, **options))
 
         return operation
 
-    by_class: dict[type[Effect], Callable[..., Any]] = {
-        e.Load: load, e.Store: store, s.ClearBits: clear_bits, s.StorePart: store_part,
-        e.FetchAnd: updating(and_), e.FetchOr: updating(or_),
-        e.FetchAdd: updating(add), e.Exchange: updating(lambda _, new: new), e.CompareExchange: compare_exchange,
-        s.ExchangeTail: updating(lambda found, tail: found & 0xFFFF | tail), e.Count: count, e.Work: work, e.Again: again,
-        e.IndirectCall: indirect_call, e.RcuReadLock: rcu_read_lock, e.RcuReadUnlock: rcu_read_unlock, e.Acquire: acquire,
-        e.Release: release, e.TryAcquire: try_acquire,
-    }  # fmt: skip
-    by_class.update((cls, private(handler)) for cls, handler in m.private.items())
-    by_class.update((cls, rare(cls, handler)) for cls, handler in m.rare.items())
-    return by_class, run
+    def rarely(self, handler: Callable[[Thread, Any, int], int], effect: Effect) -> Any:
+        self.done += 1
+        mine = self.th
+        mine.value = None
+        while True:
+            if self.left < self.window:
+                self.later()
+            at = handler(mine, effect, self.far - self.left)
+            if at >= 0:
+                break
+            self.sleep()
+            if mine.pending is None:  # it slept, and what it slept for has happened
+                return mine.value
+            mine.pending = None  # it spun: look again
+        self.left = self.far - at
+        self.woke()
+        value = mine.value
+        if self.left < 0:
+            self.later()
+        return value

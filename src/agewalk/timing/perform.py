@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from inspect import Parameter, signature
 from operator import attrgetter
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agewalk.core.effects import Effect, Step
 from agewalk.core.errors import ModelError
-from agewalk.timing.operations import operations
+from agewalk.timing.operations import Processor
 
 if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
@@ -24,7 +25,9 @@ class Operations:
 
     def __init__(self, machine: Machine) -> None:
         self.do = ModuleType("do")  # the interpreter calls a module's functions fastest
-        by_class, self.run = operations(machine, self._read)
+        processor = Processor(machine)
+        by_class = processor.by_class()
+        self.run = partial(processor.run, self._read)
         performers = {cls: _performer(cls, operation) for cls, operation in by_class.items()}
 
         def perform(effect: Effect) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from heapq import heappush
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,13 @@ from agewalk.core.cells import Cell, Lock, Object, Srcu
 from agewalk.core.effects.memory import used_after_free
 from agewalk.core.errors import ModelError
 from agewalk.timing import steps as s
-from agewalk.timing.holding import grant
-from agewalk.timing.locks import TimedLock, make_lock
-from agewalk.timing.threads import Thread
+from agewalk.timing.holding import TimedLock, grant
+from agewalk.timing.locks import make_lock
+from agewalk.timing.threads import THREAD_BITS, Thread
 
 if TYPE_CHECKING:
     from agewalk.core.counters import Counters
-    from agewalk.timing.coherence import Fetch
+    from agewalk.timing.coherence import Caches
     from agewalk.timing.lines import Line, LineMap
     from agewalk.timing.prices import Prices
     from agewalk.timing.record import Recorder
@@ -38,7 +39,7 @@ class RareEffects:
     recorder: Recorder | None
     threads: list[Thread]
     heap: list[int]
-    fetch: Fetch
+    caches: Caches
     _spinning: dict[Cell, list[Thread]]
     make_lock: Callable[[Lock, ModuleType], TimedLock] = staticmethod(make_lock)
 
@@ -67,8 +68,6 @@ class RareEffects:
         self.private: dict[type[e.Effect], Callable[..., int]] = {
             s.Begin: self._begin,
             s.End: self._end,
-            e.SrcuReadLock: self._srcu_read_lock,
-            e.SrcuReadUnlock: self._srcu_read_unlock,
         }
 
     # --- locks ------------------------------------------------------------------------------------------------------
@@ -93,17 +92,7 @@ class RareEffects:
         lock = self.timed(effect.lock)
         word = lock.queue_word()
         th.value = lock.contended_value(word.value)
-        return self._read(th, self.lines.cell(word), t)
-
-    def _read(self, th: Thread, line: Line, t: int) -> int:
-        if line.owner == th.cpu.index or line.sharers & th.cpu.bit:
-            return t + self.prices.hit
-        return self.fetch(line, th, t, False)
-
-    def _write(self, th: Thread, line: Line, t: int) -> int:
-        if line.owner != th.cpu.index:
-            self.fetch(line, th, t, True, False)
-        return t + self.prices.store
+        return self.caches.read(self.lines.cell(word), th, t)
 
     # --- spinning and sleeping --------------------------------------------------------------------------------------
 
@@ -118,7 +107,7 @@ class RareEffects:
 
     def _spin(self, th: Thread, cell: Cell, effect: e.Effect, t: int, *, met: bool) -> int:
         line = self.lines.cell(cell)
-        t = self._read(th, line, t)
+        t = self.caches.read(line, th, t)
         if met:
             th.value = cell.value
             return t
@@ -126,6 +115,15 @@ class RareEffects:
         th.pending = effect
         self._spinning.setdefault(cell, []).append(th)
         return ELSEWHERE
+
+    def stir(self, cell: Cell, line: Line, writer: Thread, at: int) -> None:
+        """A word that others spin on was written: their copies are gone, each of them looks again."""
+        waiters = self._spinning.pop(cell, None)
+        if waiters:
+            line.watched -= len(waiters)
+            for th in waiters:
+                if th is not writer:
+                    heappush(self.heap, at << THREAD_BITS | th.index)
 
     def _park(self, th: Thread, effect: s.Park, t: int) -> int:
         if th.permit:
@@ -155,18 +153,6 @@ class RareEffects:
         return t + self.prices.rcu_read
 
     # --- RCU and SRCU -----------------------------------------------------------------------------------------------
-
-    def _srcu_read_lock(self, th: Thread, t: int, domain: Srcu) -> int:
-        domain.readers += 1
-        self.srcu_readers[domain].add(th)
-        return t + self.prices.srcu_read
-
-    def _srcu_read_unlock(self, th: Thread, t: int, domain: Srcu) -> int:
-        domain.readers -= 1
-        self.srcu_readers[domain].discard(th)
-        if self.after_readers:
-            self.left(th, domain, t)
-        return t + self.prices.srcu_read
 
     def left(self, th: Thread, domain: Srcu | None, t: int) -> None:
         """A reader left: whoever waited for it alone goes on."""
@@ -243,21 +229,21 @@ class RareEffects:
         items = effect.head.items
         neighbour = next(reversed(items) if effect.tail else iter(items), None)
         effect.perform(self)  # type: ignore[arg-type]
-        t = self._write(th, self.lines.list_head(effect.head), t)
-        t = self._write(th, self.lines.at(*self.lines.place(effect.member, "lru")), t)
+        t = self.caches.write(self.lines.list_head(effect.head), th, t)
+        t = self.caches.write(self.lines.at(*self.lines.place(effect.member, "lru")), th, t)
         if neighbour is not None:
-            t = self._write(th, self.lines.at(*self.lines.place(neighbour, "lru")), t)
+            t = self.caches.write(self.lines.at(*self.lines.place(neighbour, "lru")), th, t)
         return t
 
     def _list_del(self, th: Thread, effect: e.ListDel, t: int) -> int:
         """Reads the member for its neighbours, which it writes; their lines are taken to be as near as the member's."""
         effect.perform(self)  # type: ignore[arg-type]
-        t = self._read(th, self.lines.at(*self.lines.place(effect.member, "lru")), t)
+        t = self.caches.read(self.lines.at(*self.lines.place(effect.member, "lru")), th, t)
         return t + 2 * self.prices.store
 
     def _list_end(self, th: Thread, effect: e.ListEnd, t: int) -> int:
         th.value = effect.perform(self)  # type: ignore[arg-type]
-        return self._read(th, self.lines.list_head(effect.head), t)
+        return self.caches.read(self.lines.list_head(effect.head), th, t)
 
     # --- flushes ----------------------------------------------------------------------------------------------------
 

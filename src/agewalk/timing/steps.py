@@ -9,7 +9,7 @@ from agewalk.core.effects import WRITE, Effect, FetchAnd
 
 if TYPE_CHECKING:
     from agewalk.core.direct import Direct
-    from agewalk.timing.locks import TimedLock
+    from agewalk.timing.holding import TimedLock
     from agewalk.timing.threads import Thread
 
 

@@ -14,7 +14,7 @@ from agewalk.core.effects import Effect, Step
 from agewalk.timing.costs import CostTable
 
 if TYPE_CHECKING:
-    from agewalk.timing.locks import TimedLock
+    from agewalk.timing.holding import TimedLock
 
 FOREVER: Final = 1 << 62  # picoseconds
 # An event, that a thread is due, is one number: ps << THREAD_BITS | index of the thread. The earliest is the smallest.
@@ -84,7 +84,7 @@ class Thread:
 
     __slots__ = (
         "atomic", "body", "cpu", "debt", "durations", "ended", "greenlet", "held", "in_guest", "index", "lock_wait", "marks",
-        "mcs", "name", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall", "started",
+        "mcs", "name", "new", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall", "started",
         "switch", "value", "waited", "waits_for",
     )  # fmt: skip
 
@@ -94,6 +94,7 @@ class Thread:
         self.body = body
         self.greenlet: Any = None  # its stack, once the machine runs
         self.switch: Callable[[], object] = _nobody
+        self.new = True  # nothing has run on that stack
         self.value: Any = None  # the answer of a rare effect
         self.pending: Effect | None = None  # what it spins on
         self.cpu = cpu

@@ -1,0 +1,16 @@
+from agewalk.timing.lines cimport Line
+from agewalk.timing.threads cimport CpuState, Thread
+
+cimport cython
+
+cdef class Caches:
+    cdef readonly long long hit, store, atomic, memory, core_to_core, socket_to_socket, shared_read
+    cdef readonly long long cached, sooner, neighbours, from_core, from_socket, from_memory
+    cdef readonly double sequential, retention
+    cdef readonly list remote, cpus
+    cdef object _vmemmap
+
+    cpdef long long read(self, Line line, Thread th, long long t)
+    cpdef long long write(self, Line line, Thread th, long long t)
+    @cython.locals(cpu=CpuState, mate=CpuState, kept=tuple, since=cython.longlong, me=cython.longlong, owner=cython.longlong, there=cython.longlong, latency=cython.longlong, reach=cython.longlong, group=cython.longlong, apart=cython.longlong)
+    cpdef long long fetch(self, Line line, Thread th, long long t, bint exclusive, bint stalls=*)

@@ -111,14 +111,16 @@ BETWEEN = "a run with the lock holds one or two passes, and how many hangs on th
     ],
 )
 def test_the_scale_does_not_change_the_ratios(vcpus: int, larger: int) -> None:
-    """Memory that stands for 1 GiB a vCPU, and half of it; mean of three seeds, of one where memory is large. 8 vCPUs meet now and
-    then on mmu_lock, 16 and more wait for it most of the time."""
+    """Memory that stands for 1 GiB a vCPU, and half of it; mean of three seeds, one seed where memory is large. 8 vCPUs
+    meet now and then on mmu_lock, 16 and more wait for it most of the time."""
     experiment = load_experiment("access-tracking")
     agers = [v for v in experiment.variants if v.host]
     seeds = 3 if larger > 512 else 1
 
     def ratios(factor: int) -> tuple[float, float]:
-        rows = [[run_row(experiment, v, vcpus, load_costs(), factor=factor, seed=s) for s in range(seeds)] for v in agers]
+        rows = [
+            [run_row(experiment, v, vcpus, load_costs(), factor=factor, seed=s) for s in range(seeds)] for v in agers
+        ]
         passes = [sum(r.pass_s or 0 for r in group) for group in rows]
         walls = [sum(r.wall_s for r in group) for group in rows]
         return passes[0] / passes[1], walls[0] / walls[1]

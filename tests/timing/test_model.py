@@ -105,7 +105,6 @@ BETWEEN = "a run with the lock holds one or two passes, and how many hangs on th
     [
         (8, 1024),
         (16, 256),
-        (32, 256),
         pytest.param(32, 2048, marks=pytest.mark.xfail(strict=True, reason=BETWEEN)),
         (64, 2048),
     ],

@@ -4,9 +4,12 @@
 file leaves the old caller's machine code in place. Here the cache directory carries a digest of every source of the engine
 (and of the versions of numba and NumPy), so an edit anywhere compiles everything anew.
 
+What is kept there is entries: kernels that only kernels call have no machine code but theirs (`agewalk.engine.link`).
+
 With `NUMBA_DISABLE_JIT=1` the decorator returns the plain function: every kernel also runs as Python.
 """
 
+import functools
 import hashlib
 import sys
 import tempfile
@@ -20,6 +23,7 @@ import numpy.typing as npt
 from numba.core import config as _config
 
 from agewalk.core.files import caches
+from agewalk.engine.link import Program, fits
 
 #: An array of integers; kernels say in their docstring which.
 Array = npt.NDArray[Any]
@@ -33,6 +37,8 @@ config: Any = _config  # its attributes are made at import
 
 #: Whether kernels are compiled (False under NUMBA_DISABLE_JIT=1).
 COMPILED: bool = not config.DISABLE_JIT
+#: Whether what an entry reaches is compiled as one program (`agewalk.engine.link`), which takes half the time.
+LINKED: bool = COMPILED and fits()
 
 
 def digest_of(root: Path) -> str:
@@ -88,27 +94,51 @@ def _compiled(kernel: F, *, forceinline: bool = False, **options: Any) -> F:
     return cast("F", compiled)
 
 
+class _Entry:
+    """A kernel that Python calls, and other kernels do: for Python a program of its own, for them a part of theirs."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._program: Any = _compiled(kernel, cache=True, pipeline_class=Program)
+        self._part: Any = _compiled(kernel, no_cpython_wrapper=True, pipeline_class=Program)
+        functools.update_wrapper(self, kernel)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._program(*args)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba sees where a kernel names this."""
+        return self._part._numba_type_
+
+
+def _inner(kernel: F, **options: Any) -> F:
+    """Compile `kernel` for other kernels alone."""
+    how: dict[str, Any] = {"pipeline_class": Program} if LINKED else {"cache": True}
+    return _compiled(kernel, no_cpython_wrapper=True, **how, **options)
+
+
 def entry(kernel: F) -> F:
-    """Compile `kernel`, which Python calls, on its first call; with a cache that any change of the engine's sources empties."""
+    """Compile `kernel`, which Python calls, and all that it reaches, on its first call; with a cache that any change of the
+    engine's sources empties."""
+    if LINKED:
+        return cast("F", _Entry(kernel))
     return _compiled(kernel, cache=True)
 
 
 def njit(kernel: F) -> F:
-    """Compile `kernel` for other kernels alone: what carries a call from Python is left out, a fifth of the compiler's work.
-
-    numba does not guard against calling such a kernel from Python: the process would die (tests/engine/test_jit.py looks).
-    """
-    return _compiled(kernel, cache=True, no_cpython_wrapper=True)
+    """Compile `kernel` as a part of the entries that reach it. Called from Python it raises a KeyError that says so (without
+    LINKED the process would die; tests/engine/test_jit.py looks for such calls)."""
+    return _inner(kernel)
 
 
 def njit_inline(kernel: F) -> F:
-    """Paste `kernel` into its few callers: a level of calls less that the compiler optimises all over again."""
-    return _compiled(kernel, inline="always", no_cpython_wrapper=True)
+    """Paste `kernel` into its few callers, before types are known."""
+    return _inner(kernel, inline="always")
 
 
 def njit_merge(kernel: F) -> F:
     """Compile `kernel`, and let the optimiser merge it into every caller: for what each fault and each eviction goes through."""
-    return _compiled(kernel, cache=True, forceinline=True, no_cpython_wrapper=True)
+    return _inner(kernel, forceinline=True)
 
 
 def is_warm() -> bool:

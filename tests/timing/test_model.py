@@ -32,7 +32,7 @@ def threads(w: World) -> list[Any]:
 
 def view(w: World) -> object:
     """All that a page has, everywhere, and the order of the lists."""
-    ptes = [(i, c.field, c.value) for i, t in sorted(w.mm.tables.items()) for c in t.ptes]
+    ptes = [(i, c.field, c.value) for i, t in sorted(w.mm.tables.items()) for c in t.ptes.every()]
     folios = [(f.pfn, f.flags.value, f.refcount.value, len(f.mappings.value)) for f in w.memory.mem_map.values()]
     sptes = [(p.label, n, c.value) for p in w.kvm._pages.values() for n, c in sorted(p._entries.items())]
     lists = [[m.label for m in head.items] for gen in w.lruvec.folios for head in gen]

@@ -71,7 +71,7 @@ def _anon_pages_at_least(mm: Mm, pages: int) -> Step[bool]:
             if not pmd & p.SPECIAL:
                 return True
             continue
-        for cell in mm.table_of(pmd).ptes:
+        for cell in mm.table_of(pmd).ptes.every():
             entry: int = yield Load(cell)
             found += p.pte_present(entry) and not entry & p.SPECIAL
             if found >= pages:

@@ -161,7 +161,7 @@ def _still_mapped(folio: Folio) -> Step[bool]:
     for owner, start in (yield Load(folio.mappings)):
         pmd: int = yield Load(owner.pmd_cell(start))
         table = owner.table_of(pmd)
-        for cell in table.ptes:
+        for cell in table.ptes.every():
             entry: int = yield Load(cell)
             if p.pte_present(entry) and folio.pfn <= p.pte_pfn(entry) < folio.pfn + folio.pages:
                 return True

@@ -1,7 +1,8 @@
 """The conformance kit: the same events to the direct reading and to the engine, and a comparison of everything after each.
 
 `Twin` holds both. Compared are, of every page, what a witness records (generation, flags, swapped or not), its accessed bits in
-all three tables; of the lruvec the window, sizes, tiers, the order of every list, the Bloom filters; free frames; and counts.
+all three tables; of the lruvec the window, sizes, tiers, the order of every list, the Bloom filters, what its walks counted;
+free frames; and counts.
 """
 
 from dataclasses import asdict
@@ -9,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from agewalk.core.units import Bytes, Ns, Pages
+from agewalk.core.units import Bytes, Hva, Ns, Pages
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.engine.huge import accessed, folio_of, is_huge
 from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.model.machine.parts import BASE
 from agewalk.model.machine.view import NOT_THERE, SWAPPED, PageView, entry_of, page_view
 from agewalk.model.mm import pte as p
 from agewalk.model.profiles import Profile, profile
@@ -25,6 +27,7 @@ from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.table import ProtocolTable
 
 Row = tuple[int, int, bool, int]  # space, page, write, context
+MM_STATS = ("leaf_total", "leaf_old", "leaf_young", "nonleaf_total", "nonleaf_found", "nonleaf_added")
 _TABLES: dict[str, ProtocolTable] = {}
 
 
@@ -44,7 +47,7 @@ def features_of(kernel: Profile) -> dict[str, object]:
 class Twin:
     """A host twice. spaces: (pages, mmu), mmu one of tdp, legacy, shadow, or process; then "-noad" takes A/D bits away, "-huge"
     asks for 2 MiB pages. marks: watermarks (min, low, high) other than those of so small a memory, for which kswapd has next to
-    nothing to do. kind, policy: what runs on either side."""
+    nothing to do. base: where every space begins. kind, policy: what runs on either side."""
 
     kind: type[Machine] = Machine
     policy = "mglru"
@@ -57,6 +60,7 @@ class Twin:
         memory: int,
         marks: tuple[int, int, int] | None = None,
         swappiness: int = 60,
+        base: int = BASE,
     ) -> None:
         self.profile = profile(kernel)
         rules = get_protocol(protocol)
@@ -66,7 +70,7 @@ class Twin:
         self.vms: list[VirtualMachine | None] = []
         for i, (pages, kind) in enumerate(spaces):
             mmu, *rest = kind.split("-")
-            process = self.machine.add_process(f"p{i}", Pages(pages), huge="huge" in rest)
+            process = self.machine.add_process(f"p{i}", Pages(pages), huge="huge" in rest, start=Hva(base))
             self.processes.append(process)
             vm = None if mmu == "process" else self.machine.start_vm(process, mmu=mmu, ad_bits="noad" not in rest)
             self.vms.append(vm)
@@ -74,7 +78,7 @@ class Twin:
             spaces=[
                 Space(
                     f"p{i}", pages, kvm=not k.startswith("process"), tdp=k.startswith("tdp"), shadow=k.startswith("shadow"),
-                    ad_bits="noad" not in k, huge="huge" in k,
+                    ad_bits="noad" not in k, huge="huge" in k, hva=base,
                 )
                 for i, (pages, k) in enumerate(spaces)
             ],
@@ -92,6 +96,7 @@ class Twin:
             ours[at.MINIMUM], ours[at.LOW], ours[at.HIGH] = marks
         self.now = 0
         self.exits = 0  # accesses that KVM had to resolve
+        self.faults = [0] * len(spaces)  # accesses that brought a page
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class Twin:
         for space, page, write, context in rows:
             vm = self.vms[space]
             before = self.machine.counters["kvm_mmu_page_fault"]
+            absent = _folio(self.machine, self.processes[space], page) is None
             if vm is None or context == 2:
                 self.machine.touch_host(self.processes[space], page, write=write)
             elif context == 1:
@@ -109,6 +115,7 @@ class Twin:
             else:
                 self.machine.touch_guest(vm, page, write=write)
             self.exits += self.machine.counters["kvm_mmu_page_fault"] > before
+            self.faults[space] += absent and _folio(self.machine, self.processes[space], page) is not None
         self.now += 1
         self.machine.advance(Ns(self.now))
         columns = list(zip(*rows, strict=True))
@@ -200,10 +207,13 @@ class Twin:
             "pmds_walked": m.counters["pmds_walked"],
             "swap_writes": m.counters["work:swap_write"],
             "look_around_ptes": m.counters["ptes_looked_around"],
+            "look_arounds": m.counters["lru_gen_look_around"],
             "notifier_calls": sum(n for name, n in m.counters.items() if _is_young_call(name)),
             "age_gfn": m.counters["kvm_age_gfn"] + m.counters["kvm_test_age_gfn"],
             "spte_faults": self.exits,
             "kswapd_runs": m.counters["balance_pgdat"],
+            "faults": self.faults,
+            "mm_stats": [int(n.value) for n in lruvec.mm_stats],
         }
 
     def ours(self) -> dict[str, Any]:
@@ -254,10 +264,13 @@ class Twin:
             "pmds_walked": result.counts["pmds_walked"],
             "swap_writes": result.counts["swap_writes"],
             "look_around_ptes": result.counts["look_around_ptes"],
+            "look_arounds": result.counts["look_arounds"],
             "notifier_calls": result.costs["notifier_calls"],
             "age_gfn": result.costs["age_gfn"],
             "spte_faults": result.counts["spte_faults"],
             "kswapd_runs": result.counts["kswapd_runs"],
+            "faults": [space.faults for space in result.spaces],
+            "mm_stats": [result.counts[name] for name in MM_STATS],
         }
 
 

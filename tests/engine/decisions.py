@@ -14,12 +14,13 @@ from tests.engine.conformance import features_of
 from tests.model.mglru.minihost import MiniHost
 
 from agewalk.engine import layout as at
-from agewalk.engine import reclaim
+from agewalk.engine import reclaim, two_list_reclaim
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import build
 from agewalk.engine.state import State
 from agewalk.engine.tiers import ctrl_pos, reset_ctrl_pos, tier_idx, type_to_scan
 from agewalk.model.mglru import memcg_reclaim, pid, protect, shrink
+from agewalk.model.mglru import two_list_reclaim as lists
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.profiles import profile
 
@@ -142,10 +143,30 @@ def ask(drawn: dict[str, Any]) -> None:
         assert ctrl_pos(word, type_, 4) == (sums.refaulted, sums.total), "averages"
 
 
+def ask_lists(dice: random.Random) -> None:
+    """The same about the classic lists, of which there may be terabytes."""
+    drawn = {**lruvec_of(dice), "kernel": "6.12"}
+    word = ours(drawn).word
+    total, cost = (dice.choice((0, dice.randrange(5000), dice.randrange(1 << 28))) for _ in range(2))
+    inactive = max(
+        0, total // (lists.inactive_ratio(total) + 1) + dice.choice((-1, 0, 1, total // 3))
+    )  # near the border
+    active = max(0, total - inactive)
+    word[at.NR_INACTIVE], word[at.NR_ACTIVE], word[at.T_COST] = inactive, active, cost
+    ratio = lists.inactive_ratio(inactive + active)
+    assert two_list_reclaim.inactive_is_low(word) == (inactive * ratio < active), "inactive is low"
+    fractions = lists.scan_fractions(drawn["swappiness"], (cost, 0))
+    share = inactive >> drawn["priority"]
+    if drawn["priority"] or not drawn["swappiness"]:
+        share = share * fractions[0] // sum(fractions)
+    assert two_list_reclaim.share_of(word, inactive) == share, "share of a list"
+
+
 def alike() -> None:
     """Raise AssertionError if the readings decide differently."""
     for seed in range(1500):
         ask(lruvec_of(random.Random(seed)))
+        ask_lists(random.Random(seed))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.conformance import Twin
 
+from agewalk.engine import layout as at
 from agewalk.model.profiles import profile
 
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad")
@@ -172,7 +173,32 @@ def scattered_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
         events.append(("touch", [(0, page, False, 2) for page in dice.sample(range(pages), 60)]))
         events.append(("reclaim", pages * 9 // 10))
         events.append(("touch", [(0, page, dice.random() < 0.3, 2) for page in dice.sample(range(pages), 400)]))
-    return events
+    return [
+        *events,
+        *(("touch", [(0, page, write, 2) for page in order]) for write in (False, True)),
+        ("reclaim", pages // 2),
+    ]
+
+
+def partly_used(pages: int, upto: int) -> list[tuple[Any, ...]]:
+    """The process fills memory and ages, the guest uses seven in eight of the first pages: kswapd gets little at first."""
+    hot = [(0, page, False, 0) for page in range(upto) if page % 8]
+    fill = [
+        ("touch", [(0, page, True, 2) for page in range(first, min(first + 100, pages))])
+        for first in range(0, pages, 100)
+    ]
+    return [
+        *fill,
+        *[("age", True)] * 3,
+        ("touch", hot),
+        ("touch", [(0, page, True, 2) for page in range(pages, pages + 8)]),
+    ]
+
+
+def some_of(pages: range) -> list[tuple[Any, ...]]:
+    """Of a VM and a process only these are used: forced agings pass over tables that are not there."""
+    rows = [row for page in pages for row in ((0, page, page % 3 == 0, 0), (1, page, page % 5 == 0, 2))]
+    return [("touch", rows), ("age", True), ("touch", rows[::7]), ("age", True), ("reclaim", 20), ("age", False)]
 
 
 #: Memory and watermarks under which kswapd finds more than a batch to do.
@@ -232,6 +258,46 @@ def test_reclaim_meets_pages_that_wait_for_their_activation(kernel: str) -> None
     tell(host, scattered_of(1, 1000))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kswapd_does_not_count_what_a_pass_before_took(kernel: str) -> None:
+    """It gets 48 pages in small shares, and then, with a share of 75, must not stop at 64, though 112 are more than it wants."""
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(900, "tdp")]}
+    tell({**host, "memory": 620, "marks": (2, 8, 100)}, partly_used(608, 384))
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18"])
+@pytest.mark.parametrize(("mmu", "before"), [("tdp", 300), ("legacy-noad", 511), ("shadow", 512), ("tdp", 1)])
+def test_memory_begins_anywhere(kernel: str, mmu: str, before: int) -> None:
+    """In the middle of a page table, which a space then has alone, and on both sides of a border of 1 GiB."""
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "base": (1 << 31) - before * 4096}
+    tell({**host, "spaces": [(700, mmu), (70, "process")], "memory": 600}, chance_of(before, 700)[:20])
+    for used in (range(min(before, 200)), range(before, 700, 3)):
+        tell({**host, "spaces": [(1800, mmu), (1800, "process")], "memory": 900}, some_of(used))
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18"])
+@pytest.mark.parametrize("mmu", ["tdp", "legacy", "shadow"])
+def test_a_write_is_a_hit_from_the_second_on(kernel: str, mmu: str) -> None:
+    """Whatever table lacked its dirty bit at first: nothing but speed depends on it."""
+    twin = Twin(kernel, profile(kernel).protocol, [(130, mmu)], 300)
+    for _ in range(2):
+        twin.touch([(0, 3, True, 0), (0, 4, False, 0), (0, 4, True, 0)])
+        twin.check()
+    first = int(twin.engine.state.space[0, at.S_FIRST])
+    assert (twin.engine.state.touch[first + 3 : first + 5] & at.WRITTEN).all()
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18", "7.3"])
+@pytest.mark.parametrize("mmu", ["tdp", "legacy"])
+def test_tables_that_may_write_beside_one_that_may_not(kernel: str, mmu: str) -> None:
+    """A guest reads what comes back from swap, so its table may not write; a nested guest writes, again and again."""
+    rows = [(0, page, True, 0) for page in range(40)]
+    back = [("touch", [(0, page, False, reader) for page in range(40)]) for reader in (0, 1)]
+    writes = [("touch", [(0, page, True, 1) for page in range(0, 40, 3)])] * 2
+    events = [("touch", rows), *[("age", True)] * 3, ("reclaim", 40), *back, *writes, ("touch", rows), *writes]
+    tell({"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(90, mmu)], "memory": 300}, events)
+
+
 @pytest.mark.parametrize("mmu", ["tdp", "legacy", "legacy-noad", "tdp-noad"])
 def test_nested_guests_come_and_go(mmu: str) -> None:
     events: list[tuple[Any, ...]] = []
@@ -260,6 +326,13 @@ def test_both_readings_decide_alike() -> None:
     """tests/engine/decisions.py, in a process of its own."""
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     command = [sys.executable, "-m", "tests.engine.decisions"]
+    subprocess.run(command, check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)
+
+
+def test_both_readings_take_large_shares_alike() -> None:
+    """tests/engine/scaled.py, in a process of its own."""
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-m", "tests.engine.scaled"]
     subprocess.run(command, check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)
 
 

@@ -51,6 +51,9 @@ def test_unknown_features_and_sizes_are_refused() -> None:
         features.encode({"time_travel": True})
     with pytest.raises(UsageError, match="shrink_loop cannot be 'never'"):
         features.encode({"shrink_loop": "never"})
+    for nothing in (Host([], 10, {}), Host([Space("vm", 8)], 0, {})):
+        with pytest.raises(UsageError, match="a host needs a space and a page of memory"):
+            build(nothing, np.zeros((3, MODES * 8), np.uint8))
 
 
 @jit.entry

@@ -94,14 +94,15 @@ class Machine:
         locked: bool = False,
         sequential: bool = False,
         file: AddressSpace | None = None,
+        start: Hva = BASE,
     ) -> Process:
         """A process with `pages` of private anonymous memory, or of a shared mapping of `file`, none of it touched yet.
 
         huge: THP "always". locked: mlocked. sequential: madvised as read in sequence or at random, so without recency.
+        start: its first byte, page aligned.
         """
         if file is not None and file not in self.files:
             self.files.append(file)
-        start = BASE
         end = Hva(start + pages * PAGE_SIZE)
         vma = Vma(start, end, anon=file is None, huge=huge, locked=locked, sequential=sequential, file=file)
         process = Process(name, Mm(name, (vma,), self.srcu), start, pages)

@@ -84,9 +84,9 @@ def variants(node: ast.AST) -> Iterator[tuple[Any, str]]:
             for other in (ast.BinOp(left, OTHER[type(op)](), right), left, right):
                 yield node, ast.unparse(other)
         case ast.Compare(left, ops, right):
-            for i, op in enumerate(ops):
-                if type(op) in OTHER:
-                    yield node, ast.unparse(ast.Compare(left, [*ops[:i], OTHER[type(op)](), *ops[i + 1 :]], right))
+            for i, each in enumerate(ops):
+                if type(each) in OTHER:
+                    yield node, ast.unparse(ast.Compare(left, [*ops[:i], OTHER[type(each)](), *ops[i + 1 :]], right))
         case ast.BoolOp(op, values):
             yield node, ast.unparse(ast.BoolOp(OTHER[type(op)](), values))
             for i in range(len(values)):

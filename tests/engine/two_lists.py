@@ -76,4 +76,7 @@ class ListTwin(Twin):
 
 
 def _shared(both: dict[str, Any]) -> dict[str, Any]:
-    return {name: both[name] for name in ("pages", "young", "free", "ptes_walked", "notifier_calls", "kswapd_runs")}
+    return {
+        name: both[name]
+        for name in ("pages", "young", "free", "faults", "ptes_walked", "notifier_calls", "kswapd_runs")
+    }

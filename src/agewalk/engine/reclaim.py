@@ -188,7 +188,6 @@ def do_try_to_free_pages(s: State, goal: Int, proactive: Int) -> Int:
     """do_try_to_free_pages(): ever larger shares, 1/4096 first, until enough is reclaimed; returns how many went."""
     word = s.word
     word[RECLAIMED] = 0
-    word[KSWAPD] = 0
     for _ in range(2 if word[FEATURES] & f.FULL_WALK_RETRY else 1):
         for step in range(DEF_PRIORITY + 1):
             word[PRIORITY] = DEF_PRIORITY - step

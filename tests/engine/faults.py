@@ -63,12 +63,12 @@ FAULTS = (
     Fault("reclaim", "share = evictable_pages(word) >> word[PRIORITY]", "share = (evictable_pages(word) >> word[PRIORITY]) + 1"),
     Fault("reclaim", "if not done or should_abort(word, goal, seq) or", "if not done or", "7.3"),
     Fault("reclaim", "word[SWAPPINESS] = 1\n", "word[SWAPPINESS] = 0\n"),
-    Fault("queues", "if word[Q_ADD] >= word[ADD_BATCH]", "if word[Q_ADD] >= word[ADD_BATCH] - 1"),
-    Fault("fault", "mark_accessed(s.word, page, entry)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
+    Fault("queues", "if waiting >= word[ADD_BATCH]", "if waiting >= word[ADD_BATCH] - 1"),
+    Fault("fault", "meta = mark_accessed(s.word, page, entry, meta)  # FOLL_TOUCH", "pass  # FOLL_TOUCH"),
     Fault("fault", "return meta | at.REFS_MASK | at.WORKINGSET", "return meta | at.WORKINGSET"),
     Fault("touch", "PTE_PREFETCH_NUM = 8", "PTE_PREFETCH_NUM = 4", "6.18", "legacy"),
     Fault("touch", "marks = i64(at.REFERENCED)  # get", "marks = i64(0)  # get", "6.12", "legacy"),
-    Fault("touch", "finish_fault(s.word, s.page, folio, writable)\n        seq", "seq"),
+    Fault("touch", "s.page[whole, META] = finish_fault(s.word, s.page, whole, meta)\n        seq", "seq"),
     Fault("reclaim", "order_base_2(inactive + 1) - 1", "order_base_2(inactive + 1)", "6.9", kit="crowded"),
     Fault("reclaim", "DEF_PRIORITY // 2 if", "0 if", "6.12", kit="crowded"),
     Fault("reclaim", "or goal < BATCH:", "or goal < BATCH // 3:", "6.9", kit="crowded"),
@@ -94,6 +94,8 @@ FAULTS = (
     Fault("walk", "keep = 255 - drop", "keep = 255 - (drop & A_TDP)", "6.12", "tdp-huge"),
     Fault("walk", "if not everyone and not accessed", "if not accessed", "6.18", "tdp-huge"),
     Fault("look", "i64(ASK_HUGE_TARGET)", "i64(3)", "6.1", "tdp-huge"),
+    Fault("evict", "word[NR_PAGES + oldest * 2 + kind] -= isolated", "pass"),
+    Fault("two_list_reclaim", "word[NR_ACTIVE if active else NR_INACTIVE] -= taken", "pass", policy="two-list"),
     Fault("evict", "isolated += pages", "isolated += 1", "7.3", "tdp-huge"),
     Fault("evict", "for each in range(folio, folio + pages):", "for each in range(folio, folio + 1):", "6.18", "process-huge"),
     Fault("fault", "if room and word[at.FEATURES] & f.COPIES_HUGE_ZERO:", "if room:", "6.12", "process-huge"),
@@ -115,7 +117,7 @@ FAULTS = (
     Fault("two_list_reclaim", "if meta & REFERENCED else", "if not meta & REFERENCED else", policy="two-list"),
     Fault("two_list_reclaim", "& ~ACTIVE) | WORKINGSET", "& ~ACTIVE)", policy="two-list"),
     Fault("two_list_reclaim", "word[T_AGE] += activated", "word[T_AGE] += 0", policy="two-list"),
-    Fault("queues", "page[folio, META] = meta | ACTIVE\n        page", "pass\n        page", policy="two-list"),
+    Fault("queues", "meta |= ACTIVE\n", "pass\n", policy="two-list"),
 )  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def _store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _prefetch(_context: Any, cells: Any, index: Any) -> Any:
-    """llvm.prefetch of the row `index` of two dimensions, to read, into all levels of the cache."""
+    """llvm.prefetch of the row `index` of two dimensions, or the element of one, to read, into all levels of the cache."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         cells, index_type = sig.args
@@ -260,6 +260,13 @@ def _lowest(_context: Any, which: Any) -> Any:
     return templates.signature(types.int64, which), lower
 
 
+def _length(_context: Any, _number: Any) -> Any:
+    def lower(_lower_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        return builder.sub(ir.IntType(64)(64), builder.ctlz(args[0], ir.IntType(1)(0)))
+
+    return templates.signature(types.int64, types.int64), lower
+
+
 def _apart(_context: Any) -> Any:
     def lower(context: Any, builder: Any, _sig: Any, _args: Any) -> Any:
         builder.function.attributes.add("noinline")
@@ -273,7 +280,7 @@ def _nothing(*_args: Any) -> None:
     """Without the compiler there is nothing to wait for."""
 
 
-#: fetch_row(page, folio): ask memory for a row that is needed soon.
+#: fetch_row(page, folio): ask memory for a row, or an element, that is needed soon.
 fetch_row: Callable[[Any, Any], None] = extending.intrinsic(_prefetch) if COMPILED else _nothing
 
 #: which_of(touch, first, count, bits): an int whose bit i says whether element first + i (of two dimensions: the first column of
@@ -287,6 +294,9 @@ count_bits: Callable[[Any], Any] = extending.intrinsic(_count) if COMPILED else 
 lowest_bit: Callable[[Any], Any] = (
     extending.intrinsic(_lowest) if COMPILED else lambda which: (which & -which).bit_length() - 1
 )
+
+#: bit_length(number): as int's, of a number that is not negative.
+bit_length: Callable[[Any], Any] = extending.intrinsic(_length) if COMPILED else lambda number: int(number).bit_length()
 
 #: rarely(), in a kernel: it is called seldom, so its code is kept out of its callers, whose registers it would take.
 rarely: Callable[[], None] = extending.intrinsic(_apart) if COMPILED else _nothing

@@ -5,7 +5,6 @@ from agewalk.engine import features as f
 from agewalk.engine.cells import fetch_row, rarely
 from agewalk.engine.gens import (
     add_folio,
-    del_folio,
     folio_seq,
     gen_of,
     inc_gen,
@@ -22,11 +21,13 @@ from agewalk.engine.layout import (
     AHEAD,
     BATCH,
     BY_KEPT,
+    BY_MASK,
     D_PRIMARY,
     DIRTY,
     EVICTED,
     EVICTED_IN,
     FEATURES,
+    GEN_MASK,
     GUEST_BITS,
     HELD,
     HOT_AFTER,
@@ -49,6 +50,7 @@ from agewalk.engine.layout import (
     N_PAGES,
     NEXT,
     NOW,
+    NR_PAGES,
     P_SHADOW,
     P_TDP,
     PREV,
@@ -74,7 +76,7 @@ from agewalk.engine.layout import (
     W_TDP,
     WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, list_del, list_empty, list_tail, region_of
+from agewalk.engine.lists import gen_add, gen_add_tail, list_tail, region_of
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued, mark_accessed
 from agewalk.engine.state import State
@@ -108,7 +110,7 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
             for _ in range(used):
-                mark_accessed(word, page, folio)
+                page[folio, META] = mark_accessed(word, page, folio, i64(page[folio, META]))
         if written and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             page[folio, META] = page[folio, META] | DIRTY
     if page[folio, META] & D_PRIMARY:
@@ -122,81 +124,84 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
 
 
 @njit_merge
-def unmap(s: State, folio: Int) -> None:
-    """try_to_unmap(): KVM's tables first, then the entry; its dirty bit goes to the folio. The last use is written down."""
+def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
+    """try_to_unmap(): KVM's tables first, then the entry; its dirty bit goes to the folio. The last use is written down.
+    meta: its META, which need not be written yet; returns what to write."""
     word, page = s.word, s.page
-    space = i64(s.pmd[folio // PTES, M_SPACE])
-    if page[folio, META] & HUGE:
+    if meta & HUGE:
+        page[folio, META] = meta
         unmap_huge(s, folio, space)
-        return
+        return i64(page[folio, META])
     bits = i64(s.touch[folio])
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:  # kvm_set_pfn_accessed() for each accessed SPTE
             if bits & A_SHADOW:
-                mark_accessed(word, page, folio)
+                meta = mark_accessed(word, page, folio, meta)
             if bits & A_TDP:
-                mark_accessed(word, page, folio)
-        writable = page[folio, META] & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
-        writable = writable or (page[folio, META] & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
+                meta = mark_accessed(word, page, folio, meta)
+        writable = meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
+        writable = writable or (meta & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
         if writable and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
-            page[folio, META] = page[folio, META] | DIRTY
+            meta |= DIRTY
     elif bits & A_TDP:
         s.pmd[folio // PTES, M_YOUNG] = 1
-    meta = i64(page[folio, META])
     if meta & D_PRIMARY:
         meta |= DIRTY
-    page[folio, META] = meta & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
     if bits & USED_NOW:
         s.used[folio] = word[NOW]
     s.touch[folio] = 0
     s.space[space, S_RSS] -= 1
     s.space[space, S_INVALIDATED] += 1
+    return meta & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
 
 
 @njit_merge
-def leave(s: State, folio: Int, pages: Int) -> None:
-    """The folio is free; its pages remember when. The caller writes the shadow entries."""
-    word, page = s.word, s.page
-    space = i64(s.pmd[folio // PTES, M_SPACE])
-    for each in range(folio, folio + pages):
-        region = region_of(s.space, space, i64(each))
-        page[each, META] = EVICTED | (page[each, META] & GUEST_BITS)
-        page[each, PREV] = word[NOW]
-        s.by_region[region, c.BY_EVICTIONS] += 1
-        if word[NOW] - s.used[each] < word[HOT_AFTER]:
-            s.counts[c.HOT_EVICTIONS] += 1
-            s.by_region[region, c.BY_HOT] += 1
+def leave_page(s: State, number: Int, space: Int, shadow: Int) -> None:
+    """leave() for one page."""
+    now, region = s.word[NOW], region_of(s.space, space, number)
+    s.page[number, META] = EVICTED | (s.page[number, META] & GUEST_BITS)
+    s.page[number, NEXT] = shadow
+    s.page[number, PREV] = now
+    s.by_region[region, c.BY_EVICTIONS] += 1
+    if now - s.used[number] < s.word[HOT_AFTER]:
+        s.counts[c.HOT_EVICTIONS] += 1
+        s.by_region[region, c.BY_HOT] += 1
+
+
+@njit_merge
+def leave(s: State, folio: Int, pages: Int, space: Int, shadow: Int) -> None:
+    """The folio is free; its pages remember when, and have a shadow entry each."""
+    if pages == 1:
+        leave_page(s, folio, space, shadow)
+    else:
+        for each in range(folio, folio + pages):
+            leave_page(s, i64(each), space, shadow)
     s.counts[c.EVICTIONS] += pages
-    word[HELD] -= pages
+    s.word[HELD] -= pages
 
 
 @njit_merge
-def remove_mapping(s: State, folio: Int) -> bool:
+def remove_mapping(s: State, folio: Int, space: Int, meta: Int) -> bool:
     """__remove_mapping(): out of the swap cache and free, a shadow entry in its place. Not while a batch still holds it."""
-    word, page = s.word, s.page
+    word = s.word
     if is_queued(word, folio):
         return False
-    meta = i64(page[folio, META])
-    kind = type_of(meta)
+    kind, pages = type_of(meta), nr_pages(meta)
     refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
-    pages = nr_pages(meta)
     word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += pages
     known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
-    leave(s, folio, pages)
     shadow = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
-    for each in range(folio, folio + pages):
-        page[each, NEXT] = shadow
+    leave(s, folio, pages, space, shadow)
     word[RECLAIMED] += pages
     return True
 
 
 @njit_merge
-def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) -> bool:
-    """sort_folio(): a folio that was promoted by its flags, or whose tier is protected, moves on. Did it?"""
-    kind = type_of(meta)
+def sort_folio(word: Array, page: Array, folio: Int, meta: Int, kind: Int, oldest: Int, last_tier: Int) -> bool:
+    """sort_folio(): a folio that was promoted by its flags, or whose tier is protected, moves on. Did it? oldest: index of
+    the generation on whose list it is; the caller takes it off."""
     gen = gen_of(meta)
-    if gen != word[MIN_SEQ + kind] % N_GENS:
-        list_del(page, folio)
+    if gen != oldest:
         gen_add(word, page, gen * 2 + kind, folio)
         return True
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
@@ -205,7 +210,6 @@ def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) 
     saturated = refs + workingset == 5 if protects else refs == 4
     if tier > last_tier or saturated:
         gen = inc_gen(word, page, folio)
-        list_del(page, folio)
         if protects:
             gen_add(word, page, gen * 2 + kind, folio)
         else:
@@ -219,51 +223,58 @@ def sort_folio(word: Array, page: Array, folio: Int, meta: Int, last_tier: Int) 
 @njit
 def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, Int]:
     """scan_folios(): pages (looked at, isolated) of the oldest generation of a type; the isolated go to ISOLATED. Before
-    7.3 nothing counts as looked at if nothing was isolated and the budget, in folios, is not used up."""
+    7.3 nothing counts as looked at if nothing was isolated and the budget, in folios, is not used up.
+
+    What is looked at leaves its list, one way or the other, so that is cut once at the end. What eviction reads next of an
+    isolated page is asked for here.
+    """
     word, page = s.word, s.page
     if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
         return i64(0), i64(0)
-    head = word[N_PAGES] + word[MIN_SEQ + kind] % N_GENS * 2 + kind
+    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    oldest = word[MIN_SEQ + kind] % N_GENS
+    head = word[N_PAGES] + oldest * 2 + kind
     scanned = isolated = i64(0)
-    left = i64(budget)
-    while left and isolated < BATCH and not list_empty(page, head):
-        folio = list_tail(page, head)
+    left, taken = i64(budget), i64(word[ISOLATED])
+    folio = list_tail(page, head)
+    while left and isolated < BATCH and folio != head:
+        before = i64(page[folio, PREV])
         fetch_row(page, i64(page[folio, AHEAD]))
         meta = i64(page[folio, META])
         pages = nr_pages(meta)
         scanned += pages
         left -= 1
-        if sort_folio(word, page, folio, meta, last_tier):
-            continue
-        if not meta & REFERENCED:
-            meta &= ~(REFS_MASK if word[FEATURES] & f.WORKINGSET_PROTECTION else REFS_FLAGS_OLD)
-        if not word[FEATURES] & f.WORKINGSET_PROTECTION:
-            meta &= ~REFERENCED
-        page[folio, META] = meta
-        del_folio(word, page, folio)
-        word[ISOLATED] += 1
-        word[ISOLATED + word[ISOLATED]] = folio
-        isolated += pages
+        if not sort_folio(word, page, folio, meta, kind, oldest, last_tier):
+            fetch_row(s.touch, folio)
+            fetch_row(s.used, folio)
+            if not meta & REFERENCED:
+                meta &= ~(REFS_MASK if protects else REFS_FLAGS_OLD)
+            if not protects:
+                meta &= ~REFERENCED
+            page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
+            taken += 1
+            word[ISOLATED + taken] = folio
+            isolated += pages
+        folio = before
+    page[head, PREV] = folio
+    page[folio, NEXT] = head
+    word[ISOLATED] = taken
+    word[NR_PAGES + oldest * 2 + kind] -= isolated
     if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
         scanned = i64(0)
     return scanned, isolated
 
 
 @njit_inline
-def shrink_folio(s: State, folio: Int) -> bool:
+def shrink_folio(s: State, folio: Int, meta: Int) -> bool:
     """shrink_folio_list() for one isolated folio: was it freed? Asks whether it was used, and if not, writes it to swap."""
     word, page = s.word, s.page
-    meta = i64(page[folio, META])
-    pages = nr_pages(meta)
-    s.counts[c.SCANNED] += pages
-    word[LOOKED_AT] += pages
     if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & MAPPED and meta & REFERENCED:
         return False  # a look-around found it young while it was isolated
+    space = i64(s.pmd[folio // PTES, M_SPACE])
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    used = bool(meta & MAPPED) and bool(referenced(s, folio))
+    used = bool(meta & MAPPED) and bool(referenced(s, folio, space, meta))
     meta = i64(page[folio, META])
-    if not protects:
-        page[folio, META] = meta & ~REFERENCED
     if used:
         if protects:
             again = set_refs(word, page, folio)
@@ -273,14 +284,17 @@ def shrink_folio(s: State, folio: Int) -> bool:
         if again:
             page[folio, META] = page[folio, META] | ACTIVE
         return False
-    if not page[folio, META] & SWAPCACHE:
-        page[folio, META] = page[folio, META] | SWAPCACHE | DIRTY
-    if page[folio, META] & MAPPED:
-        unmap(s, folio)
-    if page[folio, META] & DIRTY:
-        page[folio, META] = page[folio, META] & ~(DIRTY | RECLAIM)
-        s.counts[c.SWAP_WRITES] += pages
-    return remove_mapping(s, folio)
+    if not protects:
+        meta &= ~REFERENCED
+    if not meta & SWAPCACHE:
+        meta |= SWAPCACHE | DIRTY
+    if meta & MAPPED:
+        meta = unmap(s, folio, space, meta)
+    if meta & DIRTY:
+        meta &= ~(DIRTY | RECLAIM)
+        s.counts[c.SWAP_WRITES] += nr_pages(meta)
+    page[folio, META] = meta
+    return remove_mapping(s, folio, space, meta)
 
 
 @njit
@@ -311,12 +325,16 @@ def shrink_isolated(s: State) -> None:
     """shrink_folio_list() and move_folios_to_lru() for all of ISOLATED."""
     word, page = s.word, s.page
     for retried in range(2):
-        kept = i64(0)
+        kept = seen = i64(0)
         for i in range(1, word[ISOLATED] + 1):
             folio = i64(word[ISOLATED + i])
-            if not shrink_folio(s, folio):
+            meta = i64(page[folio, META])
+            seen += nr_pages(meta)
+            if not shrink_folio(s, folio, meta):
                 word[KEPT + kept] = folio
                 kept += 1
+        s.counts[c.SCANNED] += seen
+        word[LOOKED_AT] += seen
         word[ISOLATED] = 0
         for i in range(mark_rejected(s, kept, i64(retried))):
             folio = i64(word[KEPT + i])

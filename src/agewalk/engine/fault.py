@@ -6,7 +6,7 @@ Frames are found beforehand (`touch.make_room`), so nothing here reclaims.
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.cells import rarely
+from agewalk.engine.cells import bit_length, rarely
 from agewalk.engine.huge import folio_of
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import META
@@ -15,16 +15,6 @@ from agewalk.engine.queues import lru_add_drain, mark_accessed, queue_add
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_tier
 from agewalk.engine.two_list import classic_refault
-
-
-@njit
-def bit_length(n: Int) -> Int:
-    """int.bit_length()."""
-    bits = i64(0)
-    while n > 0:
-        n >>= 1
-        bits += 1
-    return bits
 
 
 @njit_merge
@@ -118,10 +108,9 @@ def huge_fault(s: State, folio: Int, space: Int, write: Int) -> bool:
     if state == at.HUGE_ENTRY:
         s.space[space, at.S_INVALIDATED] += 1  # of the huge zero page
     word[at.HELD] += at.PTES
-    page[first, META] |= at.RESIDENT | at.HUGE
     s.counts[c.FAULTS] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-    add_in_fault(word, page, i64(first))
+    add_in_fault(word, page, i64(first), i64(page[first, META]) | at.RESIDENT | at.HUGE)
     page[first, META] |= at.MAPPED | at.RW_PRIMARY | at.D_PRIMARY
     s.space[space, at.S_RSS] += at.PTES
     return True
@@ -137,15 +126,15 @@ def pte_alloc(s: State, folio: Int) -> None:
 
 
 @njit_merge
-def add_in_fault(word: Array, page: Array, folio: Int) -> None:
-    """folio_add_lru() of a page that a fault brings in."""
-    meta = i64(page[folio, META])
+def add_in_fault(word: Array, page: Array, folio: Int, meta: Int) -> None:
+    """folio_add_lru() of a page that a fault brings in. meta: its META so far."""
     if word[at.FEATURES] & f.TWO_LIST:
         pass  # lru_gen_in_fault() is MGLRU's
     elif not word[at.FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & at.WORKINGSET:
-        page[folio, META] = meta | at.ACTIVE
+        meta |= at.ACTIVE
     elif not meta & at.REFERENCED:
-        mark_accessed(word, page, folio)
+        meta = mark_accessed(word, page, folio, meta)
+    page[folio, META] = meta
     queue_add(word, page, folio)
 
 
@@ -162,10 +151,9 @@ def new_anon(s: State, folio: Int, space: Int) -> None:
     """do_anonymous_page() for a write: a zeroed page, mapped writable and dirty."""
     page = s.page
     s.word[at.HELD] += 1
-    page[folio, META] = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
     s.counts[c.FAULTS] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-    add_in_fault(s.word, page, folio)
+    add_in_fault(s.word, page, folio, at.RESIDENT | (i64(page[folio, META]) & at.GUEST_BITS))
     map_page(s, folio, space, at.RW_PRIMARY | at.D_PRIMARY)
 
 
@@ -184,14 +172,14 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
         s.by_region[region, c.BY_FAULTS] += 1
         s.by_region[region, c.BY_REFAULTS] += 1
         s.intervals[bit_length(away)] += 1
-        meta = at.RESIDENT | (page[folio, META] & at.GUEST_BITS)
+        meta = at.RESIDENT | (i64(page[folio, META]) & at.GUEST_BITS)
         if word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE:
             meta |= at.SWAPCACHE
         if word[at.FEATURES] & f.TWO_LIST:
-            page[folio, META] = classic_refault(word, page, folio, i64(meta))
+            meta = classic_refault(word, page, folio, meta)
         else:
-            page[folio, META] = refault(word, i64(meta), shadow)
-        add_in_fault(word, page, folio)
+            meta = refault(word, meta, shadow)
+        add_in_fault(word, page, folio, meta)
     else:
         s.counts[c.FAULTS] += 1
         s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
@@ -205,7 +193,7 @@ def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
         page[folio, META] = (page[folio, META] & ~at.SWAPCACHE) | at.DIRTY  # folio_free_swap()
 
 
-@njit
+@njit_merge
 def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
     """handle_mm_fault(): one attempt to make the page accessible."""
     if (
@@ -219,12 +207,11 @@ def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
     if meta & at.ZERO:
         if write:  # do_wp_page(): the zero page is copied; secondary MMUs lose it first
             s.word[at.HELD] += 1
-            s.page[folio, META] = (s.page[folio, META] & at.GUEST_BITS) | at.RESIDENT
             s.touch[folio] &= at.USED_NOW
             s.space[space, at.S_INVALIDATED] += 1
             s.counts[c.FAULTS] += 1
             s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-            add_in_fault(s.word, s.page, folio)
+            add_in_fault(s.word, s.page, folio, meta & at.GUEST_BITS | at.RESIDENT)
             map_page(s, folio, space, i64(at.RW_PRIMARY | at.D_PRIMARY))
     elif meta & at.MAPPED:
         if write:  # wp_page_reuse()
@@ -245,7 +232,8 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
     rarely()
     entry = folio_of(s.pmd, folio)
     meta = i64(s.page[entry, META])
-    while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
+    wanted = i64(at.RW_PRIMARY if write else at.MAPPED | at.ZERO)
+    while not meta & wanted:
         handle_mm_fault(s, folio, space, write)
         entry = folio_of(s.pmd, folio)
         meta = i64(s.page[entry, META])
@@ -253,7 +241,7 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
     if write:
         meta |= at.D_PRIMARY
         s.page[entry, META] = meta
-    bits = s.touch[folio] | at.A_PRIMARY
+    bits = s.touch[folio] | at.A_PRIMARY | at.USED_NOW
     if not s.space[space, at.S_NOTIFIERS]:  # of a VM's process, such accesses always come this way
         bits |= at.P_PRIMARY
         if meta & at.RW_PRIMARY and meta & at.D_PRIMARY:
@@ -262,21 +250,25 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
 
 
 @njit_merge
-def get_user_page(s: State, folio: Int, space: Int, write: Int) -> bool:
-    """hva_to_pfn(): the page behind an address, faulted in if need be. May it be written?"""
+def get_user_page(s: State, folio: Int, space: Int, write: Int) -> tuple[Int, Int]:
+    """hva_to_pfn(): the page behind an address, faulted in if need be. Returns whose META it has, and that. It may be written if
+    that has RW_PRIMARY."""
     page = s.page
     entry = folio_of(s.pmd, folio)
     meta = i64(page[entry, META])
     if meta & at.MAPPED and meta & at.RW_PRIMARY:  # get_user_page_fast_only()
-        page[entry, META] = meta | at.REFERENCED
-        return True
-    while not meta & (at.MAPPED | at.ZERO) or (write and not meta & at.RW_PRIMARY):
+        meta |= at.REFERENCED
+        page[entry, META] = meta
+        return entry, meta
+    wanted = i64(at.RW_PRIMARY if write else at.MAPPED | at.ZERO)  # what may be written is there
+    while not meta & wanted:
         handle_mm_fault(s, folio, space, write)
         entry = folio_of(s.pmd, folio)
         meta = i64(page[entry, META])
     if meta & at.ZERO:
-        return False
+        return entry, meta
     if write and not meta & (at.D_PRIMARY | at.DIRTY):
-        page[entry, META] = meta | at.DIRTY
-    mark_accessed(s.word, page, entry)  # FOLL_TOUCH
-    return bool(page[entry, META] & at.RW_PRIMARY)
+        meta |= at.DIRTY
+    meta = mark_accessed(s.word, page, entry, meta)  # FOLL_TOUCH
+    page[entry, META] = meta
+    return entry, meta

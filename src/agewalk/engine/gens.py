@@ -58,8 +58,11 @@ def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
     """Where a folio enters: lru_gen_add_folio() up to 6.13, lru_gen_folio_seq() since 6.14."""
     kind = type_of(meta)
     max_seq, min_seq = word[MAX_SEQ], word[MIN_SEQ + kind]
+    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    if meta & ACTIVE and not protects:
+        return max_seq
     waits = bool(kind == ANON and not meta & SWAPCACHE) or bool(meta & RECLAIM and meta & DIRTY)
-    if word[FEATURES] & f.WORKINGSET_PROTECTION:
+    if protects:
         if meta & ACTIVE:
             back = i64(1 if meta & WORKINGSET else 2)
         elif reclaiming:
@@ -70,8 +73,6 @@ def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
             old = meta & WORKINGSET or (meta & REFERENCED and word[FEATURES] & f.REFERENCED_ENTERS_OLDER)
             back = i64(3 if old else 4)
         return max(max_seq - back + 1, min_seq)
-    if meta & ACTIVE:
-        return max_seq
     if waits:
         return max_seq - 1
     if reclaiming or min_seq + MIN_GENS >= max_seq:
@@ -235,18 +236,17 @@ def walk_is_due(word: Array) -> bool:
 
 
 @njit_merge
-def inc_refs(word: Array, page: Array, folio: Int) -> None:
-    """lru_gen_inc_refs(): folio_mark_accessed() under MGLRU. The last bit to fill is PG_workingset from 6.14 on, refs before."""
-    meta = i64(page[folio, META])
+def inc_refs(word: Array, meta: Int) -> Int:
+    """lru_gen_inc_refs(): folio_mark_accessed() under MGLRU, from META to META. The last bit to fill is PG_workingset from 6.14
+    on, refs before."""
     late = word[FEATURES] & f.WORKINGSET_PROTECTION
     if not meta & REFERENCED:
-        page[folio, META] = ((meta & ~REFS_MASK) if late else meta) | REFERENCED
-    elif not late and not meta & WORKINGSET:
-        page[folio, META] = meta | WORKINGSET
-    elif meta & REFS_MASK != REFS_MASK:
-        page[folio, META] = meta + (1 << REFS_SHIFT)
-    elif late:
-        page[folio, META] = meta | WORKINGSET
+        return ((meta & ~REFS_MASK) if late else meta) | REFERENCED
+    if not late and not meta & WORKINGSET:
+        return meta | WORKINGSET
+    if meta & REFS_MASK != REFS_MASK:
+        return meta + (1 << REFS_SHIFT)
+    return meta | WORKINGSET
 
 
 @njit
@@ -257,7 +257,7 @@ def set_refs(word: Array, page: Array, folio: Int) -> bool:
         page[folio, META] = (meta & ~REFS_MASK) | REFERENCED
         return False
     if word[FEATURES] & f.RMAP_SECOND_ACCESS_MARKS and lru_refs(word, meta) <= 1:
-        inc_refs(word, page, folio)
+        page[folio, META] = inc_refs(word, meta)
     else:
         page[folio, META] = (meta & ~REFS_FLAGS) | WORKINGSET
     return True

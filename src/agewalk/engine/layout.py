@@ -85,11 +85,9 @@ N_TIERS: Final = 4  # MAX_NR_TIERS
 ANON: Final = 0
 BATCH: Final = 64  # MIN_LRU_BATCH
 MAX_BATCH: Final = 4096  # MAX_LRU_BATCH
-LIST_ISOLATED: Final = 8  # 0 .. 7: generation index * 2 + type; these two are of policy "two-list"
-LIST_KEPT: Final = 9
-LIST_INACTIVE: Final = 10  # + type
-LIST_ACTIVE: Final = 12  # + type
-N_LISTS: Final = 16
+LIST_INACTIVE: Final = 8  # + type, of policy "two-list"; 0 .. 7: generation index * 2 + type
+LIST_ACTIVE: Final = 10  # + type
+N_LISTS: Final = 12
 PTES: Final = 512  # PTRS_PER_PTE
 SPARE: Final = 64  # elements behind `touch` and `page` that vectors may read, too
 

@@ -23,7 +23,6 @@ from agewalk.engine.layout import (
     LATER,
     LOOK_AROUND,
     M_LOOK,
-    M_SPACE,
     MAPPED,
     MAX_SEQ,
     META,
@@ -110,10 +109,9 @@ def look_around(s: State, folio: Int, space: Int, young: Int) -> None:
 
 
 @njit_merge
-def referenced(s: State, folio: Int) -> Int:
+def referenced(s: State, folio: Int, space: Int, meta: Int) -> Int:
     """folio_referenced(): was it used since somebody last looked? Clears what the protocol clears, and looks around."""
-    space = i64(s.pmd[folio // PTES, M_SPACE])
-    if s.page[folio, META] & HUGE:
+    if meta & HUGE:
         return i64(1 if ask_huge(s, folio, space, i64(ASK_HUGE_TARGET)) & YOUNG else 0)  # no look-around
     found = i64(0)
     tests_target = s.word[FEATURES] & f.LOOK_AROUND_TESTS_TARGET

@@ -58,9 +58,10 @@ def lru_add_drain(word: Array, page: Array) -> None:
 @njit
 def queue_add(word: Array, page: Array, folio: Int) -> None:
     """folio_add_lru() past the flags. Large folios are not kept waiting (folio_may_be_lru_cached())."""
-    word[Q_ADD + 1 + word[Q_ADD]] = folio
-    word[Q_ADD] += 1
-    if word[Q_ADD] >= word[ADD_BATCH] or page[folio, META] & HUGE:
+    waiting = word[Q_ADD] + 1
+    word[Q_ADD] = waiting
+    word[Q_ADD + waiting] = folio
+    if waiting >= word[ADD_BATCH] or page[folio, META] & HUGE:
         drain_add(word, page)
 
 
@@ -111,21 +112,22 @@ def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
 
 
 @njit_merge
-def mark_accessed(word: Array, page: Array, folio: Int) -> None:
+def mark_accessed(word: Array, page: Array, folio: Int, meta: Int) -> Int:
     """folio_mark_accessed(). With the classic lists the first access marks a folio, the second activates it: in its batch, if it
-    still waits there (__lru_cache_activate_folio())."""
+    still waits there (__lru_cache_activate_folio()). meta: its META, which need not be written yet; returns what to write."""
     if not word[FEATURES] & f.TWO_LIST:
-        inc_refs(word, page, folio)
-        return
-    meta = i64(page[folio, META])
+        return inc_refs(word, meta)
     if not meta & REFERENCED:
-        page[folio, META] = meta | REFERENCED
-    elif not meta & ACTIVE:
-        if meta & GEN_MASK:
-            queue_activate(word, page, folio)
-        else:
-            for i in range(word[Q_ADD]):
-                if word[Q_ADD + 1 + i] == folio:
-                    page[folio, META] = meta | ACTIVE
-        page[folio, META] = page[folio, META] & ~REFERENCED
-        word[T_AGE] += nr_pages(meta)  # workingset_activation()
+        return meta | REFERENCED
+    if meta & ACTIVE:
+        return meta
+    if meta & GEN_MASK:
+        page[folio, META] = meta
+        queue_activate(word, page, folio)
+        meta = i64(page[folio, META])
+    else:
+        for i in range(word[Q_ADD]):
+            if word[Q_ADD + 1 + i] == folio:
+                meta |= ACTIVE
+    word[T_AGE] += nr_pages(meta)  # workingset_activation()
+    return meta & ~REFERENCED

@@ -5,6 +5,7 @@ A tier is the logarithm of the number of uses that flags counted. `positive_ctrl
 """
 
 from agewalk.engine import features as f
+from agewalk.engine.cells import bit_length
 from agewalk.engine.jit import Array, Int, i64, njit
 from agewalk.engine.layout import (
     AVG_REFAULTED,
@@ -29,10 +30,7 @@ from agewalk.engine.layout import (
 @njit
 def order_base_2(n: Int) -> Int:
     """ceil(log2(n)); 0 for 0 and 1 (include/linux/log2.h)."""
-    order = i64(0)
-    while (i64(1) << order) < n:
-        order += 1
-    return order
+    return i64(bit_length(max(n - 1, i64(0))))
 
 
 @njit

@@ -15,7 +15,7 @@ from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_a
 from agewalk.engine.state import State
 
 PTE_PREFETCH_NUM = 8
-LOOK_AHEAD = 64  # accesses
+LOOK_AHEAD = 32  # accesses, at least; twice that, at most
 UNROLLED = 4
 
 
@@ -52,27 +52,26 @@ def install(s: State, folio: Int, space: Int, present: Int, small: Int) -> None:
 
 
 @njit_merge
-def finish_fault(word: Array, page: Array, folio: Int, writable: Int) -> None:
-    """kvm_mmu_finish_page_fault(): what the fault says about the page."""
-    meta = i64(page[folio, META])
+def finish_fault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+    """kvm_mmu_finish_page_fault(): what the fault says about the page, from META to META."""
     if not meta & at.MAPPED:
-        return  # the shared zero page
-    if writable and word[at.FEATURES] & f.FAULT_MARKS_DIRTY:
-        page[folio, META] = meta | at.DIRTY
-    mark_accessed(word, page, folio)
+        return meta  # the shared zero page
+    if meta & at.RW_PRIMARY and word[at.FEATURES] & f.FAULT_MARKS_DIRTY:
+        meta |= at.DIRTY
+    return mark_accessed(word, page, folio, meta)
 
 
 @njit_merge
-def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> bool:
+def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> tuple[Int, Int]:
     """kvm_mmu_faultin_pfn(), again and again while anything of the VM was unmapped meanwhile (mmu_invalidate_seq): by the copy of
-    the zero page, or by the reclaim that made room. May the page be written?"""
+    the zero page, or by the reclaim that made room. Returns what get_user_page() does."""
     seq = s.space[space, at.S_SNAPSHOT]  # from before the reclaim
     while True:
-        writable = get_user_page(s, folio, space, write)
+        whole, meta = get_user_page(s, folio, space, write)
         if s.space[space, at.S_INVALIDATED] == seq:
-            return writable
+            return whole, meta
         if s.word[at.FEATURES] & f.RETRY_MARKS_ACCESSED:
-            finish_fault(s.word, s.page, folio, writable)
+            s.page[whole, META] = finish_fault(s.word, s.page, whole, meta)
         seq = s.space[space, at.S_INVALIDATED]
 
 
@@ -118,7 +117,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
         page[whole, META] |= marks
         set_written(s, i64(near), space)
         if not direct or word[at.FEATURES] & f.DIRECT_PREFETCH_MARKS:
-            mark_accessed(word, page, whole)
+            page[whole, META] = mark_accessed(word, page, whole, i64(page[whole, META]))
 
 
 @njit_merge
@@ -129,7 +128,7 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
     meta = i64(page[whole, META])
     allowed = not write or meta & at.W_TDP
     if touch[folio] & at.P_TDP and allowed:  # it was another table that lacked a dirty bit, or W that tracking took
-        touch[folio] |= at.A_TDP
+        touch[folio] |= at.A_TDP | at.USED_NOW
         if write:
             s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_TDP else 0  # fast_page_fault()
             page[whole, META] = meta & ~at.LOST_W_TDP
@@ -137,14 +136,13 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
         return
     s.counts[c.SPTE_FAULTS] += 1
     if not (meta & at.TRACKED_TDP and allowed):
-        writable = faultin_pfn(s, folio, space, write)
-        whole = folio_of(s.pmd, folio)
-        meta = i64(page[whole, META])
+        whole, meta = faultin_pfn(s, folio, space, write)
         meta &= ~(at.W_TDP | at.LOST_W_TDP)
-        page[whole, META] = meta | at.W_TDP if writable else meta
-        finish_fault(s.word, page, whole, writable)
-    page[whole, META] = page[whole, META] & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
-    touch[folio] |= at.A_TDP
+        if meta & at.RW_PRIMARY:
+            meta |= at.W_TDP
+        meta = finish_fault(s.word, page, whole, meta)
+    page[whole, META] = meta & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
+    touch[folio] |= at.A_TDP | at.USED_NOW
     install(s, folio, space, i64(at.P_TDP), i64(0))
 
 
@@ -158,7 +156,7 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shi
     """
     rarely()
     touch, page = s.touch, s.page
-    present, accessed = i64(at.P_SHADOW >> shift), i64(at.A_SHADOW >> shift)
+    present, accessed = i64(at.P_SHADOW >> shift), i64(at.A_SHADOW >> shift | at.USED_NOW)  # and the truth with it
     writable, tracked, lost = at.W_SHADOW >> shift, at.TRACKED_SHADOW >> shift, at.LOST_W_SHADOW >> shift
     small = 1 - direct
     entry = folio_of(s.pmd, folio) if direct else folio
@@ -175,21 +173,21 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shi
     if not (direct and meta & tracked and allowed):
         if not direct:
             page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
-        may_write = faultin_pfn(s, folio, space, write)
-        whole = folio_of(s.pmd, folio)
+        whole, meta = faultin_pfn(s, folio, space, write)
+        may_write = meta & at.RW_PRIMARY
         entry = whole if direct else folio
         meta = i64(page[entry, META]) & ~(writable | lost | tracked)
         page[entry, META] = meta | writable if may_write and (direct or meta & at.G_DIRTY) else meta
         touch[folio] |= present | accessed
         if not direct or (s.space[space, at.S_AD] and not is_huge(s.pmd, folio)):
             prefetch(s, folio, space, direct, shift)
-        finish_fault(s.word, page, whole, may_write)
+        page[whole, META] = finish_fault(s.word, page, whole, i64(page[whole, META]))
     page[entry, META] = page[entry, META] & ~(tracked | (lost if write else 0))
     touch[folio] |= accessed
     install(s, folio, space, present, small)
 
 
-@njit
+@njit_merge
 def slow(s: State, folio: Int, kind: Int) -> None:
     """An access of `kind` (the bits it needs and sets, as in `touch`) that `touch[folio]` does not satisfy."""
     space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
@@ -203,7 +201,6 @@ def slow(s: State, folio: Int, kind: Int) -> None:
         if not direct:
             s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         shadow_access(s, folio, space, write, direct, i64(1 if kind & at.P_TDP else 0))
-    s.touch[folio] |= at.USED_NOW
 
 
 @njit_inline
@@ -280,9 +277,9 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
     i = hits(s.touch, r, i64(0), n)
     asked = i64(0)
     while i < n:
-        until = min(i + LOOK_AHEAD, n)
-        look_ahead(s, r, max(asked, i + 1), until)
-        asked = until
+        if asked < min(i + LOOK_AHEAD, n):
+            start, asked = max(asked, i + 1), min(i + 2 * LOOK_AHEAD, n)
+            look_ahead(s, r, start, asked)
         if s.word[at.SOME_UNUSED]:
             mark_running(s, r, i + 1)
         s.word[at.NOTED] = i + 1
@@ -337,7 +334,7 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
         whole = folio_of(s.pmd, i64(folio))
         mapped = s.page[whole, META] & at.MAPPED
         if propagates and s.touch[folio] & accessed and mapped:
-            mark_accessed(s.word, s.page, whole)
+            s.page[whole, META] = mark_accessed(s.word, s.page, whole, i64(s.page[whole, META]))
         dirty = s.page[folio, META] & lost == at.W_SHADOW >> shift and mapped
         if dirty and s.touch[folio] & present and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             s.page[whole, META] = s.page[whole, META] | at.DIRTY

@@ -80,9 +80,8 @@ def note_cost(word: Array, cost: Int) -> None:
 
 @njit
 def classic_shadow(word: Array, page: Array, folio: Int, meta: Int) -> None:
-    """workingset_eviction(): the clock at eviction, and was the folio active before? NEXT and AHEAD hold the entry."""
+    """workingset_eviction(): the clock at eviction, and was the folio active before? AHEAD holds what NEXT has no room for."""
     for each in range(folio, folio + nr_pages(meta)):
-        page[each, NEXT] = word[T_AGE] & 0x7FFFFFFF
         page[each, AHEAD] = (word[T_AGE] & EVICTION_MASK) >> 31 << 1 | (1 if meta & WORKINGSET else 0)
     word[T_AGE] += nr_pages(meta)
 

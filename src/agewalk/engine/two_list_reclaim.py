@@ -7,8 +7,7 @@ from agewalk.engine import counters as c
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.evict import leave, unmap
 from agewalk.engine.fault import needs_frame
-from agewalk.engine.gens import add_folio, del_folio
-from agewalk.engine.jit import Array, Int, entry, i64, njit
+from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
@@ -16,17 +15,19 @@ from agewalk.engine.layout import (
     AHEAD,
     ASK_HUGE_TARGET,
     ASK_TARGET,
+    BY_MASK,
     DIRTY,
     FEATURES,
     FRAMES,
+    GEN_MASK,
     HELD,
     HIGH,
     HUGE,
+    ISOLATED,
+    KEPT,
     KSWAPD,
     LIST_ACTIVE,
     LIST_INACTIVE,
-    LIST_ISOLATED,
-    LIST_KEPT,
     LOOKED_AT,
     LOW,
     M_SPACE,
@@ -34,10 +35,12 @@ from agewalk.engine.layout import (
     META,
     MINIMUM,
     N_PAGES,
+    NEXT,
     NOTED,
     NOW,
     NR_ACTIVE,
     NR_INACTIVE,
+    PREV,
     PRIORITY,
     PTES,
     RECLAIM,
@@ -59,14 +62,14 @@ from agewalk.engine.layout import (
     WRITTEN,
     YOUNG,
 )
-from agewalk.engine.lists import list_add, list_del, list_empty, list_tail
+from agewalk.engine.lists import list_tail
 from agewalk.engine.queues import is_queued, lru_add_drain
 from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
 from agewalk.engine.tiers import nr_pages
 from agewalk.engine.touch import LOOK_AHEAD, hits, look_ahead, mark_running, slow
-from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_shadow, note_cost
+from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_add, classic_shadow, note_cost
 from agewalk.engine.walk import ask_huge, clear_bits
 
 GIB_PAGES_SHIFT = 18
@@ -84,11 +87,11 @@ def inactive_is_low(word: Array) -> bool:
     return bool(inactive * ratio < active)
 
 
-@njit
-def asked(s: State, folio: Int) -> bool:
+@njit_merge
+def asked(s: State, folio: Int, meta: Int) -> bool:
     """folio_referenced(): was it used? Clears what the protocol clears. Nobody looks around."""
     space = i64(s.pmd[folio // PTES, M_SPACE])
-    if s.page[folio, META] & HUGE:
+    if meta & HUGE:
         return bool(ask_huge(s, folio, space, i64(ASK_HUGE_TARGET)) & YOUNG)
     bits = i64(s.touch[folio])
     row = s.space[space, S_MODE] * 8 + (bits & (A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY))
@@ -100,27 +103,35 @@ def asked(s: State, folio: Int) -> bool:
 
 
 @njit
-def isolate(s: State, head: Int, nr_to_scan: Int) -> Int:
-    """isolate_lru_folios(): from the tail of a list to LIST_ISOLATED, the first taken at its tail. How many."""
+def isolate(s: State, active: Int, nr_to_scan: Int) -> Int:
+    """isolate_lru_folios(): from the tail of a list, which is cut once at the end, to ISOLATED. How many pages."""
     word, page = s.word, s.page
-    taken = i64(0)
-    while taken < nr_to_scan and not list_empty(page, head):
-        folio = list_tail(page, head)
+    head = word[N_PAGES] + (LIST_ACTIVE if active else LIST_INACTIVE)
+    taken, folios = i64(0), i64(0)
+    folio = list_tail(page, head)
+    while taken < nr_to_scan and folio != head:
+        before = i64(page[folio, PREV])
         fetch_row(page, i64(page[folio, AHEAD]))
-        taken += nr_pages(i64(page[folio, META]))
-        del_folio(word, page, folio)
-        list_add(page, word[N_PAGES] + LIST_ISOLATED, folio)
+        fetch_row(s.touch, folio)
+        fetch_row(s.used, folio)
+        meta = i64(page[folio, META])
+        taken += nr_pages(meta)
+        page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
+        folios += 1
+        word[ISOLATED + folios] = folio
+        folio = before
+    page[head, PREV] = folio
+    page[folio, NEXT] = head
+    word[ISOLATED] = folios
+    word[NR_ACTIVE if active else NR_INACTIVE] -= taken
     return taken
 
 
-@njit
-def shrink_one(s: State, folio: Int) -> bool:
+@njit_inline
+def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
     """shrink_folio_list() for one folio: was it freed? The first use that is seen marks it, the second activates it."""
     word, page = s.word, s.page
-    pages = nr_pages(i64(page[folio, META]))
-    s.counts[c.SCANNED] += pages
-    word[LOOKED_AT] += pages
-    used = bool(page[folio, META] & MAPPED) and asked(s, folio)
+    used = bool(meta & MAPPED) and asked(s, folio, meta)
     meta = i64(page[folio, META])
     if used:
         page[folio, META] = meta | ACTIVE | REFERENCED if meta & REFERENCED else meta | REFERENCED
@@ -128,16 +139,16 @@ def shrink_one(s: State, folio: Int) -> bool:
     meta &= ~REFERENCED
     if not meta & SWAPCACHE:
         meta |= SWAPCACHE | DIRTY
-    page[folio, META] = meta
+    space = i64(s.pmd[folio // PTES, M_SPACE])
     if meta & MAPPED:
-        unmap(s, folio)
-    meta = i64(page[folio, META])
+        meta = unmap(s, folio, space, meta)
     if meta & DIRTY:
-        page[folio, META] = meta & ~(DIRTY | RECLAIM)
+        meta &= ~(DIRTY | RECLAIM)
         s.counts[c.SWAP_WRITES] += pages
+    page[folio, META] = meta
     if is_queued(word, folio):
         return False
-    leave(s, folio, pages)
+    leave(s, folio, pages, space, word[T_AGE] & 0x7FFFFFFF)
     classic_shadow(word, page, folio, meta)
     return True
 
@@ -147,25 +158,26 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
     """shrink_inactive_list(): pages reclaimed."""
     word, page = s.word, s.page
     lru_add_drain(word, page)
-    isolated, kept = word[N_PAGES] + LIST_ISOLATED, word[N_PAGES] + LIST_KEPT
-    taken = isolate(s, word[N_PAGES] + LIST_INACTIVE, nr_to_scan)
+    taken = isolate(s, i64(0), nr_to_scan)
     if not taken:
         return i64(0)
-    reclaimed = activated = i64(0)
-    while not list_empty(page, isolated):
-        folio = list_tail(page, isolated)
-        list_del(page, folio)
-        pages = nr_pages(i64(page[folio, META]))
-        if shrink_one(s, folio):
+    reclaimed = activated = kept = i64(0)
+    for i in range(1, word[ISOLATED] + 1):
+        folio = i64(word[ISOLATED + i])
+        meta = i64(page[folio, META])
+        pages = nr_pages(meta)
+        if shrink_one(s, folio, meta, pages):
             reclaimed += pages
         else:
-            list_add(page, kept, folio)
-    while not list_empty(page, kept):  # move_folios_to_lru()
-        folio = list_tail(page, kept)
-        list_del(page, folio)
+            word[KEPT + kept] = folio
+            kept += 1
+    s.counts[c.SCANNED] += taken
+    word[LOOKED_AT] += taken
+    for i in range(kept):  # move_folios_to_lru()
+        folio = i64(word[KEPT + i])
         if page[folio, META] & ACTIVE:
             activated += nr_pages(i64(page[folio, META]))
-        add_folio(word, page, folio)
+        classic_add(word, page, folio)
     word[T_AGE] += activated
     note_cost(word, reclaimed * SWAP_CLUSTER_MAX + taken - reclaimed)
     return reclaimed
@@ -176,19 +188,14 @@ def shrink_active(s: State, nr_to_scan: Int) -> None:
     """shrink_active_list(): back to the inactive list, accessed bits cleared on the way, whatever they say."""
     word, page = s.word, s.page
     lru_add_drain(word, page)
-    isolated, kept = word[N_PAGES] + LIST_ISOLATED, word[N_PAGES] + LIST_KEPT
-    isolate(s, word[N_PAGES] + LIST_ACTIVE, nr_to_scan)
-    while not list_empty(page, isolated):
-        folio = list_tail(page, isolated)
-        list_del(page, folio)
-        if page[folio, META] & MAPPED:
-            asked(s, folio)
+    isolate(s, i64(1), nr_to_scan)
+    for i in range(1, word[ISOLATED] + 1):
+        folio = i64(word[ISOLATED + i])
+        meta = i64(page[folio, META])
+        if meta & MAPPED:
+            asked(s, folio, meta)
         page[folio, META] = (page[folio, META] & ~ACTIVE) | WORKINGSET
-        list_add(page, kept, folio)
-    while not list_empty(page, kept):
-        folio = list_tail(page, kept)
-        list_del(page, folio)
-        add_folio(word, page, folio)
+        classic_add(word, page, folio)
 
 
 @njit
@@ -270,9 +277,9 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
     i = hits(s.touch, r, i64(0), n)
     looked = i64(0)
     while i < n:
-        until = min(i + LOOK_AHEAD, n)
-        look_ahead(s, r, max(looked, i + 1), until)
-        looked = until
+        if looked < min(i + LOOK_AHEAD, n):
+            start, looked = max(looked, i + 1), min(i + 2 * LOOK_AHEAD, n)
+            look_ahead(s, r, start, looked)
         if word[SOME_UNUSED]:
             mark_running(s, r, i + 1)
         word[NOTED] = i + 1

@@ -115,7 +115,7 @@ class Twin:
             else:
                 self.machine.touch_guest(vm, page, write=write)
             self.exits += self.machine.counters["kvm_mmu_page_fault"] > before
-            self.faults[space] += absent and _folio(self.machine, self.processes[space], page) is not None
+            self.faults[space] += absent and self._came(space, page)
         self.now += 1
         self.machine.advance(Ns(self.now))
         columns = list(zip(*rows, strict=True))
@@ -128,6 +128,11 @@ class Twin:
                 np.array(columns[3], np.uint8),
             )
         )
+
+    def _came(self, space: int, page: int) -> bool:
+        """Is an absent page there after an access, or has been? kswapd may have taken it at once. A zero page is none."""
+        process = self.processes[space]
+        return _folio(self.machine, process, page) is not None or p.pte_is_swap(entry_of(process, page))
 
     def age(self, *, force_scan: bool) -> None:
         """`+`."""

@@ -4,7 +4,7 @@ from agewalk.timing.threads cimport CpuState, Thread
 cimport cython
 
 cdef class Caches:
-    cdef readonly long long hit, store, atomic, memory, core_to_core, socket_to_socket, shared_read
+    cdef readonly long long hit, store, memory, core_to_core, socket_to_socket, shared_read
     cdef readonly long long cached, sooner, neighbours, from_core, from_socket, from_memory
     cdef readonly double sequential, retention
     cdef readonly list remote, cpus

@@ -20,7 +20,7 @@ class Caches:
     """
 
     __slots__ = (
-        "_vmemmap", "atomic", "cached", "core_to_core", "cpus", "from_core", "from_memory", "from_socket", "hit", "memory",
+        "_vmemmap", "cached", "core_to_core", "cpus", "from_core", "from_memory", "from_socket", "hit", "memory",
         "neighbours", "remote", "retention", "sequential", "shared_read", "socket_to_socket", "sooner", "store",
     )  # fmt: skip
 
@@ -28,7 +28,6 @@ class Caches:
         prices = m.prices
         self.hit = prices.hit
         self.store = prices.store
-        self.atomic = prices.atomic
         self.memory = prices.memory
         self.core_to_core = prices.core
         self.socket_to_socket = prices.socket

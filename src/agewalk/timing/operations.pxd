@@ -17,7 +17,6 @@ cdef class Processor(Turns):
     cdef dict counts, works
     cdef Caches caches
     cdef FastPaths fast_paths
-    cdef Line met
     cdef double quiet, loud
     cdef long long hit, hit_atomic, store_cost, atomic_cost, indirect_cost, rcu_cost, srcu_cost, indirect_calls
 
@@ -30,8 +29,7 @@ cdef class Processor(Turns):
     cpdef clear_bits(self, object cell, object operand, str order=*)
     cpdef store_part(self, object cell, object bits, object value)
     @cython.locals(line=Line, t=cython.longlong)
-    cdef object owned(self, object cell)
-    cdef object updated(self, object cell)
+    cdef object update(self, object cell, object apply, object operand)
     cpdef fetch_and(self, object cell, object operand, str order=*)
     cpdef fetch_or(self, object cell, object operand, str order=*)
     cpdef fetch_add(self, object cell, object operand, str order=*)

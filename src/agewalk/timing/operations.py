@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 GUEST: Final = {"vm_entry": True, "vm_exit": False}  # work after which the CPU is in the guest, or no longer
 
 
+def _second(_found: Any, operand: Any) -> Any:
+    return operand
+
+
+def _with_tail(found: int, tail: int) -> int:
+    return found & 0xFFFF | tail
+
+
+def _swap_if(found: Any, pair: tuple[Any, Any]) -> Any:
+    return pair[1] if found == pair[0] else found
+
+
 class Tally:
     """How many of a kind since they were booked, and ps of each."""
 
@@ -37,7 +49,7 @@ class Processor(Turns):
 
     __slots__ = (
         "atomic_cost", "caches", "counts", "dead", "draw", "fast_paths", "hit", "hit_atomic", "indirect_calls", "indirect_cost",
-        "lines", "loud", "met", "prices", "quiet", "rcu_cost", "rcu_readers", "srcu_cost", "srcu_readers", "store_cost", "works",
+        "lines", "loud", "prices", "quiet", "rcu_cost", "rcu_readers", "srcu_cost", "srcu_readers", "store_cost", "works",
     )  # fmt: skip
 
     def __init__(self, m: Machine) -> None:
@@ -57,7 +69,6 @@ class Processor(Turns):
         self.caches = m.caches
         self.draw = m.random.random
         self.fast_paths = FastPaths(m)
-        self.met: Any = None  # the line of the last atomic
 
     def by_class(self) -> dict[type[Effect], Callable[..., Any]]:
         """The operation of each effect class."""
@@ -145,8 +156,8 @@ class Processor(Turns):
             self.later()
         self.store(cell, cell.value & ~bits | value)
 
-    def owned(self, cell: Cell) -> Cell:
-        """The word of a cell, its line here for an atomic; who calls gives it its new value and says so (`updated`)."""
+    def update(self, cell: Cell, apply: Callable[[Any, Any], Any], operand: Any) -> Any:
+        """Read, modify, write."""
         self.done += 1
         line = cell.line
         if line is None:
@@ -162,59 +173,32 @@ class Processor(Turns):
             self.left = self.far - t
             if t > line.busy:
                 line.busy = t
-        self.met = line
-        return cell
-
-    def updated(self, cell: Cell) -> None:
-        """An atomic has written the word."""
-        if self.met.watched:
-            self.machine.stir(cell, self.met, self.th, self.far - self.left)
+        found = cell.value
+        cell.value = apply(found, operand)
+        if line.watched:
+            self.machine.stir(cell, line, self.th, self.far - self.left)
             self.woke()
         if self.left < 0:
             self.later()
+        return found
 
     def fetch_and(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        cell = self.owned(cell)
-        found = cell.value
-        cell.value = and_(found, operand)
-        self.updated(cell)
-        return found
+        return self.update(cell, and_, operand)
 
     def fetch_or(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        cell = self.owned(cell)
-        found = cell.value
-        cell.value = or_(found, operand)
-        self.updated(cell)
-        return found
+        return self.update(cell, or_, operand)
 
     def fetch_add(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        cell = self.owned(cell)
-        found = cell.value
-        cell.value = add(found, operand)
-        self.updated(cell)
-        return found
+        return self.update(cell, add, operand)
 
     def exchange(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        cell = self.owned(cell)
-        found = cell.value
-        cell.value = operand
-        self.updated(cell)
-        return found
+        return self.update(cell, _second, operand)
 
     def exchange_tail(self, cell: Cell, operand: int, order: str = FULL) -> Any:
-        cell = self.owned(cell)
-        found = cell.value
-        cell.value = found & 0xFFFF | operand
-        self.updated(cell)
-        return found
+        return self.update(cell, _with_tail, operand)
 
     def compare_exchange(self, cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
-        cell = self.owned(cell)
-        found = cell.value
-        if found == expected:
-            cell.value = new
-        self.updated(cell)
-        return found
+        return self.update(cell, _swap_if, (expected, new))
 
     # --- what no other CPU sees -------------------------------------------------------------------------------------
 

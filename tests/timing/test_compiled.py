@@ -96,6 +96,27 @@ def test_a_compiler_that_fails_is_asked_once(fresh: Path, monkeypatch: pytest.Mo
     assert len(said) == 3
 
 
+def test_fields_that_lie_elsewhere_are_found_before_anything_is_kept(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeded fault: two fields of a cell take each other's place."""
+    here = compiled._here()
+    copy = fresh / "src" / "agewalk" / "timing"
+    copy.mkdir(parents=True)
+    for folder in (copy.parent, copy):
+        (folder / "__init__.py").touch()
+    for name in ("lines.py", "lines.pxd", compiled.LAYOUT):
+        text = (here / name).read_text()
+        (copy / name).write_text(text.replace("*field, *line, *owner, *value", "*line, *field, *owner, *value"))
+    assert "*line, *field" in (copy / compiled.LAYOUT).read_text()
+    monkeypatch.setattr(compiled, "_here", lambda: copy)
+    monkeypatch.setattr(compiled, "MODULES", ("lines",))
+    monkeypatch.setattr(compiled, "CC", tuple("-O0" if flag == "-O2" else flag for flag in compiled.CC))
+    with pytest.raises(compiled.CannotCompile, match=r"core\.cells do not lie where memory\.pxd says"):
+        compiled._build(fresh / "kept")
+    assert not (fresh / "kept").exists()
+
+
 def test_a_part_is_not_used(fresh: Path) -> None:
     folder = compiled.directory()
     assert folder is not None
@@ -111,14 +132,14 @@ def test_an_edit_is_compiled_anew(fresh: Path, monkeypatch: pytest.MonkeyPatch) 
     here = compiled._here()
     copy = fresh / "copy"
     copy.mkdir()
-    for name in compiled.MODULES:
-        for ending in (".py", ".pxd"):
-            (copy / f"{name}{ending}").write_bytes((here / f"{name}{ending}").read_bytes())
+    names = [f"{name}{ending}" for name in compiled.MODULES for ending in (".py", ".pxd")]
+    for name in (*names, compiled.LAYOUT):
+        (copy / name).write_bytes((here / name).read_bytes())
     monkeypatch.setattr(compiled, "_here", lambda: copy)
     before = compiled.directory()
     compiled.directory.cache_clear()
     assert compiled.directory() == before
-    for edited in (copy / "turns.py", copy / "threads.pxd"):
+    for edited in (copy / "turns.py", copy / "threads.pxd", copy / compiled.LAYOUT):
         edited.write_text(edited.read_text() + "\n")
         compiled.directory.cache_clear()
         assert compiled.directory() != before
@@ -133,6 +154,7 @@ def test_two_at_once_leave_one_whole_folder(fresh: Path, monkeypatch: pytest.Mon
         (ready / f"{name}{compiled.SUFFIX}").touch()
 
     monkeypatch.setattr(compiled, "_compile", make)
+    monkeypatch.setattr(compiled, "_run", lambda _command, _where: None)  # there is nothing to be tried out
     monkeypatch.setattr(os, "cpu_count", lambda: len(compiled.MODULES))
     folder = fresh / "timing"
     builders = [Thread(target=compiled._build, args=(folder,)) for _ in range(2)]

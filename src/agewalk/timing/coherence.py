@@ -62,19 +62,19 @@ class Caches:
     def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int:
         """Bring a line into the CPU's cache; when it is there."""
         cpu = th.cpu
-        kept = cpu.kept.get(line)
-        if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
-            since: int = kept[0]
-            return (since if since > t else t) + self.hit  # others want it, but their snoop is on its way
-        for mate in cpu.mates:
-            kept = mate.kept.get(line)
+        if line.shared:  # else nobody has taken it from another CPU
+            kept = cpu.kept.get(line)
             if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
-                line.shared = True  # the core has it, or has asked: one transfer does for both
-                since = kept[0]
-                if since > t:
-                    th.waited += since - t
-                    t = since
-                return t + self.hit
+                since: int = kept[0]
+                return (since if since > t else t) + self.hit  # others want it, but their snoop is on its way
+            for mate in cpu.mates:
+                kept = mate.kept.get(line)
+                if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
+                    since = kept[0]  # the core has it, or has asked: one transfer does for both
+                    if since > t:
+                        th.waited += since - t
+                        t = since
+                    return t + self.hit
         me, owner = cpu.index, line.owner
         here: Any = 0  # copies in the core's caches, and elsewhere
         others: Any = 0

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from importlib.util import find_spec, spec_from_file_location
@@ -23,15 +24,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from agewalk.core import cells
 from agewalk.core.files import caches
 
-MODULES: Final = ("lines", "threads", "coherence", "holding", "turns", "operations")
+MODULES: Final = ("lines", "threads", "events", "coherence", "holding", "locks", "turns", "operations")
+LAYOUT: Final = "memory.pxd"  # where the interpreter keeps the fields of core/cells.py
 PACKAGE: Final = "agewalk.timing"
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
 # Names are looked up and integers wrap as in the interpreter; sums of products are rounded as there (no fused multiply-add).
 CYTHON: Final = ("-3", "-X", "annotation_typing=False", "-X", "binding=False")
 CC: Final = ("-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fwrapv", "-ffp-contract=off", "-w")
 FAILED: Final = "failed"
+# Run in a process of its own before anything is kept: modules that read memory wrongly may well crash.
+TRY: Final = "import sys; from agewalk.timing.compiled import try_out; try_out(*sys.argv[1:])"
 
 
 class CannotCompile(Exception):
@@ -69,7 +74,8 @@ def directory() -> Path | None:
     how = "\0".join([sys.version, sysconfig.get_platform(), *CYTHON, *CC, *compiler])
     seen = hashlib.sha256(how.encode())
     named = Path(cython.origin).with_name("Shadow.py")  # says which version it is, and is read in no time
-    for path in (named, *(_here() / f"{name}{ending}" for name in MODULES for ending in (".py", ".pxd"))):
+    ours = [_here() / f"{name}{ending}" for name in MODULES for ending in (".py", ".pxd")]
+    for path in (named, Path(cells.__file__), _here() / LAYOUT, *ours):
         text = path.read_bytes()
         seen.update(f"\0{path.name}\0{len(text)}\0".encode() + text)
     return home / f"timing-{seen.hexdigest()[:16]}"
@@ -150,11 +156,22 @@ def _build(folder: Path) -> None:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for done in [pool.submit(_compile, name, Path(part), ready) for name in MODULES]:
                 done.result()
+        _run([sys.executable, "-c", TRY, str(ready), *MODULES], Path(cells.__file__).parents[2])
         try:
             ready.rename(folder)
         except OSError:  # somebody else was faster
             if not folder.exists():
                 raise
+
+
+def try_out(folder: str, *names: str) -> None:
+    """Import compiled modules from a folder. Raises ImportError if they do not find the fields of the model's memory."""
+    sys.meta_path.insert(0, _Finder(Path(folder)))
+    for name in names:
+        import_module(f"{PACKAGE}.{name}")
+    lines = import_module(f"{PACKAGE}.lines")
+    if lines.__file__ is None or not lines.__file__.endswith(SUFFIX) or not lines.layout_holds():
+        raise ImportError(f"fields of {cells.__name__} do not lie where {LAYOUT} says")
 
 
 def _compile(name: str, part: Path, ready: Path) -> None:

@@ -1,15 +1,39 @@
 from agewalk.timing.coherence cimport Caches
 from agewalk.timing.lines cimport Line
+from agewalk.timing.memory cimport Cell, Lock
 from agewalk.timing.threads cimport CpuState, Thread
 
 cimport cython
 
 
+cdef class WordStep:
+    cdef Cell cell
+    cdef bint adds, stores, swaps
+    cdef long long operand
+
+
 cdef class TimedLock:
-    cdef public object lock, do, last
+    cdef public Lock lock
+    cdef public object do, last
     cdef public Line line
-    cdef public dict acquired, told, hold, first, undo
+    cdef public dict acquired, told, hold
     cdef public long long contended, wait, worst_wait
+    cdef WordStep take_read, take_write, give_read, give_write
+
+    @cython.locals(step=WordStep)
+    cdef WordStep taken_by(self, str mode)
+    @cython.locals(step=WordStep)
+    cdef WordStep given_by(self, str mode)
+    cpdef object word(self)
+    cpdef object queue_word(self)
+    cpdef object fast(self, str mode)
+    cpdef bint got(self, long long found, str mode) except? -1
+    cpdef object slow(self, Thread thread, long long found, str mode)
+    cpdef bint attempt(self, str mode) except? -1
+    cpdef object release(self, str mode)
+    cpdef bint must_wake(self, long long found, str mode) except? -1
+    cpdef object wake(self, Thread thread)
+    cpdef bint contended_value(self, object value) except? -1
 
 
 cdef class FastPaths:
@@ -18,13 +42,19 @@ cdef class FastPaths:
     cdef set dead
     cdef Caches caches
     cdef long long atomic, store, instructions
+    cdef TimedLock timed
+    cdef object found
+    cdef bint wake
 
-    @cython.locals(timed=TimedLock, line=Line, done=cython.longlong, sleeps=bint)
-    cpdef tuple acquire(self, Thread th, object lock, str mode, long long t)
-    @cython.locals(timed=TimedLock, line=Line, there=cython.longlong, done=cython.longlong)
-    cpdef tuple release(self, Thread th, object lock, str mode, long long t)
+    @cython.locals(timed=TimedLock)
+    cdef TimedLock lock(self, Lock lock)
+    @cython.locals(timed=TimedLock, first=WordStep, cell=Cell, line=Line, found=cython.longlong, done=cython.longlong, sleeps=bint)
+    cdef long long acquire(self, Thread th, Lock lock, str mode, long long t) except? -1
+    @cython.locals(timed=TimedLock, undo=WordStep, cell=Cell, line=Line, found=cython.longlong, there=cython.longlong, done=cython.longlong)
+    cdef long long release(self, Thread th, Lock lock, str mode, long long t) except? -1
 
 
+@cython.locals(own=Lock)
 cpdef grant(Thread th, TimedLock lock, str mode, long long at)
-@cython.locals(n=cython.long, since=cython.longlong)
+@cython.locals(own=Lock, n=cython.long, since=cython.longlong)
 cpdef drop(object m, Thread th, TimedLock lock, str mode, long long at)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agewalk.core.cells import Lock
-from agewalk.core.effects import READ, WRITE, CompareExchange, Effect
+from agewalk.core.cells import Cell, Lock
+from agewalk.core.effects import READ, WRITE, CompareExchange, Effect, FetchAdd
 from agewalk.core.effects.memory import used_after_free
 from agewalk.core.errors import ModelError
 from agewalk.timing.lines import Line
@@ -17,11 +17,31 @@ if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
 
 
+class WordStep:
+    """An atomic step on a lock's word, taken apart: a compare-exchange of 0 for `operand`, or `operand` added or and-ed.
+
+    stores: it is a plain store to part of the word.
+    """
+
+    __slots__ = ("adds", "cell", "operand", "stores", "swaps")
+
+    def __init__(self, effect: Effect) -> None:
+        step: Any = effect
+        self.cell: Cell = step.cell
+        self.swaps = isinstance(effect, CompareExchange)
+        self.adds = isinstance(effect, FetchAdd)
+        self.stores = isinstance(effect, ClearBits)
+        if not (self.swaps or self.adds or self.stores) or (self.swaps and step.expected != 0):
+            raise ModelError(f"{effect!r} as a lock's fast path", hint="see WordStep")
+        self.operand: int = step.new if self.swaps else step.operand
+
+
 class TimedLock:
     """What all locks have: the model's lock, and counts."""
 
     __slots__ = (
-        "acquired", "contended", "do", "first", "hold", "last", "line", "lock", "told", "undo", "wait", "worst_wait",
+        "acquired", "contended", "do", "give_read", "give_write", "hold", "last", "line", "lock", "take_read", "take_write",
+        "told", "wait", "worst_wait",
     )  # fmt: skip
 
     def __init__(self, lock: Lock, do: ModuleType) -> None:
@@ -35,8 +55,33 @@ class TimedLock:
         self.hold = {READ: 0, WRITE: 0}  # ps
         self.last: Thread | None = None  # who held it last, or does
         self.line: Any = None  # of the word, once a machine has the lock
-        self.first: dict[str, Effect] = {}  # `fast` and `release`, made once
-        self.undo: dict[str, Effect] = {}
+        # `fast` and `release`, taken apart once
+        self.take_read: WordStep | None = None
+        self.take_write: WordStep | None = None
+        self.give_read: WordStep | None = None
+        self.give_write: WordStep | None = None
+
+    def taken_by(self, mode: str) -> WordStep:
+        """The first attempt."""
+        step = self.take_write if mode == WRITE else self.take_read
+        if step is None:
+            step = WordStep(self.fast(mode))
+            if mode == WRITE:
+                self.take_write = step
+            else:
+                self.take_read = step
+        return step
+
+    def given_by(self, mode: str) -> WordStep:
+        """What gives it back."""
+        step = self.give_write if mode == WRITE else self.give_read
+        if step is None:
+            step = WordStep(self.release(mode))
+            if mode == WRITE:
+                self.give_write = step
+            else:
+                self.give_read = step
+        return step
 
     def word(self) -> LockWord:
         """The word that a fast path works on."""
@@ -80,9 +125,12 @@ class TimedLock:
 
 
 class FastPaths:
-    """The fast paths of a machine's locks."""
+    """The fast paths of a machine's locks.
 
-    __slots__ = ("atomic", "caches", "dead", "instructions", "locks", "machine", "store")
+    Of the last one: timed, the lock; found, what was found if it was not to be had, else None; wake, is somebody to be woken?
+    """
+
+    __slots__ = ("atomic", "caches", "dead", "found", "instructions", "locks", "machine", "store", "timed", "wake")
 
     def __init__(self, m: Machine) -> None:
         self.machine = m
@@ -92,21 +140,28 @@ class FastPaths:
         self.atomic = m.prices.atomic
         self.store = m.prices.store
         self.instructions = m.prices.lock
+        self.timed: Any = None
+        self.found: Any = None
+        self.wake = False
 
-    def acquire(self, th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, int | None]:
-        """(when it is over, what was found if the lock was not to be had)."""
+    def lock(self, lock: Lock) -> TimedLock:
+        """The insides of a lock."""
         timed = self.locks.get(lock)
         if timed is None:
             timed = self.machine.timed(lock)
+        self.timed = timed
+        return timed
+
+    def acquire(self, th: Thread, lock: Lock, mode: str, t: int) -> int:
+        """When it is over."""
+        timed = self.lock(lock)
         sleeps = lock.sleeps
         if sleeps and (th.atomic or th.rcu):
             raise ModelError(
                 f"{th.name} sleeps on {lock.name} in atomic context",
                 hint="a mutex or rwsem inside a spinlock or RCU section",
             )
-        first: Any = timed.first.get(mode)
-        if first is None:
-            first = timed.first[mode] = timed.fast(mode)
+        first = timed.taken_by(mode)
         cell = first.cell
         line: Line = timed.line
         if self.dead and cell.owner in self.dead:
@@ -118,10 +173,12 @@ class FastPaths:
             if done > line.busy:  # else it is here for a moment yet, and others are in line for it
                 line.busy = done
         found = cell.value
-        if first.__class__ is not CompareExchange:
-            cell.value = first.apply(found)
-        elif found == first.expected:
-            cell.value = first.new
+        if first.adds:
+            cell.value = found + first.operand
+        elif first.stores:
+            cell.value = found & first.operand
+        elif found == 0:
+            cell.value = first.operand
         if line.watched:
             self.machine.stir(cell, line, th, done)
         if timed.got(found, mode):
@@ -129,29 +186,28 @@ class FastPaths:
             if sleeps and line.owner != th.cpu.index:
                 # rwsem_set_reader_owned(), rwsem_set_owner(): a store beside the count, on its line
                 self.caches.fetch(line, th, done, True, False)
-            return done + self.instructions, None
+            self.found = None
+            return done + self.instructions
         timed.contended += 1
         th.waits_for, th.since = timed, t
         th.atomic += not sleeps  # preemption is off while it spins
-        return done, found
+        self.found = found
+        return done
 
-    def release(self, th: Thread, lock: Lock, mode: str, t: int) -> tuple[int, bool]:
-        """(when it is over, is somebody to be woken?)."""
-        timed = self.locks.get(lock)
-        if timed is None:
-            timed = self.machine.timed(lock)
+    def release(self, th: Thread, lock: Lock, mode: str, t: int) -> int:
+        """When it is over."""
+        timed = self.lock(lock)
         drop(self.machine, th, timed, mode, t)
-        undo: Any = timed.undo.get(mode)
-        if undo is None:
-            undo = timed.undo[mode] = timed.release(mode)
+        undo = timed.given_by(mode)
         cell = undo.cell
         line: Line = timed.line
         if self.dead and cell.owner in self.dead:
             raise used_after_free(cell)
         found = cell.value
-        if undo.__class__ is ClearBits:
+        if undo.stores:
             there = t + self.store if line.owner == th.cpu.index else self.caches.fetch(line, th, t, True, False)
             done = t + self.store
+            cell.value = found & undo.operand
         else:
             if line.owner == th.cpu.index:
                 there = (line.busy if line.busy > t else t) + self.caches.hit + self.atomic
@@ -160,10 +216,11 @@ class FastPaths:
             done = there
             if done > line.busy:
                 line.busy = done
-        cell.value = undo.apply(found)
+            cell.value = found + undo.operand
         if line.watched:
             self.machine.stir(cell, line, th, there)
-        return done + self.instructions, timed.must_wake(found, mode)
+        self.wake = timed.must_wake(found, mode)
+        return done + self.instructions
 
 
 def grant(th: Thread, lock: TimedLock, mode: str, at: int) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 from zlib import crc32
 
-from agewalk.core.cells import Cell, ListHead, Lock, Object
+from agewalk.core.cells import Cell, ListHead, Lock, Object, Srcu
 
 WORDS_PER_LINE: Final = 8  # 64 bytes
 NOBODY: Final = -1
@@ -114,13 +114,16 @@ def place(memory: Any, field: str | int) -> tuple[object, Any]:
     if field.__class__ is int:
         return memory, field // WORDS_PER_LINE
     kind = memory.__class__
-    group = _groups.get((kind, field))
+    groups = _groups.get(kind)
+    if groups is None:
+        groups = _groups[kind] = {}
+    group = groups.get(field)
     if group is None:
-        group = _groups[kind, field] = VMEMMAP if kind.__name__ == "Folio" else group_of(memory, field)
+        group = groups[field] = VMEMMAP if kind.__name__ == "Folio" else group_of(memory, field)
     return (VMEMMAP, memory.pfn) if group is VMEMMAP else (memory, group)
 
 
-_groups: dict[tuple[type, str | int], Any] = {}  # of named fields, by the class of their owner
+_groups: dict[type, dict[str | int, Any]] = {}  # of named fields, by the class of their owner
 
 
 def is_per_cpu(cell: Cell) -> bool:
@@ -129,23 +132,41 @@ def is_per_cpu(cell: Cell) -> bool:
     return kind in PER_CPU or (kind, cell.field) in PER_CPU_COUNTERS
 
 
+class PerCpu:
+    """What each CPU has in place of a per-CPU variable: its cell and that cell's line, by CPU, None before it is met."""
+
+    __slots__ = ("cells", "lines")
+
+    def __init__(self, cpus: int) -> None:
+        self.cells: list[Any] = [None] * cpus
+        self.lines: list[Any] = [None] * cpus
+
+
 class LineMap:
     """Finds a cell's, lock's or list's line; makes it when first asked.
 
-    While a machine runs, a cell itself knows its line (`Cell.line`), unless its owner is dead.
-    dead: what has been freed and not been handed out again, as far as somebody met it.
+    While a machine runs, a cell itself knows its line (`Cell.line`), unless its owner is dead or it is a per-CPU variable.
+    dead: what has been freed and not been handed out again, as far as somebody met it. per_cpu: the per-CPU variables met.
     """
 
-    def __init__(self) -> None:
+    __slots__ = ("_lines", "_per_cpu_owner", "_placed", "cpus", "dead", "per_cpu")
+
+    def __init__(self, cpus: int = 1) -> None:
         self.dead: set[Object] = set()
+        self.cpus = cpus
+        self.per_cpu: dict[Cell, PerCpu] = {}
+        self._per_cpu_owner: dict[type, bool] = {}  # can cells of a class of owners be per-CPU variables?
         self._placed: dict[Object, list[Cell]] = {}  # cells that know their line, by owner
-        self._lines: dict[tuple[object, int | str], Line] = {}
+        self._lines: dict[object, dict[int | str, Line]] = {}  # of a memory, by group
 
     def at(self, memory: object, group: int | str) -> Line:
         """The line `group` of `memory`."""
-        line = self._lines.get((memory, group))
+        lines = self._lines.get(memory)
+        if lines is None:
+            lines = self._lines[memory] = {}
+        line = lines.get(group)
         if line is None:
-            line = self._lines[memory, group] = Line(memory, group, self)
+            line = lines[group] = Line(memory, group, self)
         return line
 
     def cell(self, cell: Cell) -> Line:
@@ -154,15 +175,35 @@ class LineMap:
         if line is None or line.lines is not self:
             owner = cell.owner
             where = place(owner, cell.field)
-            line = self._lines.get(where)
-            if line is None:
-                line = self._lines[where] = Line(*where, self)
+            line = self.at(where[0], where[1])
             if owner.freed:
                 self.dead.add(owner)
                 return line
             cell.line = line
-            self._placed.setdefault(owner, []).append(cell)
+            placed = self._placed.get(owner)
+            if placed is None:
+                placed = self._placed[owner] = []
+            placed.append(cell)
         return line
+
+    def of_cpu(self, cell: Cell, cpu: int) -> PerCpu | None:
+        """A per-CPU variable, with the cell and the line that this CPU has (CPU 0 has the original). None: it is none."""
+        kind = cell.owner.__class__
+        can_be = self._per_cpu_owner.get(kind)
+        if can_be is None:
+            can_be = self._per_cpu_owner[kind] = kind.__name__ in PER_CPU_OWNERS
+        if not can_be:
+            return None
+        mine = self.per_cpu.get(cell)
+        if mine is None:
+            if not is_per_cpu(cell):
+                return None
+            mine = self.per_cpu[cell] = PerCpu(self.cpus)
+        if mine.cells[cpu] is None:
+            start = PER_CPU.get(cell.owner.__class__.__name__, cell)
+            mine.cells[cpu] = cell if cpu == 0 or start is cell else Cell(cell.owner, f"{cell.field}@{cpu}", start)
+            mine.lines[cpu] = Line(cell.owner, f"{cell.field}@{cpu}")
+        return mine
 
     def bury(self, owner: Object) -> None:
         """The memory has been freed: who touches a cell of it has to ask for its line."""
@@ -181,8 +222,23 @@ class LineMap:
         """The line of a lock's word."""
         return self.at(lock.owner, group_of(lock.owner, lock.field))
 
-    place = staticmethod(place)
+    def member(self, member: Object) -> Line:
+        """The line of a struct list_head that is a field of what is on the list."""
+        where = place(member, "lru")
+        return self.at(where[0], where[1])
 
     def list_head(self, head: ListHead) -> Line:
         """The line of a struct list_head."""
         return self.at(head, "")
+
+
+def layout_holds() -> bool:
+    """Is what the interpreter puts into the fields of a cell and its like found there? Compiled, they are read where
+    `memory.pxd` says that they lie."""
+    owner = Object("owner")
+    cell, lock, srcu, head = Cell(owner, "cell", 3), Lock(owner, "lock", sleeps=True), Srcu("srcu"), ListHead("head")
+    found = [owner.freed, owner.label, owner.slab, cell.field, cell.line, cell.owner, cell.value]
+    found += [lock.field, lock.owner, lock.readers, lock.sleeps, lock.writer]
+    found += [srcu.deferred, srcu.label, srcu.readers, head.items, head.label]
+    put = [getattr(thing, slot) for thing in (owner, cell, lock, srcu, head) for slot in sorted(thing.__slots__)]
+    return repr(found) == repr(put)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 from functools import cached_property
-from heapq import heappush
 from typing import Any, Final
 
 from agewalk.core.cells import Cell, Lock, Object
@@ -20,15 +19,16 @@ from agewalk.core.counters import Counters
 from agewalk.core.errors import ModelError, UsageError
 from agewalk.timing.coherence import Caches
 from agewalk.timing.costs import CostTable, load_costs
+from agewalk.timing.events import Events
 from agewalk.timing.holding import TimedLock
-from agewalk.timing.lines import PER_CPU, PER_CPU_OWNERS, Line, LineMap, is_per_cpu
+from agewalk.timing.lines import LineMap
 from agewalk.timing.operations import Tally
 from agewalk.timing.perform import Operations
 from agewalk.timing.plain import PLAIN
 from agewalk.timing.prices import Prices
 from agewalk.timing.rare import RareEffects
 from agewalk.timing.record import Recorder
-from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Body, CpuState, Thread, pair, spread
+from agewalk.timing.threads import FOREVER, THREADS, Body, CpuState, Thread, pair, spread
 
 WINDOW: Final = 500_000  # ps
 
@@ -56,7 +56,7 @@ class Machine(RareEffects):
         self.prices = Prices(self.costs)
         self.cpus = [CpuState(i, socket) for i, socket in enumerate(spread(cpus, self.costs))]
         pair(self.cpus, self.costs)
-        self.lines = LineMap()
+        self.lines = LineMap(len(self.cpus))
         self.locks: dict[Lock, TimedLock] = {}
         self.threads: list[Thread] = []
         self.counters = Counters()
@@ -67,8 +67,7 @@ class Machine(RareEffects):
         self.cached = cached if cached is not None else FOREVER
         self.modified = modified if modified is not None else self.cached
         self.random = random.Random(seed)
-        self.heap: list[int] = []
-        self._per_cpu: dict[tuple[Cell, int], tuple[Cell, Line]] = {}
+        self.events = Events()
         self._spinning: dict[Cell, list[Thread]] = {}
         self.caches = Caches(self)
         super().__init__()
@@ -103,7 +102,7 @@ class Machine(RareEffects):
         if cpu.current is None:
             cpu.current = thread
             cpu.slice_end = FOREVER
-            heappush(self.heap, at << THREAD_BITS | thread.index)
+            self.events.push(thread, at)
         else:
             cpu.queue.append(thread)
             if cpu.slice_end == FOREVER:
@@ -117,7 +116,7 @@ class Machine(RareEffects):
             successor = cpu.queue.popleft()
             cpu.current = successor
             cpu.slice_end = at + self.prices.switch + self.prices.slice if cpu.queue else FOREVER
-            heappush(self.heap, at + self.prices.switch << THREAD_BITS | successor.index)
+            self.events.push(successor, at + self.prices.switch)
 
     def preempt(self, thread: Thread, at: int) -> None:
         """Its slice is over, and others wait for the CPU."""
@@ -168,17 +167,6 @@ class Machine(RareEffects):
             raise ModelError(
                 f"dead-lock or lost wake-up at {self.now} ps: {waits}", hint="nobody is left who could wake them"
             )
-
-    def find(self, cell: Cell, cpu: int) -> tuple[Cell, Line]:
-        """The cell and its line; of a per-CPU variable, the one that this CPU has (CPU 0 has the original)."""
-        if cell.owner.__class__.__name__ not in PER_CPU_OWNERS or not is_per_cpu(cell):
-            return cell, self.lines.cell(cell)
-        found = self._per_cpu.get((cell, cpu))
-        if found is None:
-            start = PER_CPU.get(type(cell.owner).__name__, cell)
-            mine = cell if cpu == 0 or start is cell else Cell(cell.owner, f"{cell.field}@{cpu}", start)
-            found = self._per_cpu[cell, cpu] = mine, Line(cell.owner, f"{cell.field}@{cpu}")
-        return found
 
     def timed(self, lock: Lock) -> TimedLock:
         """The insides of a lock of the model."""

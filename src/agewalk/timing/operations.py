@@ -48,8 +48,9 @@ class Processor(Turns):
     """The operations of one machine."""
 
     __slots__ = (
-        "atomic_cost", "caches", "counts", "dead", "draw", "fast_paths", "hit", "hit_atomic", "indirect_calls", "indirect_cost",
-        "lines", "loud", "prices", "quiet", "rcu_cost", "rcu_readers", "srcu_cost", "srcu_readers", "store_cost", "works",
+        "after_readers", "atomic_cost", "caches", "counts", "dead", "draw", "fast_paths", "hit", "hit_atomic", "indirect_calls",
+        "indirect_cost", "lines", "loud", "met", "prices", "quiet", "rcu_cost", "rcu_readers", "srcu_cost", "srcu_readers",
+        "store_cost", "works",
     )  # fmt: skip
 
     def __init__(self, m: Machine) -> None:
@@ -62,7 +63,8 @@ class Processor(Turns):
         self.lines = m.lines
         self.dead: set[Any] = m.lines.dead
         self.rcu_readers: set[Any] = m.rcu_readers
-        self.srcu_readers = m.srcu_readers
+        self.srcu_readers: dict[Srcu, set[Any]] = m.srcu_readers
+        self.after_readers: list[Any] = m.after_readers
         self.counts: dict[str, Tally] = {}
         self.works: dict[str, Tally] = {}
         self.indirect_calls = 0
@@ -95,15 +97,19 @@ class Processor(Turns):
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def placed(self, cell: Cell) -> tuple[Cell, Line]:
-        """The line of a cell that nobody has met, that each CPU has for itself, or whose memory has been freed."""
-        cell, line = self.machine.find(cell, self.cpu)
+    def placed(self, cell: Cell) -> Line:
+        """The line of a cell that nobody has met, that each CPU has for itself, or whose memory has been freed.
+
+        met: the cell, or this CPU's own in its place."""
+        own = self.lines.of_cpu(cell, self.cpu)
+        line: Line = self.lines.cell(cell) if own is None else own.lines[self.cpu]
         if self.dead and cell.owner in self.dead:
             if line.shared and self.left < self.window:
                 self.later()
             if cell.owner in self.dead:
                 raise used_after_free(cell)
-        return cell, line
+        self.met: Cell = cell if own is None else own.cells[self.cpu]
+        return line
 
     def wait_turn(self, cell: Cell) -> None:
         """Before an effect that others can see."""
@@ -113,9 +119,10 @@ class Processor(Turns):
 
     def load(self, cell: Cell, order: str = ONCE) -> Any:
         self.done += 1
-        line = cell.line
+        line: Any = cell.line
         if line is None:
-            cell, line = self.placed(cell)
+            line = self.placed(cell)
+            cell = self.met
         if line.shared and self.left < self.window:
             self.wait_turn(cell)
         if (line.owner == self.cpu or line.sharers & self.bit) and self.state.fills < line.kept_until:
@@ -129,9 +136,10 @@ class Processor(Turns):
 
     def store(self, cell: Cell, value: Any, order: str = ONCE) -> None:
         self.done += 1
-        line = cell.line
+        line: Any = cell.line
         if line is None:
-            cell, line = self.placed(cell)
+            line = self.placed(cell)
+            cell = self.met
         if line.shared and self.left < self.window:
             self.wait_turn(cell)
         if line.owner == self.cpu and self.state.fills < line.kept_until:
@@ -159,9 +167,10 @@ class Processor(Turns):
     def update(self, cell: Cell, apply: Callable[[Any, Any], Any], operand: Any) -> Any:
         """Read, modify, write."""
         self.done += 1
-        line = cell.line
+        line: Any = cell.line
         if line is None:
-            cell, line = self.placed(cell)
+            line = self.placed(cell)
+            cell = self.met
         if line.shared and self.left < self.window:
             self.wait_turn(cell)
         if line.owner == self.cpu and self.state.fills < line.kept_until:
@@ -243,7 +252,7 @@ class Processor(Turns):
 
     def rcu_read_lock(self) -> None:
         self.done += 1
-        if self.left < self.window and self.machine.after_readers:
+        if self.left < self.window and self.after_readers:
             self.later()
         self.th.rcu += 1
         self.rcu_readers.add(self.th)
@@ -253,12 +262,12 @@ class Processor(Turns):
 
     def rcu_read_unlock(self) -> None:
         self.done += 1
-        if self.left < self.window and self.machine.after_readers:
+        if self.left < self.window and self.after_readers:
             self.later()
         self.th.rcu -= 1
         if not self.th.rcu:
             self.rcu_readers.discard(self.th)
-            if self.machine.after_readers:
+            if self.after_readers:
                 self.machine.left(self.th, None, self.far - self.left)
         self.left -= self.rcu_cost
         if self.left < 0:
@@ -266,21 +275,26 @@ class Processor(Turns):
 
     def srcu_read_lock(self, domain: Srcu) -> None:
         self.done += 1
-        if self.left < self.window and self.machine.after_readers:
+        if self.left < self.window and self.after_readers:
             self.later()
         domain.readers += 1
-        self.srcu_readers[domain].add(self.th)
+        readers = self.srcu_readers.get(domain)
+        if readers is None:
+            readers = self.srcu_readers[domain] = set()
+        readers.add(self.th)
         self.left -= self.srcu_cost
         if self.left < 0:
             self.later()
 
     def srcu_read_unlock(self, domain: Srcu) -> None:
         self.done += 1
-        if self.left < self.window and self.machine.after_readers:
+        if self.left < self.window and self.after_readers:
             self.later()
         domain.readers -= 1
-        self.srcu_readers[domain].discard(self.th)
-        if self.machine.after_readers:
+        readers = self.srcu_readers.get(domain)
+        if readers is not None:
+            readers.discard(self.th)
+        if self.after_readers:
             self.machine.left(self.th, domain, self.far - self.left)
         self.left -= self.srcu_cost
         if self.left < 0:
@@ -291,7 +305,7 @@ class Processor(Turns):
 
         def operation(*args: Any) -> None:
             self.done += 1
-            if self.left < self.window and self.machine.after_readers:
+            if self.left < self.window and self.after_readers:
                 self.later()
             self.left = self.far - handler(self.th, self.far - self.left, *args)
             if self.left < 0:
@@ -306,26 +320,28 @@ class Processor(Turns):
         if self.left < self.window:
             self.later()
         mine = self.th
-        t, found = self.fast_paths.acquire(mine, lock, mode, self.far - self.left)
+        t = self.fast_paths.acquire(mine, lock, mode, self.far - self.left)
+        timed, found = self.fast_paths.timed, self.fast_paths.found
         self.left = self.far - t
         self.woke()
         if self.left < 0:
             self.later()
         if found is not None:
-            self.machine.locks[lock].slow(mine, found, mode)
+            timed.slow(mine, found, mode)
 
     def release(self, lock: Lock, mode: str = WRITE) -> None:
         self.done += 1
         if self.left < self.window:
             self.later()
         mine = self.th
-        t, wake = self.fast_paths.release(mine, lock, mode, self.far - self.left)
+        t = self.fast_paths.release(mine, lock, mode, self.far - self.left)
+        timed, wake = self.fast_paths.timed, self.fast_paths.wake
         self.left = self.far - t
         self.woke()
         if self.left < 0:
             self.later()
         if wake:
-            self.machine.locks[lock].wake(mine)
+            timed.wake(mine)
 
     def try_acquire(self, lock: Lock, mode: str = WRITE) -> bool:
         self.done += 1

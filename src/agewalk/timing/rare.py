@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from heapq import heappush
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +13,12 @@ from agewalk.core.errors import ModelError
 from agewalk.timing import steps as s
 from agewalk.timing.holding import TimedLock, grant
 from agewalk.timing.locks import make_lock
-from agewalk.timing.threads import THREAD_BITS, Thread
+from agewalk.timing.threads import Thread
 
 if TYPE_CHECKING:
     from agewalk.core.counters import Counters
     from agewalk.timing.coherence import Caches
+    from agewalk.timing.events import Events
     from agewalk.timing.lines import Line, LineMap
     from agewalk.timing.prices import Prices
     from agewalk.timing.record import Recorder
@@ -38,7 +37,7 @@ class RareEffects:
     prices: Prices
     recorder: Recorder | None
     threads: list[Thread]
-    heap: list[int]
+    events: Events
     caches: Caches
     _spinning: dict[Cell, list[Thread]]
     make_lock: Callable[[Lock, ModuleType], TimedLock] = staticmethod(make_lock)
@@ -51,7 +50,7 @@ class RareEffects:
 
     def __init__(self) -> None:
         self.rcu_readers: set[Thread] = set()
-        self.srcu_readers: defaultdict[Srcu, set[Thread]] = defaultdict(set)
+        self.srcu_readers: dict[Srcu, set[Thread]] = {}
         self.after_readers: list[
             tuple[set[Thread], Srcu | None, Object | Thread]
         ] = []  # readers to wait for, then free or wake
@@ -123,7 +122,7 @@ class RareEffects:
             line.watched -= len(waiters)
             for th in waiters:
                 if th is not writer:
-                    heappush(self.heap, at << THREAD_BITS | th.index)
+                    self.events.push(th, at)
 
     def _park(self, th: Thread, effect: s.Park, t: int) -> int:
         if th.permit:
@@ -166,7 +165,7 @@ class RareEffects:
                 self._wake(what, t + self.prices.grace_period)
             else:
                 self._release_memory(what)
-        self.after_readers = still
+        self.after_readers[:] = still  # the list that operations look at
 
     def _defer(self, readers: set[Thread], domain: Srcu | None, memory: Object) -> None:
         if readers:
@@ -174,12 +173,15 @@ class RareEffects:
         else:
             self._release_memory(memory)
 
+    def _inside(self, domain: Srcu) -> set[Thread]:
+        return self.srcu_readers.setdefault(domain, set())
+
     def _call_rcu(self, th: Thread, effect: e.CallRcu, t: int) -> int:
         self._defer(self.rcu_readers, None, effect.memory)
         return t + self.prices.store
 
     def _call_srcu(self, th: Thread, effect: e.CallSrcu, t: int) -> int:
-        self._defer(self.srcu_readers[effect.domain], effect.domain, effect.memory)
+        self._defer(self._inside(effect.domain), effect.domain, effect.memory)
         return t + self.prices.store
 
     def _synchronize_rcu(self, th: Thread, effect: e.SynchronizeRcu, t: int) -> int:
@@ -187,7 +189,7 @@ class RareEffects:
 
     def _synchronize_srcu(self, th: Thread, effect: e.SynchronizeSrcu, t: int) -> int:
         return self._synchronize(
-            th, self.srcu_readers[effect.domain], effect.domain, t, f"synchronize_srcu({effect.domain})"
+            th, self._inside(effect.domain), effect.domain, t, f"synchronize_srcu({effect.domain})"
         )
 
     def _synchronize(self, th: Thread, readers: set[Thread], domain: Srcu | None, t: int, what: str) -> int:
@@ -230,15 +232,15 @@ class RareEffects:
         neighbour = next(reversed(items) if effect.tail else iter(items), None)
         effect.perform(self)  # type: ignore[arg-type]
         t = self.caches.write(self.lines.list_head(effect.head), th, t)
-        t = self.caches.write(self.lines.at(*self.lines.place(effect.member, "lru")), th, t)
+        t = self.caches.write(self.lines.member(effect.member), th, t)
         if neighbour is not None:
-            t = self.caches.write(self.lines.at(*self.lines.place(neighbour, "lru")), th, t)
+            t = self.caches.write(self.lines.member(neighbour), th, t)
         return t
 
     def _list_del(self, th: Thread, effect: e.ListDel, t: int) -> int:
         """Reads the member for its neighbours, which it writes; their lines are taken to be as near as the member's."""
         effect.perform(self)  # type: ignore[arg-type]
-        t = self.caches.read(self.lines.at(*self.lines.place(effect.member, "lru")), th, t)
+        t = self.caches.read(self.lines.member(effect.member), th, t)
         return t + 2 * self.prices.store
 
     def _list_end(self, th: Thread, effect: e.ListEnd, t: int) -> int:

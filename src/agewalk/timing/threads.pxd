@@ -7,7 +7,7 @@ cdef class CpuState:
 
 
 cdef class Thread:
-    cdef public long long index, started, ended, rcu, debt, since, stall, waited, lock_wait, preemptions
+    cdef public long long index, due, started, ended, rcu, debt, since, stall, waited, lock_wait, preemptions
     cdef public long atomic
     cdef public object name, body, greenlet, switch, value, pending, runs, result, waits_for
     cdef public CpuState cpu

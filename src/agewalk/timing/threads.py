@@ -83,9 +83,9 @@ class Thread:
     """What runs on a CPU. Times are picoseconds since the start."""
 
     __slots__ = (
-        "atomic", "body", "cpu", "debt", "durations", "ended", "greenlet", "held", "in_guest", "index", "lock_wait", "marks",
-        "mcs", "name", "new", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall", "started",
-        "switch", "value", "waited", "waits_for",
+        "atomic", "body", "cpu", "debt", "due", "durations", "ended", "greenlet", "held", "in_guest", "index", "lock_wait",
+        "marks", "mcs", "name", "new", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall",
+        "started", "switch", "value", "waited", "waits_for",
     )  # fmt: skip
 
     def __init__(self, index: int, name: str, body: Body, cpu: CpuState, runs: tuple[Object, ...]) -> None:
@@ -100,6 +100,7 @@ class Thread:
         self.cpu = cpu
         self.runs = runs  # mm, VM: whom a TLB flush looks for
         self.in_guest = False
+        self.due = 0  # its event, while it is ready to run (events.py)
         self.started = 0
         self.ended = -1
         self.result: Any = None

@@ -1,3 +1,4 @@
+from agewalk.timing.events cimport Events
 from agewalk.timing.threads cimport CpuState, Thread
 
 cimport cython
@@ -6,19 +7,19 @@ cimport cython
 cdef class Turns:
     cdef readonly object machine
     cdef object bit, hub
-    cdef list heap, threads
+    cdef Events events
     cdef Thread th
     cdef CpuState state
     cdef long long cpu, since, waited, first, far, left, window, done
-    cdef long long bits, mask, last, never
+    cdef long long bits, last, never
     cdef bint paired
     cdef double smt
 
     @cython.locals(t=cython.longlong, mate=CpuState)
     cdef object later(self)
-    @cython.locals(th=Thread, mine=Thread, state=CpuState, now=cython.longlong)
-    cdef object take(self, long long event)
+    @cython.locals(mine=Thread, state=CpuState, now=cython.longlong, at=cython.longlong)
+    cdef object take(self, Thread th)
     cdef object sleep(self)
     cdef object yields(self)
-    @cython.locals(t=cython.longlong)
+    @cython.locals(t=cython.longlong, first=cython.longlong)
     cdef object woke(self)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from heapq import heappop, heappush, heappushpop
 from typing import TYPE_CHECKING, Any, Final
 
 from greenlet import getcurrent
 
 from agewalk.core.effects import Step
 from agewalk.core.errors import ModelError
-from agewalk.timing.threads import FOREVER, THREAD_BITS, THREADS, Thread, give_stack
+from agewalk.timing.events import Events
+from agewalk.timing.threads import FOREVER, THREAD_BITS, Thread, give_stack
 
 if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
@@ -32,14 +32,13 @@ class Turns:
     """
 
     __slots__ = (
-        "bit", "bits", "cpu", "done", "far", "first", "heap", "hub", "last", "left", "machine", "mask", "never", "paired",
-        "since", "smt", "state", "th", "threads", "waited", "window",
+        "bit", "bits", "cpu", "done", "events", "far", "first", "hub", "last", "left", "machine", "never", "paired", "since",
+        "smt", "state", "th", "waited", "window",
     )  # fmt: skip
 
     def __init__(self, m: Machine) -> None:
         self.machine = m
-        self.heap: list[int] = m.heap
-        self.threads: list[Any] = m.threads
+        self.events: Events = m.events
         self.window = m.window
         self.smt = m.prices.smt
         self.th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
@@ -47,7 +46,7 @@ class Turns:
         self.cpu, self.bit = self.state.index, self.state.bit
         self.paired = any(state.mates for state in m.cpus)
         self.since = self.waited = 0  # if paired: when the thread was taken, what it had waited for lines by then
-        self.bits, self.mask, self.last, self.never = THREAD_BITS, THREADS, LAST, FOREVER  # here, they are C numbers
+        self.bits, self.last, self.never = THREAD_BITS, LAST, FOREVER  # here, they are C numbers
         self.first = self.never  # the event of who else is due first
         self.far = self.never + self.window
         self.left = self.far
@@ -64,40 +63,34 @@ class Turns:
                 if mate.current is not None:  # half a core; waiting takes no longer
                     t += int((t - self.since - (self.th.waited - self.waited)) * self.smt)
                     break
-        return self.take(heappushpop(self.heap, t << self.bits | self.th.index))
+        return self.take(self.events.pushpop(self.th, t))
 
-    def take(self, event: int) -> Any:
-        """An event has left the heap: run whom it is for."""
+    def take(self, th: Thread) -> Any:
+        """A thread is no longer among those that are due: run it."""
         mine = self.th
-        while True:
-            th: Thread = self.threads[event & self.mask]
-            if not th.debt:
-                break
-            event = heappushpop(self.heap, (event >> self.bits) + th.debt << self.bits | th.index)
+        while th.debt:
+            at = (th.due >> self.bits) + th.debt
             th.debt = 0
+            th = self.events.pushpop(th, at)
+        now = th.due >> self.bits
         if th.new:  # a stack that began on this one would begin as deep as this one is
-            heappush(self.heap, event)
+            self.events.push(th, now)
             return self.hub.switch()
         state = th.cpu
         self.th, self.state, self.cpu, self.bit = th, state, state.index, state.bit
-        now = event >> self.bits
         if self.paired:
             self.since, self.waited = now, th.waited
-        if self.heap:
-            self.first = self.heap[0]
-            self.far = (self.first >> self.bits) + self.window
-        else:
-            self.first = self.never
-            self.far = self.never + self.window
+        self.first = self.events.first()
+        self.far = (self.first >> self.bits if self.first != self.never else self.never) + self.window
         self.left = self.far - now
         return None if th is mine else th.switch()
 
     def sleep(self) -> None:
         """Until somebody puts this thread back among those that are due."""
         self.machine.now = max(self.machine.now, self.far - self.left)
-        if not self.heap:
+        if not self.events:
             self.hub.switch()  # for ever: nobody is left who could
-        self.take(heappop(self.heap))
+        self.take(self.events.pop())
 
     def yields(self) -> None:
         """Too far ahead, or its slice is over."""
@@ -108,11 +101,12 @@ class Turns:
             self.sleep()
 
     def woke(self) -> None:
-        """The heap may have changed."""
-        if self.heap and self.heap[0] != self.first:
+        """There may be more who are due."""
+        first = self.events.first()
+        if first != self.first:
             t = self.far - self.left
-            self.first = self.heap[0]
-            self.far = (self.first >> self.bits) + self.window
+            self.first = first
+            self.far = (first >> self.bits) + self.window
             self.left = self.far - t
 
     def book(self) -> None:
@@ -130,10 +124,10 @@ class Turns:
         collects = gc.isenabled()
         gc.disable()  # a run makes no cycles, and looking for them means to look at the whole world
         try:
-            while self.heap:
-                event = heappop(self.heap)
-                self.threads[event & self.mask].new = False
-                result = self.take(event)
+            while self.events:
+                th = self.events.pop()
+                th.new = False
+                result = self.take(th)
                 if self.th.greenlet.dead:
                     m.finish(self.th, self.far - self.left, result)
         finally:

@@ -5,7 +5,7 @@ from agewalk.core.effects import CompareExchange, FetchOr, Load, Step, Store, Wo
 from agewalk.core.units import Pfn
 from agewalk.model.mm.mm import Mm, PteTable
 from agewalk.timing.costs import CostTable
-from agewalk.timing.lines import LineMap
+from agewalk.timing.lines import Line, LineMap
 from agewalk.timing.machine import Machine
 
 NS = 1000
@@ -182,3 +182,50 @@ def test_what_was_fetched_long_ago_is_no_longer_cached(costs: CostTable) -> None
         machine.spawn("t", one(*(Load(c) for c in again)), cpu=0)
     assert plenty.run() == (3 * 101 + 1) * NS
     assert little.run() == 4 * 101 * NS
+
+
+def sharers(line: Line) -> tuple[int, list[int]]:
+    return line.sharers, [cpu for cpu, has in enumerate(line.copies) if has]
+
+
+def test_who_shares_a_line() -> None:
+    nobody = bytearray(130)
+    line, other = (Line(Object("o"), "", nobody) for _ in range(2))
+    for cpu in (3, 129, 3, 64):
+        line.share(cpu)
+    assert sharers(line) == (3, [3, 64, 129])
+    assert sharers(other) == (0, [])
+    line.own(64)
+    assert (line.owner, *sharers(line)) == (64, 0, [])
+    line.share(1)  # what was shared before is forgotten
+    assert sharers(line) == (1, [1])
+    assert not any(nobody)
+
+
+def served(costs: CostTable, readers: list[int], last: type[Load] | type[FetchOr], *, one_socket: bool = False) -> str:
+    """From where CPU 0 gets a line that CPUs of two sockets, three each, have read. one_socket: seeded fault, it takes all
+    for its neighbours."""
+
+    def transfers(*threads: tuple[int, Load | FetchOr]) -> dict[str, int]:
+        machine = Machine(6, costs=costs)
+        assert [cpu.socket for cpu in machine.cpus] == [0, 0, 0, 1, 1, 1]
+        if one_socket:
+            machine.cpus[0].socket_last = 5
+        for n, (cpu, effect) in enumerate(threads):
+            machine.spawn(f"t{n}", one(effect), cpu=cpu, start=n * 10_000 * NS)
+        machine.run()
+        return machine.transfers
+
+    cell = Cell(Object("o"), "x", 0)
+    reads = [(cpu, Load(cell)) for cpu in readers]
+    effect = Load(cell) if last is Load else FetchOr(cell, 1)
+    before, after = transfers(*reads), transfers(*reads, (0, effect))
+    (where,) = (name for name, count in after.items() if count > before[name])
+    return where
+
+
+def test_a_reader_is_served_by_the_nearest_copy_and_a_writer_by_the_farthest(costs: CostTable) -> None:
+    near, far, both = [1, 2], [3, 4], [1, 2, 4]
+    assert [served(costs, readers, Load) for readers in (near, far, both)] == ["core", "socket", "core"]
+    assert [served(costs, readers, FetchOr) for readers in (near, far, both)] == ["core", "socket", "socket"]
+    assert served(costs, both, FetchOr, one_socket=True) == "core"

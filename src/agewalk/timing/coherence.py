@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from agewalk.timing.lines import NOBODY, VMEMMAP, Line
-from agewalk.timing.threads import Thread
+from agewalk.timing.threads import CpuState, Thread
 
 if TYPE_CHECKING:
     from agewalk.timing.machine import Machine
@@ -21,7 +21,7 @@ class Caches:
 
     __slots__ = (
         "_vmemmap", "cached", "core_to_core", "cpus", "from_core", "from_memory", "from_socket", "hit", "memory",
-        "neighbours", "remote", "retention", "sequential", "shared_read", "socket_to_socket", "sooner", "store",
+        "neighbours", "retention", "sequential", "shared_read", "socket_to_socket", "sooner", "store",
     )  # fmt: skip
 
     def __init__(self, m: Machine) -> None:
@@ -34,7 +34,6 @@ class Caches:
         self.shared_read = prices.shared_read
         self.sequential = prices.sequential
         self.retention = prices.retention
-        self.remote: list[Any] = [sum(c.bit for c in m.cpus if c.socket != mine.socket) for mine in m.cpus]
         self.cached = m.cached
         self.sooner = m.cached - m.modified  # lines: by so many fetches earlier a modified line is written back
         self.cpus: list[Any] = m.cpus
@@ -49,7 +48,7 @@ class Caches:
 
     def read(self, line: Line, th: Thread, t: int) -> int:
         """A word of a struct that is used all the time is read; when it is there."""
-        if line.owner == th.cpu.index or line.sharers & th.cpu.bit:
+        if line.owner == th.cpu.index or line.copies[th.cpu.index]:
             return t + self.hit
         return self.fetch(line, th, t, False)
 
@@ -63,43 +62,51 @@ class Caches:
         """Bring a line into the CPU's cache; when it is there."""
         cpu = th.cpu
         if line.shared:  # else nobody has taken it from another CPU
-            kept = cpu.kept.get(line)
-            if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
-                since: int = kept[0]
+            kept = cpu.keeps(line, t, exclusive)
+            if kept is not None:
+                since: int = kept.since
                 return (since if since > t else t) + self.hit  # others want it, but their snoop is on its way
             for mate in cpu.mates:
-                kept = mate.kept.get(line)
-                if kept is not None and t <= kept[1] and (kept[2] or not exclusive):
-                    since = kept[0]  # the core has it, or has asked: one transfer does for both
+                kept = mate.keeps(line, t, exclusive)
+                if kept is not None:
+                    since = kept.since  # the core has it, or has asked: one transfer does for both
                     if since > t:
                         th.waited += since - t
                         t = since
                     return t + self.hit
         me, owner = cpu.index, line.owner
-        here: Any = 0  # copies in the core's caches, and elsewhere
-        others: Any = 0
+        here = others = 0  # copies in the core's caches, and elsewhere
         if owner < 0:
-            here, others = line.sharers & cpu.core, line.sharers & ~cpu.core
-        elif owner == me:
-            here = 1
-        elif self.cpus[owner].bit & cpu.core:
-            here = 1
-            line.shared = True
-        elif line.element and self.cpus[owner].fills + self.sooner >= line.kept_until:
-            line.sharers = 0  # written back when its owner's cache needed the room
-            owner = line.owner = NOBODY
-            line.shared = True
+            if line.sharers:
+                here = line.copies[me]
+                for mate in cpu.mates:
+                    here += line.copies[mate.index]
+                others = line.sharers - here
         else:
-            others = self.cpus[owner].bit
+            has: CpuState = self.cpus[owner]
+            if owner == me:
+                here = 1
+            elif has.core == cpu.core:
+                here = 1
+                line.shared = True
+            elif line.element and has.fills + self.sooner >= line.kept_until:
+                owner = line.owner = NOBODY  # written back when its owner's cache needed the room
+                line.shared = True
+            else:
+                others = 1
         there = t
         if line.busy > t:
             there = line.busy
             th.waited += there - t
         if others:
             line.shared = True
-            far = others & self.remote[me]
             # a reader is served by the nearest copy; a writer waits for the farthest to be dropped
-            if far and (exclusive or owner >= 0 or far == others):
+            if owner >= 0:
+                far = has.socket != cpu.socket
+            else:
+                near = line.copies.count(1, cpu.socket_first, cpu.socket_last + 1) - here
+                far = near < others if exclusive else near == 0
+            if far:
                 latency = self.socket_to_socket
                 self.from_socket += 1
             else:
@@ -121,21 +128,24 @@ class Caches:
                 cpu.streams[line.memory] = line.group
             cpu.fills += 1
             if others:
-                cpu.keep(line, there + latency, there + latency + int(latency * self.retention), exclusive)
+                kept_for = int(latency * self.retention)
+                cpu.keep(line, there + latency, there + latency + kept_for, exclusive)
                 line.busy = there + (self.shared_read if owner < 0 and not exclusive else latency)
             else:
                 line.busy = there + latency
             there += latency
         line.kept_until = cpu.fills + self.cached
         if exclusive:
-            line.owner, line.sharers = me, 0
+            line.own(me)
         elif owner < 0:
-            if line.sharers & ~cpu.bit:
-                line.sharers |= cpu.bit
+            if line.sharers > line.copies[me]:
+                line.share(me)
             else:
-                line.owner, line.sharers = me, 0  # exclusive, clean: the first reader may write without asking
+                line.own(me)  # exclusive, clean: the first reader may write without asking
         elif owner != me:
-            line.owner, line.sharers = NOBODY, self.cpus[owner].bit | cpu.bit
+            line.owner = NOBODY
+            line.share(owner)
+            line.share(me)
         if stalls:
             th.stall += there - t
             if others and latency >= self.core_to_core:

@@ -34,6 +34,8 @@ SUFFIX: Final = EXTENSION_SUFFIXES[0]
 # Names are looked up and integers wrap as in the interpreter; sums of products are rounded as there (no fused multiply-add).
 CYTHON: Final = ("-3", "-X", "annotation_typing=False", "-X", "binding=False")
 CC: Final = ("-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fwrapv", "-ffp-contract=off", "-w")
+# Sifts are within their heap by construction.
+OWN: Final = {"events": ("-X", "boundscheck=False", "-X", "wraparound=False")}
 FAILED: Final = "failed"
 # Run in a process of its own before anything is kept: modules that read memory wrongly may well crash.
 TRY: Final = "import sys; from agewalk.timing.compiled import try_out; try_out(*sys.argv[1:])"
@@ -71,7 +73,7 @@ def directory() -> Path | None:
         home = caches()
     except RuntimeError:  # nobody has a home here
         return None
-    how = "\0".join([sys.version, sysconfig.get_platform(), *CYTHON, *CC, *compiler])
+    how = "\0".join([sys.version, sysconfig.get_platform(), *CYTHON, repr(OWN), *CC, *compiler])
     seen = hashlib.sha256(how.encode())
     named = Path(cython.origin).with_name("Shadow.py")  # says which version it is, and is read in no time
     ours = [_here() / f"{name}{ending}" for name in MODULES for ending in (".py", ".pxd")]
@@ -179,7 +181,7 @@ def _compile(name: str, part: Path, ready: Path) -> None:
     root = _here().parents[1]
     text = part / f"{name}.c"
     source = Path(*PACKAGE.split("."), f"{name}.py")
-    _run([sys.executable, "-m", "cython", *CYTHON, "-I", ".", str(source), "-o", str(text)], root)
+    _run([sys.executable, "-m", "cython", *CYTHON, *OWN.get(name, ()), "-I", ".", str(source), "-o", str(text)], root)
     include = sysconfig.get_paths()["include"]
     _run([*(c_compiler() or ()), *CC, f"-I{include}", text.name, "-o", str(ready / f"{name}{SUFFIX}")], part)
 

@@ -4,9 +4,13 @@ cimport cython
 
 
 cdef class Line:
-    cdef public object lines, memory, group, sharers
+    cdef public object lines, memory, group
+    cdef public bytearray copies, nobody
     cdef public bint array, element, shared
-    cdef public long long owner, busy, watched, kept_until
+    cdef public long long owner, busy, watched, kept_until, sharers
+
+    cpdef share(self, long long cpu)
+    cpdef own(self, long long cpu)
 
 
 cdef class PerCpu:
@@ -15,7 +19,7 @@ cdef class PerCpu:
 
 cdef class LineMap:
     cdef readonly set dead
-    cdef readonly long long cpus
+    cdef readonly bytearray nobody
     cdef readonly dict per_cpu
     cdef dict _per_cpu_owner, _placed, _lines
 

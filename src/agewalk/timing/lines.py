@@ -53,13 +53,17 @@ _INDEXED: Final = re.compile(r"^([a-z_]+\d*?)(?:(0x[0-9a-f]+|\d+)|\[(\d+)\])$")
 
 
 class Line:
-    """One cache line. `busy` is when the last transfer of it ends; `watched` counts who spins on a cell of it."""
+    """One cache line. `busy` is when the last transfer of it ends; `watched` counts who spins on a cell of it.
+
+    nobody: zeros, one for each CPU.
+    """
 
     __slots__ = (
-        "array", "busy", "element", "group", "kept_until", "lines", "memory", "owner", "shared", "sharers", "watched",
+        "array", "busy", "copies", "element", "group", "kept_until", "lines", "memory", "nobody", "owner", "shared", "sharers",
+        "watched",
     )  # fmt: skip
 
-    def __init__(self, memory: object, group: int | str, lines: LineMap | None = None) -> None:
+    def __init__(self, memory: object, group: int | str, nobody: bytearray, lines: LineMap | None = None) -> None:
         self.lines = lines  # of which machine; None if it is that of a per-CPU variable, which no cell names
         self.memory = memory  # the Object (or list) it belongs to
         self.group: Any = group
@@ -67,11 +71,27 @@ class Line:
         # An element of an array, or a table's struct page; lines of other fields are used all the time and stay in caches.
         self.element = self.array or group == "ptdesc"
         self.owner = NOBODY
-        self.sharers = 0  # bit per CPU
+        self.sharers = 0  # how many CPUs have it, while nobody owns it
+        self.copies = self.nobody = nobody  # which: 1 for each of them
         self.busy = 0
         self.shared = False  # two CPUs have touched it
         self.watched = 0
         self.kept_until = 0  # how many lines its last reader will have fetched when this one is no longer cached
+
+    def share(self, cpu: int) -> None:
+        """A CPU has a copy."""
+        if not self.sharers:
+            self.copies = bytearray(len(self.nobody))
+        if not self.copies[cpu]:
+            self.copies[cpu] = 1
+            self.sharers += 1
+
+    def own(self, cpu: int) -> None:
+        """A CPU has the only copy."""
+        self.owner = cpu
+        if self.sharers:
+            self.sharers = 0
+            self.copies = self.nobody
 
     def __repr__(self) -> str:
         return f"{self.memory!r}/{self.group}"
@@ -149,11 +169,11 @@ class LineMap:
     dead: what has been freed and not been handed out again, as far as somebody met it. per_cpu: the per-CPU variables met.
     """
 
-    __slots__ = ("_lines", "_per_cpu_owner", "_placed", "cpus", "dead", "per_cpu")
+    __slots__ = ("_lines", "_per_cpu_owner", "_placed", "dead", "nobody", "per_cpu")
 
     def __init__(self, cpus: int = 1) -> None:
         self.dead: set[Object] = set()
-        self.cpus = cpus
+        self.nobody = bytearray(cpus)
         self.per_cpu: dict[Cell, PerCpu] = {}
         self._per_cpu_owner: dict[type, bool] = {}  # can cells of a class of owners be per-CPU variables?
         self._placed: dict[Object, list[Cell]] = {}  # cells that know their line, by owner
@@ -166,7 +186,7 @@ class LineMap:
             lines = self._lines[memory] = {}
         line = lines.get(group)
         if line is None:
-            line = lines[group] = Line(memory, group, self)
+            line = lines[group] = Line(memory, group, self.nobody, self)
         return line
 
     def cell(self, cell: Cell) -> Line:
@@ -198,11 +218,11 @@ class LineMap:
         if mine is None:
             if not is_per_cpu(cell):
                 return None
-            mine = self.per_cpu[cell] = PerCpu(self.cpus)
+            mine = self.per_cpu[cell] = PerCpu(len(self.nobody))
         if mine.cells[cpu] is None:
             start = PER_CPU.get(cell.owner.__class__.__name__, cell)
             mine.cells[cpu] = cell if cpu == 0 or start is cell else Cell(cell.owner, f"{cell.field}@{cpu}", start)
-            mine.lines[cpu] = Line(cell.owner, f"{cell.field}@{cpu}")
+            mine.lines[cpu] = Line(cell.owner, f"{cell.field}@{cpu}", self.nobody)
         return mine
 
     def bury(self, owner: Object) -> None:

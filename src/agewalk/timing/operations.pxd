@@ -9,7 +9,8 @@ cimport cython
 
 
 cdef class Tally:
-    cdef public long long each, n
+    cdef public long long each, lines, n
+    cdef public object guest
 
 
 cdef class Processor(Turns):
@@ -43,7 +44,7 @@ cdef class Processor(Turns):
     cpdef compare_exchange(self, Cell cell, object expected, object new, str order=*)
     @cython.locals(tally=Tally)
     cpdef count(self, str what, long long n=*)
-    @cython.locals(tally=Tally)
+    @cython.locals(tally=Tally, noise=cython.double, took=cython.longlong)
     cpdef work(self, str what, long long n=*)
     cdef object over(self)
     cpdef indirect_call(self, str target)

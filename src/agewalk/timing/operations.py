@@ -35,13 +35,18 @@ def _swap_if(found: Any, pair: tuple[Any, Any]) -> Any:
 
 
 class Tally:
-    """How many of a kind since they were booked, and ps of each."""
+    """How many of a kind since they were booked, and ps of each.
 
-    __slots__ = ("each", "n")
+    guest: is the CPU in the guest after this work? As before if None. lines: that each pushes out of the CPU's caches.
+    """
 
-    def __init__(self, each: int) -> None:
+    __slots__ = ("each", "guest", "lines", "n")
+
+    def __init__(self, each: int, what: str = "") -> None:
         self.each = each
         self.n = 0
+        self.guest = GUEST.get(what)
+        self.lines = 64 if what == "zero_page" else 0
 
 
 class Processor(Turns):
@@ -125,7 +130,7 @@ class Processor(Turns):
             cell = self.met
         if line.shared and self.left < self.window:
             self.wait_turn(cell)
-        if (line.owner == self.cpu or line.sharers & self.bit) and self.state.fills < line.kept_until:
+        if (line.owner == self.cpu or line.copies[self.cpu]) and self.state.fills < line.kept_until:
             self.left -= self.hit
         else:
             self.left = self.far - self.caches.fetch(line, self.th, self.far - self.left, False)
@@ -225,13 +230,14 @@ class Processor(Turns):
         self.done += 1
         tally = self.works.get(what)
         if tally is None:
-            tally = self.works[what] = Tally(self.prices.work(what))
+            tally = self.works[what] = Tally(self.prices.work(what), what)
         tally.n += n
-        self.left -= int(tally.each * n * (self.quiet + self.loud * self.draw()))
-        if what in GUEST:
-            self.th.in_guest = GUEST[what]
-        elif what == "zero_page":
-            self.state.fills += 64 * n  # lines, which push out what was fetched before
+        noise: float = self.quiet + self.loud * self.draw()
+        took = int(tally.each * n * noise)
+        self.left -= took
+        if tally.guest is not None:
+            self.th.in_guest = tally.guest
+        self.state.fills += tally.lines * n
         self.over()
 
     def again(self, *_told: Any) -> None:

@@ -1,9 +1,22 @@
+cimport cython
+
+
+cdef class Kept:
+    cdef public object line
+    cdef public long long nth, since, until
+    cdef public bint exclusive
+
+
 cdef class CpuState:
-    cdef public long long index, socket, fills, slice_end
-    cdef public object bit, core, current, queue
-    cdef public list mates
-    cdef public dict kept, streams
+    cdef public long long index, core, socket, socket_first, socket_last, fills, slice_end, nth
+    cdef public object current, queue
+    cdef public list mates, kept
+    cdef public dict streams
+
+    @cython.locals(oldest=Kept, kept=Kept)
     cpdef keep(self, object line, long long since, long long until, bint exclusive)
+    @cython.locals(kept=Kept)
+    cpdef Kept keeps(self, object line, long long at, bint exclusive)
 
 
 cdef class Thread:

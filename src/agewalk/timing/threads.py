@@ -35,44 +35,70 @@ class McsNode(Object):
         self.next = Cell(self, "next", None)
 
 
+class Kept:
+    """A line that was fetched from another CPU: from when to when nobody can have taken it away; and for writing, too?"""
+
+    __slots__ = ("exclusive", "line", "nth", "since", "until")
+
+    def __init__(self) -> None:
+        self.line: object = None
+        self.nth = 0  # which of its CPU's it was
+        self.since = self.until = 0
+        self.exclusive = False
+
+
 class CpuState:
     """One CPU: who runs, who waits to run, until when the slice lasts."""
 
     __slots__ = (
-        "bit",
         "core",
         "current",
         "fills",
         "index",
         "kept",
         "mates",
+        "nth",
         "queue",
         "slice_end",
         "socket",
+        "socket_first",
+        "socket_last",
         "streams",
     )
 
     def __init__(self, index: int, socket: int) -> None:
         self.index = index
-        self.bit = 1 << index
         self.socket = socket
+        self.socket_first, self.socket_last = 0, index  # CPUs of that socket: neighbours (`spread`)
         self.mates: list[CpuState] = []  # other CPUs of the same core: they share its caches and slow each other
-        self.core = self.bit  # bits of all of them
+        self.core = index  # the first of all of them
         self.current: Thread | None = None
         self.queue: deque[Thread] = deque()
         self.slice_end = FOREVER
         self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
-        # Lines fetched last from other CPUs: from when to when nobody can have taken them away; and for writing, too?
-        self.kept: dict[object, tuple[int, int, bool]] = {}
+        self.kept = [Kept() for _ in range(KEPT)]  # the lines fetched last from other CPUs
+        self.nth = 0
         self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
 
     def keep(self, line: object, since: int, until: int, exclusive: bool) -> None:
-        """A line comes from another CPU."""
-        kept = self.kept
-        kept.pop(line, None)
-        if len(kept) >= KEPT:
-            del kept[next(iter(kept))]  # long past: a transfer takes longer than a line is kept
-        kept[line] = since, until, exclusive
+        """A line comes from another CPU. It is in place of the one that came longest ago: a transfer takes longer than that is
+        kept."""
+        oldest = self.kept[0]
+        for kept in self.kept:
+            if kept.line is line:
+                oldest = kept
+                break
+            if kept.nth < oldest.nth:
+                oldest = kept
+        self.nth += 1
+        oldest.line, oldest.nth, oldest.since, oldest.until, oldest.exclusive = line, self.nth, since, until, exclusive
+
+    def keeps(self, line: object, at: int, exclusive: bool) -> Kept | None:
+        """The line, if nobody can have taken it away by then."""
+        for kept in self.kept:
+            if kept.line is line:
+                return kept if at <= kept.until and (kept.exclusive or not exclusive) else None
+        return None
 
 
 def _nobody() -> None:
@@ -165,4 +191,7 @@ def pair(cpus: list[CpuState], costs: CostTable) -> None:
     for threads in of_core.values():
         for cpu in threads:
             cpu.mates = [c for c in threads if c is not cpu]
-            cpu.core = sum(c.bit for c in threads)
+            cpu.core = min(c.index for c in threads)
+    for cpu in cpus:
+        cpu.socket_first = min(c.index for c in cpus if c.socket == cpu.socket)
+        cpu.socket_last = max(c.index for c in cpus if c.socket == cpu.socket)

@@ -6,7 +6,7 @@ cimport cython
 
 cdef class Turns:
     cdef readonly object machine
-    cdef object bit, hub
+    cdef object hub
     cdef Events events
     cdef Thread th
     cdef CpuState state
@@ -15,7 +15,7 @@ cdef class Turns:
     cdef bint paired
     cdef double smt
 
-    @cython.locals(t=cython.longlong, mate=CpuState)
+    @cython.locals(t=cython.longlong, longer=cython.longlong, mate=CpuState)
     cdef object later(self)
     @cython.locals(mine=Thread, state=CpuState, now=cython.longlong, at=cython.longlong)
     cdef object take(self, Thread th)

@@ -32,7 +32,7 @@ class Turns:
     """
 
     __slots__ = (
-        "bit", "bits", "cpu", "done", "events", "far", "first", "hub", "last", "left", "machine", "never", "paired", "since",
+        "bits", "cpu", "done", "events", "far", "first", "hub", "last", "left", "machine", "never", "paired", "since",
         "smt", "state", "th", "waited", "window",
     )  # fmt: skip
 
@@ -43,7 +43,7 @@ class Turns:
         self.smt = m.prices.smt
         self.th: Thread = Thread(-1, "nobody", lambda: None, m.cpus[0], ())
         self.state = self.th.cpu
-        self.cpu, self.bit = self.state.index, self.state.bit
+        self.cpu = self.state.index
         self.paired = any(state.mates for state in m.cpus)
         self.since = self.waited = 0  # if paired: when the thread was taken, what it had waited for lines by then
         self.bits, self.last, self.never = THREAD_BITS, LAST, FOREVER  # here, they are C numbers
@@ -61,7 +61,8 @@ class Turns:
         if self.paired:
             for mate in self.state.mates:
                 if mate.current is not None:  # half a core; waiting takes no longer
-                    t += int((t - self.since - (self.th.waited - self.waited)) * self.smt)
+                    longer = int((t - self.since - (self.th.waited - self.waited)) * self.smt)
+                    t += longer
                     break
         return self.take(self.events.pushpop(self.th, t))
 
@@ -77,7 +78,7 @@ class Turns:
             self.events.push(th, now)
             return self.hub.switch()
         state = th.cpu
-        self.th, self.state, self.cpu, self.bit = th, state, state.index, state.bit
+        self.th, self.state, self.cpu = th, state, state.index
         if self.paired:
             self.since, self.waited = now, th.waited
         self.first = self.events.first()

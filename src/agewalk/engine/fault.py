@@ -39,14 +39,14 @@ def refault(word: Array, meta: Int, shadow: Int) -> Int:
 
 
 @njit_merge
-def needs_frame(s: State, folio: Int, write: Int) -> bool:
+def needs_frame(s: State, folio: Int, space: Int, write: Int) -> bool:
     """Will an access to this page allocate one? At most one, and before anything else changes but the page table."""
     meta = i64(s.page[folio_of(s.pmd, folio), META])
     if meta & (at.MAPPED | at.RESIDENT):
         return False
     if not meta & at.EVICTED and not write:
         return False
-    if s.space[i64(s.pmd[folio // at.PTES, at.M_SPACE]), at.S_HUGE] and takes_huge(s, folio):
+    if s.space[space, at.S_HUGE] and takes_huge(s, folio):
         return False
     pte_alloc(s, folio)
     return True
@@ -110,8 +110,8 @@ def huge_fault(s: State, folio: Int, space: Int, write: Int) -> bool:
     word[at.HELD] += at.PTES
     s.counts[c.FAULTS] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-    add_in_fault(word, page, i64(first), i64(page[first, META]) | at.RESIDENT | at.HUGE)
-    page[first, META] |= at.MAPPED | at.RW_PRIMARY | at.D_PRIMARY
+    meta = add_in_fault(word, page, i64(first), i64(page[first, META]) | at.RESIDENT | at.HUGE)
+    page[first, META] = meta | at.MAPPED | at.RW_PRIMARY | at.D_PRIMARY
     s.space[space, at.S_RSS] += at.PTES
     return True
 
@@ -126,104 +126,98 @@ def pte_alloc(s: State, folio: Int) -> None:
 
 
 @njit_merge
-def add_in_fault(word: Array, page: Array, folio: Int, meta: Int) -> None:
-    """folio_add_lru() of a page that a fault brings in. meta: its META so far."""
+def add_in_fault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+    """folio_add_lru() of a page that a fault brings in, from META to META."""
     if word[at.FEATURES] & f.TWO_LIST:
         pass  # lru_gen_in_fault() is MGLRU's
     elif not word[at.FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & at.WORKINGSET:
         meta |= at.ACTIVE
     elif not meta & at.REFERENCED:
         meta = mark_accessed(word, page, folio, meta)
-    page[folio, META] = meta
-    queue_add(word, page, folio)
+    return queue_add(word, page, folio, meta)
 
 
 @njit_merge
-def map_page(s: State, folio: Int, space: Int, bits: Int) -> None:
-    """Set the PTE: young, and with `bits` of META."""
-    s.page[folio, META] = s.page[folio, META] | at.MAPPED | bits
+def map_page(s: State, folio: Int, space: Int, meta: Int) -> Int:
+    """Set the PTE: young. From META to META."""
     s.touch[folio] = at.A_PRIMARY | (s.touch[folio] & at.USED_NOW)
     s.space[space, at.S_RSS] += 1
+    return meta | at.MAPPED
 
 
 @njit_merge
-def new_anon(s: State, folio: Int, space: Int) -> None:
-    """do_anonymous_page() for a write: a zeroed page, mapped writable and dirty."""
-    page = s.page
+def new_anon(s: State, folio: Int, space: Int, meta: Int) -> Int:
+    """do_anonymous_page() for a write, do_wp_page() of the zero page: a new page, mapped writable, dirty. From META to META."""
     s.word[at.HELD] += 1
     s.counts[c.FAULTS] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-    add_in_fault(s.word, page, folio, at.RESIDENT | (i64(page[folio, META]) & at.GUEST_BITS))
-    map_page(s, folio, space, at.RW_PRIMARY | at.D_PRIMARY)
+    meta = add_in_fault(s.word, s.page, folio, at.RESIDENT | meta & at.GUEST_BITS)
+    return map_page(s, folio, space, meta) | at.RW_PRIMARY | at.D_PRIMARY
 
 
 @njit_merge
-def swap_in(s: State, folio: Int, space: Int, write: Int) -> None:
-    """do_swap_page(): back from swap, or from the swap cache if reclaim was stopped half way."""
+def swap_in(s: State, folio: Int, space: Int, write: Int, meta: Int) -> Int:
+    """do_swap_page(): back from swap, or from the swap cache if reclaim was stopped half way. From META to META."""
     word, page = s.word, s.page
-    cached = page[folio, META] & at.RESIDENT
-    if not cached:
+    s.counts[c.FAULTS] += 1
+    region = region_of(s.space, space, folio)
+    s.by_region[region, c.BY_FAULTS] += 1
+    if not meta & at.RESIDENT:
         word[at.HELD] += 1
         shadow = i64(page[folio, at.NEXT])
         away = word[at.NOW] - page[folio, at.PREV]
-        s.counts[c.FAULTS] += 1
         s.counts[c.REFAULTS] += 1
-        region = region_of(s.space, space, folio)
-        s.by_region[region, c.BY_FAULTS] += 1
         s.by_region[region, c.BY_REFAULTS] += 1
         s.intervals[bit_length(away)] += 1
-        meta = at.RESIDENT | (i64(page[folio, META]) & at.GUEST_BITS)
+        meta = at.RESIDENT | meta & at.GUEST_BITS
         if word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE:
             meta |= at.SWAPCACHE
         if word[at.FEATURES] & f.TWO_LIST:
             meta = classic_refault(word, page, folio, meta)
         else:
             meta = refault(word, meta, shadow)
-        add_in_fault(word, page, folio, meta)
-    else:
-        s.counts[c.FAULTS] += 1
-        s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-        if write:
-            lru_add_drain(word, page)
-    bits = at.D_PRIMARY if write else 0
+        meta = add_in_fault(word, page, folio, meta)
+    elif write:
+        page[folio, META] = meta
+        lru_add_drain(word, page)
+        meta = i64(page[folio, META])
+    if write:
+        meta |= at.D_PRIMARY
     if write or word[at.FEATURES] & f.SWAPIN_MAPS_WRITABLE:
-        bits |= at.RW_PRIMARY
-    map_page(s, folio, space, i64(bits))
-    if page[folio, META] & at.SWAPCACHE and (write or word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE):
-        page[folio, META] = (page[folio, META] & ~at.SWAPCACHE) | at.DIRTY  # folio_free_swap()
+        meta |= at.RW_PRIMARY
+    meta = map_page(s, folio, space, meta)
+    if meta & at.SWAPCACHE and (write or word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE):
+        meta = (meta & ~at.SWAPCACHE) | at.DIRTY  # folio_free_swap()
+    return meta
 
 
 @njit_merge
-def handle_mm_fault(s: State, folio: Int, space: Int, write: Int) -> None:
-    """handle_mm_fault(): one attempt to make the page accessible."""
-    if (
-        s.space[space, at.S_HUGE]
-        and s.pmd[folio // at.PTES, at.M_STATE] != at.TABLE
-        and huge_fault(s, folio, space, write)
-    ):
-        return
+def handle_mm_fault(s: State, folio: Int, space: Int, write: Int, meta: Int) -> tuple[Int, Int]:
+    """handle_mm_fault(): make the page accessible, which one attempt does. Takes META of its folio; returns whose META the page
+    has then, and that, which is still to be written."""
+    if s.space[space, at.S_HUGE] and s.pmd[folio // at.PTES, at.M_STATE] != at.TABLE:
+        if huge_fault(s, folio, space, write):
+            whole = folio_of(s.pmd, folio)
+            return whole, i64(s.page[whole, META])
+        meta = i64(s.page[folio, META])
     pte_alloc(s, folio)
-    meta = i64(s.page[folio, META])
     if meta & at.ZERO:
         if write:  # do_wp_page(): the zero page is copied; secondary MMUs lose it first
-            s.word[at.HELD] += 1
             s.touch[folio] &= at.USED_NOW
             s.space[space, at.S_INVALIDATED] += 1
-            s.counts[c.FAULTS] += 1
-            s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-            add_in_fault(s.word, s.page, folio, meta & at.GUEST_BITS | at.RESIDENT)
-            map_page(s, folio, space, i64(at.RW_PRIMARY | at.D_PRIMARY))
+            return folio, new_anon(s, folio, space, meta)
     elif meta & at.MAPPED:
         if write:  # wp_page_reuse()
-            s.page[folio, META] = meta | at.RW_PRIMARY | at.D_PRIMARY
+            meta |= at.RW_PRIMARY | at.D_PRIMARY
         s.touch[folio] |= at.A_PRIMARY
     elif meta & (at.RESIDENT | at.EVICTED):
-        swap_in(s, folio, space, write)
+        return folio, swap_in(s, folio, space, write, meta)
     elif write:
-        new_anon(s, folio, space)
+        return folio, new_anon(s, folio, space, meta)
     else:
-        s.page[folio, META] = meta | at.ZERO
+        meta |= at.ZERO
         s.touch[folio] |= at.A_PRIMARY
+    return folio, meta
 
 
 @njit
@@ -233,14 +227,12 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
     entry = folio_of(s.pmd, folio)
     meta = i64(s.page[entry, META])
     wanted = i64(at.RW_PRIMARY if write else at.MAPPED | at.ZERO)
-    while not meta & wanted:
-        handle_mm_fault(s, folio, space, write)
-        entry = folio_of(s.pmd, folio)
-        meta = i64(s.page[entry, META])
+    if not meta & wanted:
+        entry, meta = handle_mm_fault(s, folio, space, write, meta)
     s.pmd[folio // at.PTES, at.M_YOUNG] = 1
     if write:
         meta |= at.D_PRIMARY
-        s.page[entry, META] = meta
+    s.page[entry, META] = meta
     bits = s.touch[folio] | at.A_PRIMARY | at.USED_NOW
     if not s.space[space, at.S_NOTIFIERS]:  # of a VM's process, such accesses always come this way
         bits |= at.P_PRIMARY
@@ -250,25 +242,21 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
 
 
 @njit_merge
-def get_user_page(s: State, folio: Int, space: Int, write: Int) -> tuple[Int, Int]:
-    """hva_to_pfn(): the page behind an address, faulted in if need be. Returns whose META it has, and that. It may be written if
-    that has RW_PRIMARY."""
-    page = s.page
-    entry = folio_of(s.pmd, folio)
-    meta = i64(page[entry, META])
-    if meta & at.MAPPED and meta & at.RW_PRIMARY:  # get_user_page_fast_only()
-        meta |= at.REFERENCED
-        page[entry, META] = meta
-        return entry, meta
-    wanted = i64(at.RW_PRIMARY if write else at.MAPPED | at.ZERO)  # what may be written is there
-    while not meta & wanted:
-        handle_mm_fault(s, folio, space, write)
-        entry = folio_of(s.pmd, folio)
-        meta = i64(page[entry, META])
+def follow_page(word: Array, page: Array, folio: Int, write: Int, meta: Int) -> Int:
+    """What get_user_page() leaves on a page that is mapped as it needs it, past its fast path. From META to META."""
     if meta & at.ZERO:
-        return entry, meta
+        return meta
     if write and not meta & (at.D_PRIMARY | at.DIRTY):
         meta |= at.DIRTY
-    meta = mark_accessed(s.word, page, entry, meta)  # FOLL_TOUCH
-    page[entry, META] = meta
-    return entry, meta
+    return mark_accessed(word, page, folio, meta)  # FOLL_TOUCH
+
+
+@njit_merge
+def get_user_page(s: State, folio: Int, space: Int, write: Int, whole: Int, meta: Int) -> tuple[Int, Int]:
+    """hva_to_pfn(): the page behind an address, faulted in if need be. Takes and returns whose META it has, and that, which is
+    still to be written. The page may be written if that has RW_PRIMARY."""
+    if meta & at.MAPPED and meta & at.RW_PRIMARY:  # get_user_page_fast_only()
+        return whole, meta | at.REFERENCED
+    if not meta & (at.RW_PRIMARY if write else at.MAPPED | at.ZERO):  # what may be written is there
+        whole, meta = handle_mm_fault(s, folio, space, write, meta)
+    return whole, follow_page(s.word, s.page, whole, write, meta)

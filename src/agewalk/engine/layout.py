@@ -155,12 +155,11 @@ S_PMD: Final = 8  # hva >> 21 of its first PMD
 S_TDP: Final = 9  # the TDP MMU serves the guest; otherwise the shadow MMU
 S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0 = guest tables are shadowed
 S_INVALIDATED: Final = 11  # mmu_invalidate_seq
-S_SNAPSHOT: Final = 12  # of S_INVALIDATED, when an access began
-S_HUGE: Final = 13  # THP "always"
-S_REGION: Final = 14  # its first row of by_region[]
-S_REGION_SHIFT: Final = 15  # pages of a region, as a power of two
-S_KINDS: Final = 16  # + context: bits of `touch` that an access needs and sets; 0 if there can be none
-S_COLUMNS: Final = 32  # 20 are used: rows are found by a shift
+S_HUGE: Final = 12  # THP "always"
+S_REGION: Final = 13  # its first row of by_region[]
+S_REGION_SHIFT: Final = 14  # pages of a region, as a power of two
+S_KINDS: Final = 15  # + context: bits of `touch` that an access needs and sets; 0 if there can be none
+S_COLUMNS: Final = 32  # 19 are used: rows are found by a shift
 
 # --- pmd[]: 512 pages each
 M_SPACE: Final = 0

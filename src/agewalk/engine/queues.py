@@ -55,14 +55,17 @@ def lru_add_drain(word: Array, page: Array) -> None:
     drain_activate(word, page)
 
 
-@njit
-def queue_add(word: Array, page: Array, folio: Int) -> None:
-    """folio_add_lru() past the flags. Large folios are not kept waiting (folio_may_be_lru_cached())."""
+@njit_merge
+def queue_add(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+    """folio_add_lru() past the flags, from META to META. Large folios are not kept waiting (folio_may_be_lru_cached())."""
     waiting = word[Q_ADD] + 1
     word[Q_ADD] = waiting
     word[Q_ADD + waiting] = folio
-    if waiting >= word[ADD_BATCH] or page[folio, META] & HUGE:
+    if waiting >= word[ADD_BATCH] or meta & HUGE:
+        page[folio, META] = meta
         drain_add(word, page)
+        return i64(page[folio, META])
+    return meta
 
 
 @njit

@@ -4,7 +4,7 @@ from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
 from agewalk.engine.cells import fetch_row, rarely
-from agewalk.engine.fault import get_user_page, host_access, needs_frame
+from agewalk.engine.fault import follow_page, get_user_page, host_access, needs_frame
 from agewalk.engine.huge import folio_of, is_huge
 from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import META
@@ -20,15 +20,20 @@ UNROLLED = 4
 
 
 @njit_merge
-def set_written(s: State, folio: Int, space: Int) -> None:
-    """WRITTEN: every SPTE that hardware can use here may be written."""
-    page = s.page
-    bits, whole, direct = i64(s.touch[folio]), folio_of(s.pmd, folio), s.space[space, at.S_DIRECT]
-    own, first = i64(page[folio, META]), i64(page[whole, META])
-    tdp, shadow = (own, first) if direct else (first, own)  # one of them maps all of a folio
+def written(bits: Int, tdp: Int, shadow: Int) -> Int:
+    """Bits of `touch` with WRITTEN, if every SPTE that hardware can use here may be written, else without. tdp, shadow: META that
+    has these SPTEs."""
     fast = not bits & at.P_TDP or tdp & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP
     slow = not bits & at.P_SHADOW or shadow & (at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW
-    s.touch[folio] = bits | at.WRITTEN if fast and slow else bits & ~at.WRITTEN
+    return bits | at.WRITTEN if fast and slow else bits & ~at.WRITTEN
+
+
+@njit
+def set_written(s: State, folio: Int, space: Int) -> None:
+    """written(), by META in `page`."""
+    own, first = i64(s.page[folio, META]), i64(s.page[folio_of(s.pmd, folio), META])
+    tdp, shadow = (own, first) if s.space[space, at.S_DIRECT] else (first, own)  # one of them maps all of a folio
+    s.touch[folio] = written(i64(s.touch[folio]), tdp, shadow)
 
 
 @njit
@@ -61,18 +66,25 @@ def finish_fault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
     return mark_accessed(word, page, folio, meta)
 
 
+@njit
+def retry_fault(s: State, whole: Int, write: Int, meta: Int) -> Int:
+    """The second time around in faultin_pfn(), when the page is mapped. From META to META."""
+    rarely()
+    if s.word[at.FEATURES] & f.RETRY_MARKS_ACCESSED:
+        meta = finish_fault(s.word, s.page, whole, meta)
+    if meta & at.MAPPED and meta & at.RW_PRIMARY:
+        return meta | at.REFERENCED
+    return follow_page(s.word, s.page, whole, write, meta)
+
+
 @njit_merge
-def faultin_pfn(s: State, folio: Int, space: Int, write: Int) -> tuple[Int, Int]:
-    """kvm_mmu_faultin_pfn(), again and again while anything of the VM was unmapped meanwhile (mmu_invalidate_seq): by the copy of
-    the zero page, or by the reclaim that made room. Returns what get_user_page() does."""
-    seq = s.space[space, at.S_SNAPSHOT]  # from before the reclaim
-    while True:
-        whole, meta = get_user_page(s, folio, space, write)
-        if s.space[space, at.S_INVALIDATED] == seq:
-            return whole, meta
-        if s.word[at.FEATURES] & f.RETRY_MARKS_ACCESSED:
-            s.page[whole, META] = finish_fault(s.word, s.page, whole, meta)
-        seq = s.space[space, at.S_INVALIDATED]
+def faultin_pfn(s: State, folio: Int, space: Int, write: Int, seq: Int, whole: Int, meta: Int) -> tuple[Int, Int]:
+    """kvm_mmu_faultin_pfn(), and once more if anything of the VM was unmapped meanwhile: by the copy of the zero page, or by the
+    reclaim that made room. seq: mmu_invalidate_seq from before that. Otherwise as get_user_page()."""
+    whole, meta = get_user_page(s, folio, space, write, whole, meta)
+    if s.space[space, at.S_INVALIDATED] != seq:
+        meta = retry_fault(s, whole, write, meta)
+    return whole, meta
 
 
 @njit
@@ -121,33 +133,39 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
 
 
 @njit_merge
-def tdp_access(s: State, folio: Int, space: Int, write: Int) -> None:
+def tdp_access(s: State, folio: Int, space: Int, write: Int, seq: Int) -> None:
     """The guest touches a page through the TDP MMU and exits: fast_page_fault(), else kvm_tdp_mmu_map()."""
     touch, page = s.touch, s.page
     whole = folio_of(s.pmd, folio)
     meta = i64(page[whole, META])
     allowed = not write or meta & at.W_TDP
     if touch[folio] & at.P_TDP and allowed:  # it was another table that lacked a dirty bit, or W that tracking took
-        touch[folio] |= at.A_TDP | at.USED_NOW
-        if write:
-            s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_TDP else 0  # fast_page_fault()
-            page[whole, META] = meta & ~at.LOST_W_TDP
-            install(s, folio, space, i64(at.P_TDP), i64(0))
-        return
-    s.counts[c.SPTE_FAULTS] += 1
-    if not (meta & at.TRACKED_TDP and allowed):
-        whole, meta = faultin_pfn(s, folio, space, write)
-        meta &= ~(at.W_TDP | at.LOST_W_TDP)
-        if meta & at.RW_PRIMARY:
-            meta |= at.W_TDP
-        meta = finish_fault(s.word, page, whole, meta)
-    page[whole, META] = meta & ~(at.TRACKED_TDP | (at.LOST_W_TDP if write else 0))
-    touch[folio] |= at.A_TDP | at.USED_NOW
-    install(s, folio, space, i64(at.P_TDP), i64(0))
+        if not write:
+            touch[folio] |= at.A_TDP | at.USED_NOW
+            return
+        s.counts[c.SPTE_FAULTS] += 1 if meta & at.LOST_W_TDP else 0  # fast_page_fault()
+    else:
+        s.counts[c.SPTE_FAULTS] += 1
+        if not (meta & at.TRACKED_TDP and allowed):
+            whole, meta = faultin_pfn(s, folio, space, write, seq, whole, meta)
+            meta &= ~(at.W_TDP | at.LOST_W_TDP)
+            if meta & at.RW_PRIMARY:
+                meta |= at.W_TDP
+            meta = finish_fault(s.word, page, whole, meta)
+        meta &= ~at.TRACKED_TDP
+    if write:
+        meta &= ~at.LOST_W_TDP
+    page[whole, META] = meta
+    bits = i64(touch[folio] | at.A_TDP | at.USED_NOW)
+    if is_huge(s.pmd, folio):
+        touch[folio] = bits
+        install_huge(s, whole, space, i64(at.P_TDP))
+    else:
+        touch[folio] = written(bits | at.P_TDP, meta, meta)
 
 
 @njit
-def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shift: Int) -> None:
+def shadow_access(s: State, folio: Int, space: Int, write: Int, seq: Int, direct: Int, shift: Int) -> None:
     """A guest touches a page through the shadow MMU and exits: direct_page_fault() without guest tables (legacy), else
     FNAME(page_fault), which walks the guest's own tables and leaves A and D there.
 
@@ -173,7 +191,9 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shi
     if not (direct and meta & tracked and allowed):
         if not direct:
             page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
-        whole, meta = faultin_pfn(s, folio, space, write)
+        whole = folio_of(s.pmd, folio)
+        whole, meta = faultin_pfn(s, folio, space, write, seq, whole, i64(page[whole, META]))
+        page[whole, META] = meta
         may_write = meta & at.RW_PRIMARY
         entry = whole if direct else folio
         meta = i64(page[entry, META]) & ~(writable | lost | tracked)
@@ -188,30 +208,28 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, direct: Int, shi
 
 
 @njit_merge
-def slow(s: State, folio: Int, kind: Int) -> None:
-    """An access of `kind` (the bits it needs and sets, as in `touch`) that `touch[folio]` does not satisfy."""
-    space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
+def slow(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
+    """An access of `kind` (the bits it needs and sets, as in `touch`) that `touch[folio]` does not satisfy. seq: S_INVALIDATED
+    when it began."""
     write = kind & at.WRITTEN
     if kind & at.P_PRIMARY:
         host_access(s, folio, space, write)
     elif kind & at.P_TDP and s.space[space, at.S_TDP]:
-        tdp_access(s, folio, space, write)
+        tdp_access(s, folio, space, write, seq)
     else:
         direct = i64(1 if s.space[space, at.S_DIRECT] and kind & at.P_SHADOW else 0)
         if not direct:
             s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
-        shadow_access(s, folio, space, write, direct, i64(1 if kind & at.P_TDP else 0))
+        shadow_access(s, folio, space, write, seq, direct, i64(1 if kind & at.P_TDP else 0))
 
 
 @njit_inline
-def make_room(s: State, folio: Int, write: Int) -> bool:
+def make_room(s: State, folio: Int, space: Int, write: Int) -> bool:
     """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the minimum. Does it wake
     kswapd, being down at the low watermark?"""
     word = s.word
-    space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
-    s.space[space, at.S_SNAPSHOT] = s.space[space, at.S_INVALIDATED]
     wakes = False
-    if needs_frame(s, folio, write):
+    if needs_frame(s, folio, space, write):
         wakes = bool(word[at.FRAMES] - word[at.HELD] <= word[at.LOW])
         retries = 0
         while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
@@ -284,8 +302,10 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
             mark_running(s, r, i + 1)
         s.word[at.NOTED] = i + 1
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
-        wakes = make_room(s, folio, kind & at.WRITTEN)
-        slow(s, folio, kind)
+        space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
+        seq = i64(s.space[space, at.S_INVALIDATED])
+        wakes = make_room(s, folio, space, kind & at.WRITTEN)
+        slow(s, folio, space, kind, seq)
         if wakes:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
         i = hits(s.touch, r, i + 1, n)

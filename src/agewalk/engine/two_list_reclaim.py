@@ -50,7 +50,6 @@ from agewalk.engine.layout import (
     S_INVALIDATED,
     S_MODE,
     S_NOTIFIERS,
-    S_SNAPSHOT,
     SOME_UNUSED,
     SWAPCACHE,
     SWAPPINESS,
@@ -285,14 +284,14 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         word[NOTED] = i + 1
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         space = i64(s.pmd[folio // PTES, M_SPACE])
-        s.space[space, S_SNAPSHOT] = s.space[space, S_INVALIDATED]
+        seq = i64(s.space[space, S_INVALIDATED])
         wakes = False
-        if needs_frame(s, folio, kind & WRITTEN):
+        if needs_frame(s, folio, space, kind & WRITTEN):
             wakes = bool(word[FRAMES] - word[HELD] <= word[LOW])
             retries = 0
             while word[FRAMES] - word[HELD] - 1 < word[MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
                 retries = 0 if reclaim_lists(s, i64(DIRECT)) else retries + 1
-        slow(s, folio, kind)
+        slow(s, folio, space, kind, seq)
         if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))
         i = hits(s.touch, r, i + 1, n)

@@ -133,7 +133,7 @@ def place(memory: Any, field: str | int) -> tuple[object, Any]:
     """(memory, line of it) for a field: struct page is an array element, whoever the folio is."""
     if field.__class__ is int:
         return memory, field // WORDS_PER_LINE
-    kind = memory.__class__
+    kind = type(memory)
     groups = _groups.get(kind)
     if groups is None:
         groups = _groups[kind] = {}
@@ -208,7 +208,7 @@ class LineMap:
 
     def of_cpu(self, cell: Cell, cpu: int) -> PerCpu | None:
         """A per-CPU variable, with the cell and the line that this CPU has (CPU 0 has the original). None: it is none."""
-        kind = cell.owner.__class__
+        kind = type(cell.owner)
         can_be = self._per_cpu_owner.get(kind)
         if can_be is None:
             can_be = self._per_cpu_owner[kind] = kind.__name__ in PER_CPU_OWNERS

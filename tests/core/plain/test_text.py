@@ -73,6 +73,22 @@ def test_keywords_become_positions_where_the_callee_is_known() -> None:
     same("x = helper(a=1)\ny = pte.make_pte(f(1), writable=True)", "x = helper(a=1)\ny = pte.make_pte(f(1), True)")
 
 
+def test_min_and_max_of_two_are_comparisons() -> None:
+    same("x = min(a, b.c) + max(2, y - 1)", "x = (b.c if b.c < a else a) + (y - 1 if y - 1 > 2 else 2)")
+    for call in ("min(a)", "min(a, b, c)", "min(f(a), b)", "min(*a, b)", "max(a, b, key=c)", "max(a[0], b)"):
+        same(f"x = {call}", f"x = {call}")
+    for other in ("def min(a, b):\n    return a", "from elsewhere import min", "min = other"):
+        same(f"{other}\nx = min(a, b)", f"{other}\nx = min(a, b)")
+
+
+@pytest.mark.parametrize("call", ["min(a, b)", "max(a, b)"])
+def test_of_two_that_are_equal_the_first_is_taken(call: str) -> None:
+    for a, b in ((1, 2), (2, 1), (1, 1.0), (1.0, 1), (True, 1)):
+        names = {"a": a, "b": b}
+        expected, found = eval(call, names), eval(rewritten(call), names)
+        assert (expected, type(expected)) == (found, type(found))
+
+
 def test_units_are_left_out() -> None:
     same("from agewalk.core.units import Pfn\nx = Pfn(y + 1)", "from agewalk.core.units import Pfn\nx = y + 1")
 

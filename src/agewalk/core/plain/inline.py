@@ -3,6 +3,7 @@
 A call costs more than such a line does. Only what means the same wherever it stands is put there: a module's function without
 decorators, whose body is `return` and an expression of its parameters and of its module's constants; and only arguments whose
 reading has no effects, those that the line needs twice being names. A constant is an integer that is named in capitals.
+`min` and `max` of two are put there likewise: the interpreter makes a tuple for each such call.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import NewType
+from typing import Final, NewType
 
 from agewalk.core.plain.calls import all_parameters
 
@@ -43,6 +44,22 @@ class OneLiner:
         for node in ast.walk(line):
             ast.copy_location(node, call)
         return line
+
+
+_OF_TWO: Final[dict[str, type[ast.cmpop]]] = {"min": ast.Lt, "max": ast.Gt}
+
+
+def of_two(call: ast.Call) -> ast.expr | None:
+    """`min(a, b)` as the comparison that it makes, `b if b < a else a`; `max` likewise. None if the call has to stay one."""
+    if not isinstance(call.func, ast.Name) or call.func.id not in _OF_TWO or call.keywords or len(call.args) != 2:
+        return None
+    if not all(_is_pure(a) for a in call.args):
+        return None
+    first, second = call.args
+    line = ast.IfExp(ast.Compare(second, [_OF_TWO[call.func.id]()], [first]), deepcopy(second), deepcopy(first))
+    for node in ast.walk(line):
+        ast.copy_location(node, call)
+    return line
 
 
 @cache

@@ -19,7 +19,7 @@ from typing import Final, NewType, NoReturn, TypeAlias
 
 from agewalk.core.errors import InputError
 from agewalk.core.plain.calls import Callees
-from agewalk.core.plain.inline import one_liners
+from agewalk.core.plain.inline import of_two, one_liners
 
 DO: Final = "__do__"  # the global of a rewritten module that performs effects
 _STEP: Final = ("Step", "Generator")
@@ -86,6 +86,9 @@ class _Rewriter(ast.NodeTransformer):
                 self._foreign.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
         bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
         bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+        named = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        named |= {n.asname or n.name for n in ast.walk(tree) if isinstance(n, ast.alias)}
+        self._builtins = {"min", "max"} - bound - named
         for name in bound:
             self._units.discard(name)
             self._callees.forget(name)
@@ -196,6 +199,8 @@ class _Rewriter(ast.NodeTransformer):
             return node.args[0]
         if node.keywords:
             self._callees.by_position(node)
+        if isinstance(node.func, ast.Name) and node.func.id in self._builtins:
+            return of_two(node) or node
         origin = self._callees.origin(node)
         line = origin and one_liners(origin[0]).get(origin[1])
         return (line and line.called(node)) or node

@@ -75,14 +75,10 @@ def slot_of_gfn(slots: SlotSet, gfn: int) -> tuple[Memslot, bool] | None:
 
 def gfn_ranges(slots: SlotSet, start: int, end: int, *, lockless: bool, may_block: bool) -> list[GfnRange]:
     """The parts of [start, end) (bytes of the process) that slots show, as gfns: {gfn(page) | page meets the range}."""
-    return [
-        GfnRange(
-            slot,
-            slot.gfn_of(max(start, slot.userspace_addr)),
-            slot.gfn_of(min(end, slot.end_hva) + PAGE_SIZE - 1),
-            lockless,
-            may_block,
-        )
-        for slot, _ in slots
-        if slot.userspace_addr < end and start < slot.end_hva
-    ]
+    found = []
+    for slot, _ in slots:
+        if slot.userspace_addr < end and start < slot.end_hva:
+            first = slot.gfn_of(max(start, slot.userspace_addr))
+            last = slot.gfn_of(min(end, slot.end_hva) + PAGE_SIZE - 1)
+            found.append(GfnRange(slot, first, last, lockless, may_block))
+    return found

@@ -107,19 +107,20 @@ class Memory(Object):
     def folio_slab(self, type_: int, order: int) -> Slab:
         """Where folios of a type and size come from. A folio keeps its frame number from one life to the next."""
         slab = self._slabs.get((type_, order))
-        if slab is None:
+        return self._new_folio_slab(type_, order) if slab is None else slab
 
-            def make(_: int) -> Folio:
-                pages = 1 << order
-                pfn = Pfn(-(-self.next_pfn // pages) * pages)
-                self.next_pfn = pfn + pages
-                folio = Folio(pfn, self.lruvec, order=order, type_=type_)
-                for i in range(pages):
-                    self.mem_map[Pfn(pfn + i)] = folio
-                return folio
+    def _new_folio_slab(self, type_: int, order: int) -> Slab:
+        def make(_: int) -> Folio:
+            pages = 1 << order
+            pfn = Pfn(-(-self.next_pfn // pages) * pages)
+            self.next_pfn = pfn + pages
+            folio = Folio(pfn, self.lruvec, order=order, type_=type_)
+            for i in range(pages):
+                self.mem_map[Pfn(pfn + i)] = folio
+            return folio
 
-            kind = "anon" if type_ == ANON else "file"
-            slab = self._slabs[type_, order] = Slab(f"{kind} folios of order {order}", make, reuse=True)
+        kind = "anon" if type_ == ANON else "file"
+        slab = self._slabs[type_, order] = Slab(f"{kind} folios of order {order}", make, reuse=True)
         return slab
 
     def slot(self, index: int) -> SwapSlot:

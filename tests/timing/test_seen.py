@@ -8,7 +8,7 @@ import pytest
 from agewalk.timing.charts import experiment_chart, sensitivity_chart, write_charts
 from agewalk.timing.costs import load_costs
 from agewalk.timing.experiment import load_experiment
-from agewalk.timing.perfetto_out import write_perfetto
+from agewalk.timing.perfetto_out import _CPU, _HOLDS, write_perfetto
 from agewalk.timing.record import Recorder
 from agewalk.timing.run import run_all, run_row
 from agewalk.timing.sensitivity import Sensitivity, Swing
@@ -63,9 +63,15 @@ def test_arrows_go_from_a_holder_to_a_waiter(timeline: Any) -> None:
     taken = {i: p for p in timeline[0].packet for i in p.track_event.terminating_flow_ids}
     assert given
     assert given.keys() == taken.keys()
+    ended = {
+        (p.track_event.track_uuid - _HOLDS, p.timestamp)
+        for p in timeline[0].packet
+        if p.track_event.type == p.track_event.TYPE_SLICE_END and p.track_event.track_uuid >= _HOLDS
+    }
     for flow, start in given.items():
         assert start.timestamp <= taken[flow].timestamp
         assert start.track_event.track_uuid != taken[flow].track_event.track_uuid
+        assert (start.track_event.track_uuid - _CPU, start.timestamp) in ended  # it begins where the lock is given back
 
 
 def test_counters_follow_young_pages(timeline: Any) -> None:

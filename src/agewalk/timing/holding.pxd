@@ -14,7 +14,7 @@ cdef class WordStep:
 
 cdef class TimedLock:
     cdef public Lock lock
-    cdef public object do, last
+    cdef public object do, dropped, last
     cdef public Line line
     cdef public dict acquired, told, hold
     cdef public long long contended, wait, worst_wait

@@ -40,8 +40,8 @@ class TimedLock:
     """What all locks have: the model's lock, and counts."""
 
     __slots__ = (
-        "acquired", "contended", "do", "give_read", "give_write", "hold", "last", "line", "lock", "take_read", "take_write",
-        "told", "wait", "worst_wait",
+        "acquired", "contended", "do", "dropped", "give_read", "give_write", "hold", "last", "line", "lock", "take_read",
+        "take_write", "told", "wait", "worst_wait",
     )  # fmt: skip
 
     def __init__(self, lock: Lock, do: ModuleType) -> None:
@@ -54,6 +54,7 @@ class TimedLock:
         self.worst_wait = 0
         self.hold = {READ: 0, WRITE: 0}  # ps
         self.last: Thread | None = None  # who held it last, or does
+        self.dropped: tuple[Thread, int] | None = None  # who gave it back last, and when, if that is recorded
         self.line: Any = None  # of the word, once a machine has the lock
         # `fast` and `release`, taken apart once
         self.take_read: WordStep | None = None
@@ -260,3 +261,4 @@ def drop(m: Machine, th: Thread, lock: TimedLock, mode: str, at: int) -> None:
     lock.hold[mode] += at - since
     if m.recorder is not None:
         m.recorder.slice(th.cpu.index, "hold", f"{own.name} ({mode})", th.name, since, at)
+        lock.dropped = (th, at)

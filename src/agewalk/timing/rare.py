@@ -82,8 +82,10 @@ class RareEffects:
             th.atomic -= not lock.lock.sleeps
             if self.recorder is not None:
                 self.recorder.slice(th.cpu.index, "wait", lock.lock.name, th.name, th.since, t)
-                if lock.last is not None and lock.last is not th:
-                    self.recorder.flow(lock.last.cpu.index, th.cpu.index, th.since, t, lock.lock.name)
+                if lock.dropped is not None:
+                    giver, at = lock.dropped
+                    if giver is not th and th.since <= at <= t:
+                        self.recorder.flow(giver.cpu.index, th.cpu.index, at, t, lock.lock.name)
         grant(th, lock, effect.mode, t)
         return t + self.prices.lock
 

@@ -18,7 +18,7 @@ class Slice(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The lock went from one thread to the next: from `cpu` at `start` to `to_cpu` at `end`."""
+    """The lock went from one thread to the next: given back on `cpu` at `start`, had on `to_cpu` at `end`."""
 
     cpu: int
     to_cpu: int

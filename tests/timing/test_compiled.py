@@ -2,15 +2,16 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
+from tests.timing.readings import run
 
 from agewalk.timing import compiled
+from agewalk.timing.costs import load_costs
 
 ROWS = """
 import json, sys
@@ -35,19 +36,6 @@ print(json.dumps([on, operations.__file__.endswith(".py"), rows]))
 SUITE = ("test_machine", "test_locks", "test_smt", "test_lines")
 
 
-def run(reading: str, *command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        env=os.environ | {"AGEWALK_TIMING": reading},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 def test_the_compiled_machine_does_what_its_text_does() -> None:
     """All experiments, every field of every row; and the machine's own tests, with the faults seeded there, run compiled."""
     on, is_text, compiled_rows = json.loads(run("compiled", "-c", ROWS, "{}").splitlines()[-1])
@@ -57,7 +45,8 @@ def test_the_compiled_machine_does_what_its_text_does() -> None:
     assert is_text
     assert not on
     assert compiled_rows == text_rows
-    other = json.loads(run("compiled", "-c", ROWS, '{"line.core_to_core": 115000}').splitlines()[-1])[2]
+    slower = {"line.core_to_core": load_costs()["line.core_to_core"].value + 1}
+    other = json.loads(run("compiled", "-c", ROWS, json.dumps(slower)).splitlines()[-1])[2]
     assert other != text_rows  # seeded fault: a transfer that takes one nanosecond more
     tests = [str(Path(__file__).with_name(f"{name}.py")) for name in SUITE]
     assert " passed" in run("compiled", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *tests)

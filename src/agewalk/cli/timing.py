@@ -280,7 +280,7 @@ def _print(plan: "Experiment", rows: list["Row"], compared: list["Compared"], do
         )  # fmt: skip
     _show(table)
     if compared:
-        sys.stdout.write(f"\nAgainst {plan.cite}\n")
+        sys.stdout.write(f"\nAgainst {plan.cite}\nPasses as they are counted there, the last one whole.\n")
         against = _table("vCPUs", "what", "published", "predicted", "+-", "off", "")
         for c in compared:
             seen = "fitted" if c.fitted else "out of sample"

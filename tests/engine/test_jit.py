@@ -11,7 +11,7 @@ import pytest
 from agewalk.core.errors import UsageError
 from agewalk.engine import features, jit
 from agewalk.engine import layout as at
-from agewalk.engine.cells import count_bits, lowest_bit, which_of
+from agewalk.engine.cells import count_bits, lowest_bit, which_of, window
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import build
 from agewalk.engine.protocol import MODES
@@ -79,6 +79,12 @@ def _sums(s: State, first: jit.Int, count: jit.Int, out: jit.Array) -> None:
         out[1] += first + lowest_bit(which)
         which &= which - 1
     out[2] = count_bits(~which_of(s.page, first, count, at.MAPPED | at.ZERO) & which_of(s.touch, first, count, 255))
+    block, shift = first // 64, first % 64
+    s.listed[0], s.listed[1] = which_of(s.touch, block * 64, 64, 9), which_of(s.touch, min(block + 1, 15) * 64, 64, 9)
+    joined = window(s.listed[0], s.listed[1], shift, count)
+    out[3] = count_bits(joined & ~which_of(s.touch, first, count, 9)) + count_bits(
+        which_of(s.touch, first, count, 9) & ~joined
+    )
 
 
 def test_windows_of_up_to_64_elements() -> None:
@@ -95,8 +101,9 @@ def test_windows_of_up_to_64_elements() -> None:
             len(found),
             int((found + first).sum()),
             int(((touch != 0) & (meta & (at.MAPPED | at.ZERO) == 0)).sum()),
+            0,  # two words of 64, side by side, say the same
         ]
-        out = np.zeros(3, np.int64)
+        out = np.zeros(4, np.int64)
         _sums(state, first, count, out)
         assert out.tolist() == wanted, (first, count)
 

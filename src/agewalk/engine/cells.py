@@ -246,6 +246,23 @@ def _which_plain(cells: Any, first: Any, count: Any, bits: Any) -> int:
     return sum(1 << i for i, x in enumerate(column if column.ndim == 1 else column[:, 0]) if int(x) & bits)
 
 
+def _window(_context: Any, low: Any, high: Any, shift: Any, count: Any) -> Any:
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        wide = [context.cast(builder, v, k, types.int64) for v, k in zip(args, sig.args, strict=True)]
+        funnel = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(word, [word, word, word]), "llvm.fshr.i64"
+        )
+        found = builder.call(funnel, [wide[1], wide[0], wide[2]])
+        return builder.and_(found, builder.lshr(word(-1), builder.sub(word(64), wide[3])))
+
+    return templates.signature(types.int64, low, high, shift, count), lower
+
+
+def _window_plain(low: Any, high: Any, shift: Any, count: Any) -> int:
+    return (int(low) | int(high) << 64) >> int(shift) & (1 << int(count)) - 1
+
+
 def _count(_context: Any, which: Any) -> Any:
     def lower(_lower_context: Any, builder: Any, _sig: Any, args: Any) -> Any:
         return builder.ctpop(args[0])
@@ -286,6 +303,9 @@ fetch_row: Callable[[Any, Any], None] = extending.intrinsic(_prefetch) if COMPIL
 #: which_of(touch, first, count, bits): an int whose bit i says whether element first + i (of two dimensions: the first column of
 #: that row) has any of `bits` set, for i below count, which is 1 to 64. It reads 64 elements: arrays have room to SPARE.
 which_of: Callable[[Any, Any, Any, Any], Any] = extending.intrinsic(_which) if COMPILED else _which_plain
+
+#: window(low, high, shift, count): bits [shift, shift + count) of two words of 64, as an int like that of `which_of`; shift < 64.
+window: Callable[[Any, Any, Any, Any], Any] = extending.intrinsic(_window) if COMPILED else _window_plain
 
 #: count_bits(which): how many.
 count_bits: Callable[[Any], Any] = extending.intrinsic(_count) if COMPILED else int.bit_count

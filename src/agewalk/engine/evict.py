@@ -34,6 +34,7 @@ from agewalk.engine.layout import (
     HUGE,
     ISOLATED,
     KEPT,
+    LISTED,
     LOOKED_AT,
     LOST_W_SHADOW,
     LOST_W_TDP,
@@ -170,29 +171,26 @@ def leave_page(s: State, number: Int, space: Int, shadow: Int) -> None:
 
 @njit_merge
 def leave(s: State, folio: Int, pages: Int, space: Int, shadow: Int) -> None:
-    """The folio is free; its pages remember when, and have a shadow entry each."""
+    """The folio is to be free; its pages remember when, and have a shadow entry each."""
     if pages == 1:
         leave_page(s, folio, space, shadow)
     else:
         for each in range(folio, folio + pages):
             leave_page(s, i64(each), space, shadow)
-    s.counts[c.EVICTIONS] += pages
-    s.word[HELD] -= pages
 
 
 @njit_merge
-def remove_mapping(s: State, folio: Int, space: Int, meta: Int) -> bool:
-    """__remove_mapping(): out of the swap cache and free, a shadow entry in its place. Not while a batch still holds it."""
+def remove_mapping(s: State, folio: Int, pages: Int, space: Int, meta: Int) -> bool:
+    """__remove_mapping(): out of the swap cache, a shadow entry in its place. Not while a batch still holds it."""
     word = s.word
     if is_queued(word, folio):
         return False
-    kind, pages = type_of(meta), nr_pages(meta)
+    kind = type_of(meta)
     refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
     word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += pages
     known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
     shadow = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
     leave(s, folio, pages, space, shadow)
-    word[RECLAIMED] += pages
     return True
 
 
@@ -266,11 +264,11 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
 
 
 @njit_inline
-def shrink_folio(s: State, folio: Int, meta: Int) -> bool:
-    """shrink_folio_list() for one isolated folio: was it freed? Asks whether it was used, and if not, writes it to swap."""
+def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
+    """shrink_folio_list() for one isolated folio: pages that are to be free. Was it used? If not, it is written to swap."""
     word, page = s.word, s.page
     if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & MAPPED and meta & REFERENCED:
-        return False  # a look-around found it young while it was isolated
+        return i64(0)  # a look-around found it young while it was isolated
     space = i64(s.pmd[folio // PTES, M_SPACE])
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     used = bool(meta & MAPPED) and bool(referenced(s, folio, space, meta))
@@ -283,7 +281,8 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> bool:
             page[folio, META] = meta | REFERENCED
         if again:
             page[folio, META] = page[folio, META] | ACTIVE
-        return False
+        return i64(0)
+    pages = nr_pages(meta)
     if not protects:
         meta &= ~REFERENCED
     if not meta & SWAPCACHE:
@@ -292,18 +291,17 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> bool:
         meta = unmap(s, folio, space, meta)
     if meta & DIRTY:
         meta &= ~(DIRTY | RECLAIM)
-        s.counts[c.SWAP_WRITES] += nr_pages(meta)
+        s.counts[c.SWAP_WRITES] += pages
     page[folio, META] = meta
-    return remove_mapping(s, folio, space, meta)
+    return pages if remove_mapping(s, folio, pages, space, meta) else i64(0)
 
 
 @njit
-def mark_rejected(s: State, kept: Int, retried: Int) -> Int:
-    """The middle of evict_folios(), for the first folios of KEPT: those that stay are kept out of the oldest generation; clean
-    unmapped ones get one more try, in ISOLATED. Returns how many stay."""
+def put_back(s: State, kept: Int, retried: Int) -> None:
+    """The end of evict_folios(), for the first folios of KEPT: those that stay are kept out of the oldest generation and go back
+    to a list (move_folios_to_lru()); clean unmapped ones get one more try, in ISOLATED."""
     word, page = s.word, s.page
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    stay = i64(0)
     for i in range(kept):
         folio = i64(word[KEPT + i])
         meta = i64(page[folio, META])
@@ -312,34 +310,36 @@ def mark_rejected(s: State, kept: Int, retried: Int) -> Int:
             word[ISOLATED + word[ISOLATED]] = folio
             continue
         if not protects:
-            page[folio, META] = (meta & ~REFS_FLAGS_OLD) | ACTIVE
+            meta = (meta & ~REFS_FLAGS_OLD) | ACTIVE
         elif folio_seq(word, meta, i64(0)) == word[MIN_SEQ + type_of(meta)]:
-            page[folio, META] = (meta & ~REFS_FLAGS) | ACTIVE
-        word[KEPT + stay] = folio
-        stay += 1
-    return stay
+            meta = (meta & ~REFS_FLAGS) | ACTIVE
+        page[folio, META] = meta | BY_KEPT
+        add_folio(word, page, folio)
 
 
 @njit_inline
 def shrink_isolated(s: State) -> None:
-    """shrink_folio_list() and move_folios_to_lru() for all of ISOLATED."""
+    """shrink_folio_list() for all of ISOLATED, and what becomes of them."""
     word, page = s.word, s.page
     for retried in range(2):
-        kept = seen = i64(0)
+        word[LISTED] = word[LISTED + 1] = -1
+        kept = seen = freed = i64(0)
         for i in range(1, word[ISOLATED] + 1):
             folio = i64(word[ISOLATED + i])
             meta = i64(page[folio, META])
             seen += nr_pages(meta)
-            if not shrink_folio(s, folio, meta):
+            pages = shrink_folio(s, folio, meta)
+            freed += pages
+            if not pages:
                 word[KEPT + kept] = folio
                 kept += 1
+        s.counts[c.EVICTIONS] += freed
+        word[HELD] -= freed
+        word[RECLAIMED] += freed
         s.counts[c.SCANNED] += seen
         word[LOOKED_AT] += seen
         word[ISOLATED] = 0
-        for i in range(mark_rejected(s, kept, i64(retried))):
-            folio = i64(word[KEPT + i])
-            page[folio, META] = page[folio, META] | BY_KEPT
-            add_folio(word, page, folio)
+        put_back(s, kept, i64(retried))
 
 
 @njit

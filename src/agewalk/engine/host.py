@@ -150,6 +150,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         bloom=np.zeros((2, 1 << 15), np.uint8),
         counts=np.zeros(len(c.NAMES), np.int64),
         by_region=np.zeros((regions, c.N_BY_REGION), np.int64),
+        listed=np.zeros(2, np.uint64),
         intervals=np.zeros(64, np.int64),
     )
 

@@ -140,7 +140,8 @@ T_REFAULTS: Final = 349  # lruvec->refaults: their number when reclaim last ende
 NEED_AGING: Final = 350  # what get_nr_to_scan() found last: few cold pages are left
 ISOLATED: Final = 351  # folios that eviction took off their list: how many, then which, at most BATCH
 KEPT: Final = 416  # those of them that stay
-N_WORDS: Final = 480
+LISTED: Final = 480  # of which 64 pages `listed` knows, two times; -1: none
+N_WORDS: Final = 482
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

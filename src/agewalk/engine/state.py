@@ -21,4 +21,5 @@ class State(NamedTuple):
     bloom: Array  # uint8[2, 32768]
     counts: Array  # int64[counters]
     by_region: Array  # int64[regions, N_BY_REGION]: regions of the first space, of the second ...
+    listed: Array  # uint64[2]: 64 pages each, which are mapped and on a list; which 64, is in LISTED
     intervals: Array  # int64[64]: refaults by the bit length of the ticks that the page was away

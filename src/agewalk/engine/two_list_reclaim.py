@@ -170,6 +170,9 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
         else:
             word[KEPT + kept] = folio
             kept += 1
+    s.counts[c.EVICTIONS] += reclaimed
+    word[HELD] -= reclaimed
+    word[RECLAIMED] += reclaimed
     s.counts[c.SCANNED] += taken
     word[LOOKED_AT] += taken
     for i in range(kept):  # move_folios_to_lru()
@@ -229,7 +232,6 @@ def shrink_lists(s: State, goal: Int, force: Int) -> bool:
             skipped = True
         if reclaimed >= goal and not proportional:
             break
-    word[RECLAIMED] += reclaimed
     if inactive_is_low(word) and may_deactivate:
         shrink_active(s, i64(SWAP_CLUSTER_MAX))
     return skipped

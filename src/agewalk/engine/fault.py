@@ -181,9 +181,8 @@ def swap_in(s: State, folio: Int, space: Int, write: Int, meta: Int) -> Int:
         page[folio, META] = meta
         lru_add_drain(word, page)
         meta = i64(page[folio, META])
-    if write:
-        meta |= at.D_PRIMARY
-    if write or word[at.FEATURES] & f.SWAPIN_MAPS_WRITABLE:
+    meta |= write * ((at.D_PRIMARY | at.RW_PRIMARY) // at.WRITTEN)  # no branch: it would often be guessed wrong
+    if word[at.FEATURES] & f.SWAPIN_MAPS_WRITABLE:
         meta |= at.RW_PRIMARY
     meta = map_page(s, folio, space, meta)
     if meta & at.SWAPCACHE and (write or word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE):

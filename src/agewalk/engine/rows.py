@@ -37,6 +37,8 @@ def end_of_tick(r: Rows, start: Int, end: Int, until: Int) -> Int:
     """The first row after `start` that is not before the time `until`; at most `end`, or CHUNK rows on."""
     low, step = start + 1, i64(1)  # rows before `low` are
     high = min(end, start + CHUNK)
+    if r.time[high - 1] < until:
+        return high
     while low + step < high and r.time[low + step - 1] < until:
         low += step
         step *= 2

@@ -153,8 +153,7 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int, seq: Int) -> None:
                 meta |= at.W_TDP
             meta = finish_fault(s.word, page, whole, meta)
         meta &= ~at.TRACKED_TDP
-    if write:
-        meta &= ~at.LOST_W_TDP
+    meta &= ~(write * (at.LOST_W_TDP // at.WRITTEN))
     page[whole, META] = meta
     bits = i64(touch[folio] | at.A_TDP | at.USED_NOW)
     if is_huge(s.pmd, folio):

@@ -67,7 +67,7 @@ def test_without_a_compiler_the_interpreter_reads_the_text(fresh: Path, monkeypa
     said: list[str] = []
     monkeypatch.setattr(compiled, "c_compiler", lambda: None)
     assert compiled.compile_once(said.append) is False
-    assert said == ["timing: no C compiler or no Cython here: the machine is interpreted, a third slower"]
+    assert said == ["timing: no C compiler or no Cython here: the machine is interpreted, half as fast"]
     assert list(fresh.iterdir()) == []
 
 

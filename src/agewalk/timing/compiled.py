@@ -3,7 +3,7 @@
 Beside each such module lies a `.pxd` that tells the compiler which numbers are machine words and which objects have fixed fields.
 The module itself is ordinary Python and says all that happens. It is compiled on the first use of `agewalk timing` and kept with
 the user's other caches, under a digest of the sources and of both compilers: an edit is compiled anew, never passed over. Without
-a C compiler, or with AGEWALK_TIMING=text, the interpreter reads the modules: the same results, at two thirds of the speed.
+a C compiler, or with AGEWALK_TIMING=text, the interpreter reads the modules: the same results, at half the speed or less.
 """
 
 from __future__ import annotations
@@ -124,21 +124,21 @@ def compile_once(say: Callable[[str], None] | None = None) -> bool:
     tell = say or (lambda _: None)
     folder = directory()
     if folder is None:
-        tell("timing: no C compiler or no Cython here: the machine is interpreted, a third slower")
+        tell("timing: no C compiler or no Cython here: the machine is interpreted, half as fast")
         return False
     if (folder / FAILED).exists():
-        tell(f"timing: the machine is interpreted, a third slower; it could not be compiled: see {folder / FAILED}")
+        tell(f"timing: the machine is interpreted, half as fast; it could not be compiled: see {folder / FAILED}")
         return False
     tell("timing: compiling the modelled machine, once: a quarter of a minute")
     try:
         _build(folder)
     except OSError as error:
-        tell(f"timing: the machine is interpreted, a third slower: {error}")
+        tell(f"timing: the machine is interpreted, half as fast: {error}")
         return False
     except CannotCompile as error:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FAILED).write_text(str(error))
-        tell(f"timing: it could not be compiled, so it is interpreted, a third slower; see {folder / FAILED}")
+        tell(f"timing: it could not be compiled, so it is interpreted, half as fast; see {folder / FAILED}")
         return False
     if any(f"{PACKAGE}.{name}" in sys.modules for name in MODULES):
         tell("timing: compiled for the next start; this one has loaded the text already")

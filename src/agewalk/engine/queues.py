@@ -4,6 +4,7 @@ A new folio is on no list, and has no generation, until its batch is drained; an
 """
 
 from agewalk.engine import features as f
+from agewalk.engine.cells import rarely
 from agewalk.engine.gens import add_folio, del_folio, gen_of, inc_refs, set_refs, update_gen
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
@@ -114,16 +115,11 @@ def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
         queue_activate(word, page, folio)
 
 
-@njit_merge
-def mark_accessed(word: Array, page: Array, folio: Int, meta: Int) -> Int:
-    """folio_mark_accessed(). With the classic lists the first access marks a folio, the second activates it: in its batch, if it
-    still waits there (__lru_cache_activate_folio()). meta: its META, which need not be written yet; returns what to write."""
-    if not word[FEATURES] & f.TWO_LIST:
-        return inc_refs(word, meta)
-    if not meta & REFERENCED:
-        return meta | REFERENCED
-    if meta & ACTIVE:
-        return meta
+@njit
+def classic_activate(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+    """The second access with the classic lists: the folio is activated, in its batch, if it still waits there
+    (__lru_cache_activate_folio()). From META to META."""
+    rarely()  # not so here; but merged into every fault it takes registers from all of them
     if meta & GEN_MASK:
         page[folio, META] = meta
         queue_activate(word, page, folio)
@@ -134,3 +130,14 @@ def mark_accessed(word: Array, page: Array, folio: Int, meta: Int) -> Int:
                 meta |= ACTIVE
     word[T_AGE] += nr_pages(meta)  # workingset_activation()
     return meta & ~REFERENCED
+
+
+@njit_merge
+def mark_accessed(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+    """folio_mark_accessed(). With the classic lists the first access marks a folio, the second activates it. meta: its META,
+    which need not be written yet; returns what to write."""
+    if not word[FEATURES] & f.TWO_LIST:
+        return inc_refs(word, meta)
+    if not meta & REFERENCED:
+        return meta | REFERENCED
+    return meta if meta & ACTIVE else classic_activate(word, page, folio, meta)

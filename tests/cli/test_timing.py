@@ -76,3 +76,13 @@ def test_bad_usage_ends_with_2(capsys: pytest.CaptureFixture[str], words: list[s
     assert code == 2
     assert says in err
     assert out == ""
+
+
+def test_an_interrupt_says_what_is_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agewalk.timing.run.run_all", stopped)
+    code, out, err = run(capsys, "access-tracking", "--vcpus", "1,2", "--seeds", "2")
+    assert (code, out) == (130, "")
+    assert "interrupted: 0 of 12 rows were done, none is kept" in err

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agewalk.core.errors import UsageError
+from agewalk.core.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -122,15 +122,21 @@ def _run(
         console=console, transient=True, disable=not console.is_terminal,
     ) as progress:  # fmt: skip
         task = progress.add_task("vCPUs simulated", total=total)
-        return run_all(
-            plan,
-            table,
-            vcpus=counts,
-            factor=scale or None,
-            seeds=range(seeds),
-            workers=jobs,
-            done=lambda row, _n, _of: progress.advance(task, row.vcpus),
-        )
+        finished = 0
+
+        def done(row: "Row", n: int, _of: int) -> None:
+            nonlocal finished
+            finished = n
+            progress.advance(task, row.vcpus)
+
+        try:
+            return run_all(plan, table, vcpus=counts, factor=scale or None, seeds=range(seeds), workers=jobs, done=done)
+        except KeyboardInterrupt:
+            rows = len(counts) * len(plan.variants) * seeds
+            raise Interrupted(
+                f"interrupted: {finished} of {rows} rows were done, none is kept",
+                hint="--vcpus asks for fewer rows, a larger --scale makes each of them shorter",
+            ) from None
 
 
 def _tell(text: str) -> None:

@@ -60,6 +60,6 @@ class ModelError(AgewalkError, RuntimeError):
 
 
 class Interrupted(AgewalkError):
-    """Stopped by the user; what was finished is kept."""
+    """Stopped by the user; the message says what is kept."""
 
     exit_code = 130

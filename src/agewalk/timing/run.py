@@ -246,9 +246,20 @@ def _results(jobs: list[tuple[Any, ...]], order: list[int], workers: int) -> Ite
         for i, job in zip(order, jobs, strict=True):
             yield i, _one(job)
         return
+    import signal
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import active_children
 
-    with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
-        futures = {pool.submit(_one, job): i for i, job in zip(order, jobs, strict=True)}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+    others = active_children()
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
+        try:
+            futures = {pool.submit(_one, job): i for i, job in zip(order, jobs, strict=True)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # Ctrl-C, above all: leaving the pool would wait for what runs, a minute and more
+            for worker in active_children():
+                if worker not in others:
+                    worker.kill()
+            raise

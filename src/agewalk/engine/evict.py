@@ -10,7 +10,6 @@ from agewalk.engine.gens import (
     inc_gen,
     set_refs,
     try_to_inc_min_seq,
-    type_of,
 )
 from agewalk.engine.huge import accessed
 from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
@@ -19,6 +18,7 @@ from agewalk.engine.layout import (
     A_TDP,
     ACTIVE,
     AHEAD,
+    ANON,
     BATCH,
     BY_KEPT,
     BY_MASK,
@@ -57,7 +57,6 @@ from agewalk.engine.layout import (
     PREV,
     PROTECTED_IN,
     PTES,
-    RECLAIM,
     RECLAIMED,
     REFERENCED,
     REFS_FLAGS,
@@ -185,11 +184,10 @@ def remove_mapping(s: State, folio: Int, pages: Int, space: Int, meta: Int) -> b
     word = s.word
     if is_queued(word, folio):
         return False
-    kind = type_of(meta)
     refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
-    word[EVICTED_IN + kind * 4 + lru_tier(word, refs, workingset)] += pages
+    word[EVICTED_IN + ANON * 4 + lru_tier(word, refs, workingset)] += pages
     known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
-    shadow = ((word[MIN_SEQ + kind] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
+    shadow = ((word[MIN_SEQ + ANON] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
     leave(s, folio, pages, space, shadow)
     return True
 
@@ -290,7 +288,7 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
     if meta & MAPPED:
         meta = unmap(s, folio, space, meta)
     if meta & DIRTY:
-        meta &= ~(DIRTY | RECLAIM)
+        meta &= ~DIRTY
         s.counts[c.SWAP_WRITES] += pages
     page[folio, META] = meta
     return pages if remove_mapping(s, folio, pages, space, meta) else i64(0)
@@ -311,7 +309,7 @@ def put_back(s: State, kept: Int, retried: Int) -> None:
             continue
         if not protects:
             meta = (meta & ~REFS_FLAGS_OLD) | ACTIVE
-        elif folio_seq(word, meta, i64(0)) == word[MIN_SEQ + type_of(meta)]:
+        elif folio_seq(word, meta) == word[MIN_SEQ + ANON]:
             meta = (meta & ~REFS_FLAGS) | ACTIVE
         page[folio, META] = meta | BY_KEPT
         add_folio(word, page, folio)

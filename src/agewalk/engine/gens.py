@@ -9,9 +9,7 @@ from agewalk.engine.layout import (
     ANON,
     BY_CARRY,
     BY_MASK,
-    DIRTY,
     FEATURES,
-    FILE,
     GEN_MASK,
     GEN_SHIFT,
     MAX_BATCH,
@@ -25,7 +23,6 @@ from agewalk.engine.layout import (
     NR_PAGES,
     OPENED,
     PROTECTED_IN,
-    RECLAIM,
     REFERENCED,
     REFS_FLAGS,
     REFS_FLAGS_OLD,
@@ -48,25 +45,16 @@ def gen_of(meta: Int) -> Int:
 
 
 @njit
-def type_of(meta: Int) -> Int:
-    """folio_is_file_lru()."""
-    return i64(1) if meta & FILE else i64(ANON)
-
-
-@njit
-def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
-    """Where a folio enters: lru_gen_add_folio() up to 6.13, lru_gen_folio_seq() since 6.14."""
-    kind = type_of(meta)
-    max_seq, min_seq = word[MAX_SEQ], word[MIN_SEQ + kind]
+def folio_seq(word: Array, meta: Int) -> Int:
+    """Where an anonymous folio enters: lru_gen_add_folio() up to 6.13, lru_gen_folio_seq() since 6.14."""
+    max_seq, min_seq = word[MAX_SEQ], word[MIN_SEQ + ANON]
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     if meta & ACTIVE and not protects:
         return max_seq
-    waits = bool(kind == ANON and not meta & SWAPCACHE) or bool(meta & RECLAIM and meta & DIRTY)
+    waits = not meta & SWAPCACHE  # it must be written before it can go
     if protects:
         if meta & ACTIVE:
             back = i64(1 if meta & WORKINGSET else 2)
-        elif reclaiming:
-            back = i64(4)
         elif waits:
             back = i64(2)
         else:
@@ -75,7 +63,7 @@ def folio_seq(word: Array, meta: Int, reclaiming: Int) -> Int:
         return max(max_seq - back + 1, min_seq)
     if waits:
         return max_seq - 1
-    if reclaiming or min_seq + MIN_GENS >= max_seq:
+    if min_seq + MIN_GENS >= max_seq:
         return min_seq
     return min_seq + 1
 
@@ -87,11 +75,11 @@ def add_folio(word: Array, page: Array, folio: Int) -> None:
         classic_add(word, page, folio)
         return
     meta = i64(page[folio, META])
-    gen = folio_seq(word, meta, i64(0)) % N_GENS
+    gen = folio_seq(word, meta) % N_GENS
     if word[FEATURES] & f.ACTIVE_CLEARS_REFS and meta & ACTIVE:
         meta &= ~(REFS_MASK | REFERENCED)
     page[folio, META] = (meta & ~(GEN_MASK | ACTIVE)) | (gen + 1) << GEN_SHIFT
-    at = gen * 2 + type_of(meta)
+    at = gen * 2 + ANON
     word[NR_PAGES + at] += nr_pages(meta)
     gen_add(word, page, at, folio)
 
@@ -103,7 +91,7 @@ def del_folio(word: Array, page: Array, folio: Int) -> None:
         classic_del(word, page, folio)
         return
     meta = i64(page[folio, META])
-    word[NR_PAGES + gen_of(meta) * 2 + type_of(meta)] -= nr_pages(meta)
+    word[NR_PAGES + gen_of(meta) * 2 + ANON] -= nr_pages(meta)
     page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
     list_del(page, folio)
 
@@ -131,17 +119,16 @@ def update_gen(word: Array, page: Array, folio: Int, by: Int) -> None:
         meta = (meta & ~(GEN_MASK | REFS_FLAGS_OLD | BY_MASK)) | (new_gen + 1) << GEN_SHIFT | by
     page[folio, META] = meta
     if gen != new_gen:
-        kind, pages = type_of(meta), nr_pages(meta)
-        word[NR_PAGES + gen * 2 + kind] -= pages
-        word[NR_PAGES + new_gen * 2 + kind] += pages
+        pages = nr_pages(meta)
+        word[NR_PAGES + gen * 2 + ANON] -= pages
+        word[NR_PAGES + new_gen * 2 + ANON] += pages
 
 
 @njit
 def inc_gen(word: Array, page: Array, folio: Int) -> Int:
     """folio_inc_gen(): out of the oldest generation into the next; a folio promoted meanwhile stays. Returns its index."""
     meta = i64(page[folio, META])
-    kind = type_of(meta)
-    old = word[MIN_SEQ + kind] % N_GENS
+    old = word[MIN_SEQ + ANON] % N_GENS
     gen = gen_of(meta)
     if gen not in (-1, old):
         return gen
@@ -149,8 +136,8 @@ def inc_gen(word: Array, page: Array, folio: Int) -> Int:
     cleared = REFS_FLAGS if word[FEATURES] & f.WORKINGSET_PROTECTION else REFS_FLAGS_OLD
     page[folio, META] = (meta & ~(GEN_MASK | cleared | BY_MASK)) | (gen + 1) << GEN_SHIFT | BY_CARRY
     pages = nr_pages(meta)
-    word[NR_PAGES + old * 2 + kind] -= pages
-    word[NR_PAGES + gen * 2 + kind] += pages
+    word[NR_PAGES + old * 2 + ANON] -= pages
+    word[NR_PAGES + gen * 2 + ANON] += pages
     return gen
 
 

@@ -16,7 +16,6 @@ from agewalk.engine.layout import (
     BATCH,
     BY_LOOK,
     FEATURES,
-    FILE,
     GEN_MASK,
     HAS_WALK,
     HUGE,
@@ -94,7 +93,7 @@ def look_around(s: State, folio: Int, space: Int, young: Int, cleared: Int) -> N
     if not everyone:
         which &= which_of(touch, first, count, A_PRIMARY)
     if not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1:  # up to 6.3: a walk without a swappiness yet
-        which &= which_of(page, first, count, FILE)
+        which &= 0  # which can then promote file pages alone
     which = without_idle(s, i64(ASK_NEIGHBOUR), mode, which, ~accessed)
     later = i64(0)
     while which:

@@ -43,7 +43,6 @@ from agewalk.engine.layout import (
     PREV,
     PRIORITY,
     PTES,
-    RECLAIM,
     RECLAIMED,
     REFERENCED,
     S_AD,
@@ -142,7 +141,7 @@ def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
     if meta & MAPPED:
         meta = unmap(s, folio, space, meta)
     if meta & DIRTY:
-        meta &= ~(DIRTY | RECLAIM)
+        meta &= ~DIRTY
         s.counts[c.SWAP_WRITES] += pages
     page[folio, META] = meta
     if is_queued(word, folio):

@@ -218,6 +218,9 @@ class Twin:
             "spte_faults": self.exits,
             "kswapd_runs": m.counters["balance_pgdat"],
             "faults": self.faults,
+            "resident": [
+                sum(_folio(m, process, page) is not None for page in range(process.pages)) for process in self.processes
+            ],
             "mm_stats": [int(n.value) for n in lruvec.mm_stats],
         }
 
@@ -275,6 +278,7 @@ class Twin:
             "spte_faults": result.counts["spte_faults"],
             "kswapd_runs": result.counts["kswapd_runs"],
             "faults": [space.faults for space in result.spaces],
+            "resident": [space.resident_pages for space in result.spaces],
             "mm_stats": [result.counts[name] for name in MM_STATS],
         }
 

@@ -22,9 +22,9 @@ from agewalk.model.profiles import profile
 
 class Fault(NamedTuple):
     """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows. kit: what shows it, a story
-    of few pages, of kswapd at work ("crowded", "partly"), nested guests, pages used here and there ("scattered"), another
-    swappiness or memory that begins elsewhere ("anywhere"); questions about lruvecs of any size ("decisions"); stories with
-    larger shares ("scaled")."""
+    of few pages, of kswapd at work ("crowded", "partly"), nested guests, pages used here and there ("scattered"), evicted ones
+    of all "tiers" that come back, a process "beside", another swappiness or memory that begins elsewhere ("anywhere");
+    questions about lruvecs of any size ("decisions"); stories with larger shares ("scaled")."""
 
     module: str
     before: str
@@ -38,7 +38,11 @@ class Fault(NamedTuple):
 # Not in the list, since nothing shows them:
 # - evict.unmap(), unmap_huge(): SPTEs that make the folio dirty. add_to_swap() made it dirty just before; only a folio that a
 #   batch kept in the swap cache goes by clean, and then the entry that a write came through says it too.
-# - evict.unmap(): the PTE's dirty bit. Likewise: such a folio must be read back and written before it is evicted again.
+# - evict.unmap(), alike.is_dirty(): the PTE's dirty bit. Likewise: such a folio must be read back and written before it is
+#   evicted again.
+# - alike.keep_used(): kept_flags(), and SWAPCACHE beside the other flags. A mapped page in the swap cache is one that a batch
+#   kept there and a read brought back; others would not enter the oldest generation.
+# - alike.bits_of_all(): `spared`. Kernels that keep what look-arounds marked (up to 6.13) clear the mark at isolation.
 # - two_list_reclaim.shrink_lists(): whether it is kswapd that begins. It must get 32 pages of the first 32 that it looks at.
 # - walk.clear_bits(): the test for LOST_W_TDP. Tracking that took W left DIRTY behind (up to 6.12, where it matters), which stays
 #   as long as the page is mapped; only a prefetched SPTE of a guest's own tables has lost W without it.
@@ -57,12 +61,12 @@ FAULTS = (
     Fault("look", "& which_of(s.page, block * 64, 64, GEN_MASK)", "", "7.3"),
     Fault("evict", "word[LISTED] = word[LISTED + 1] = -1", "pass", "7.3"),
     Fault("look", "if shift + count > 64 else", "if shift + count > 96 else", "7.3"),
-    Fault("look", "page, folio, cleared, ad", "page, folio, 0, ad", "7.3"),
+    Fault("look", "touch[folio] &= 255 - cleared", "touch[folio] &= 255", "6.12", "process", kit="scattered"),
     Fault("walk", "s.space[space, S_USED] = 0", "s.space[space, S_USED] = 1"),
-    Fault("look", "first = folio - BATCH // 2", "first = folio - BATCH // 2 + 1"),
+    Fault("look", "folio - BATCH // 2), end", "folio - BATCH // 2 + 1), end"),
     Fault("look", "young += 1", "young += 0"),
-    Fault("evict", "meta = (meta & ~REFS_FLAGS_OLD) | ACTIVE", "meta = meta & ~REFS_FLAGS_OLD"),
-    Fault("evict", "while left and isolated < BATCH", "while left and isolated < BATCH + 1"),
+    Fault("gens", "return (meta & ~REFS_FLAGS_OLD) | ACTIVE", "return meta & ~REFS_FLAGS_OLD"),
+    Fault("isolate", "while left and isolated < BATCH", "while left and isolated < BATCH + 1"),
     Fault("reclaim", "share = evictable_pages(word) >> word[PRIORITY]", "share = (evictable_pages(word) >> word[PRIORITY]) + 1"),
     Fault("reclaim", "if not done or should_abort(word, goal, seq) or", "if not done or", "7.3"),
     Fault("reclaim", "word[SWAPPINESS] = 1\n", "word[SWAPPINESS] = 0\n"),
@@ -85,7 +89,7 @@ FAULTS = (
     Fault("touch", "<= word[at.LOW])", "< word[at.LOW])", "6.18", kit="crowded"),
     Fault("evict", "if is_queued(word, folio):", "if False and is_queued(word, folio):", "6.1", "process", kit="scattered"),
     Fault("tiers", "return order_base_2(refs + 1)", "return order_base_2(refs)", kit="nested"),
-    Fault("evict", "saturated = refs + workingset == 5 if", "saturated = refs + workingset == 6 if", "6.18", kit="nested"),
+    Fault("tiers", "bool(refs + workingset == 5)", "bool(refs + workingset == 6)", "6.18", kit="nested"),
     Fault("gens", "if refs + workingset != 5:", "if refs + workingset != 6:", "6.18", kit="nested"),
     Fault("touch", "tdp & (at.W_TDP | at.LOST_W_TDP) == at.W_TDP", "tdp & at.W_TDP", "6.1", "tdp-noad"),
     Fault("touch", "(at.W_SHADOW | at.LOST_W_SHADOW) == at.W_SHADOW", "at.W_SHADOW", "6.1", "legacy-noad"),
@@ -97,16 +101,19 @@ FAULTS = (
     Fault("walk", "keep = 255 - drop", "keep = 255 - (drop & A_TDP)", "6.12", "tdp-huge"),
     Fault("walk", "if not everyone and not accessed", "if not accessed", "6.18", "tdp-huge"),
     Fault("look", "i64(ASK_HUGE_TARGET)", "i64(3)", "6.1", "tdp-huge"),
-    Fault("evict", "word[NR_PAGES + oldest * 2 + kind] -= isolated", "pass"),
+    Fault("isolate", "word[NR_PAGES + oldest * 2 + kind] -= isolated", "pass"),
+    Fault("isolate", "| WORKINGSET | REFS_MASK | HUGE  #", "| HUGE  #", "6.1"),
+    Fault("gens", "SWAPCACHE | WORKINGSET | REFERENCED | HUGE  #", "SWAPCACHE | HUGE  #", "6.18"),
+    Fault("gens", "+= (i - since) * nr_pages(alike)", "+= nr_pages(alike)"),
     Fault("two_list_reclaim", "word[NR_ACTIVE if active else NR_INACTIVE] -= taken", "pass", policy="two-list"),
-    Fault("evict", "isolated += pages", "isolated += 1", "7.3", "tdp-huge"),
+    Fault("isolate", "isolated += pages", "isolated += 1", "7.3", "tdp-huge"),
     Fault("evict", "for each in range(folio, folio + pages):", "for each in range(folio, folio + 1):", "6.18", "process-huge"),
     Fault("fault", "if room and word[at.FEATURES] & f.COPIES_HUGE_ZERO:", "if room:", "6.12", "process-huge"),
     Fault("fault", "- at.PTES >= word[at.MINIMUM]", ">= word[at.MINIMUM]", "6.18", "tdp-huge"),
     Fault("walk", "drop |= P_SHADOW >> shift | WRITTEN", "drop |= WRITTEN", "6.18", "tdp-noad-huge"),
     Fault("touch", "direct, i64(1 if kind & at.P_TDP else 0))", "direct, i64(0))", "6.18", "legacy-huge"),
     Fault("touch", "if small or not is_huge(s.pmd, folio):", "if True:", "6.18", "legacy-huge"),
-    Fault("two_list", "> word[NR_ACTIVE]:", "> word[NR_ACTIVE] + word[NR_INACTIVE]:", policy="two-list"),
+    Fault("two_list", "> word[NR_ACTIVE])", "> word[NR_ACTIVE] + word[NR_INACTIVE])", policy="two-list"),
     Fault("two_list", "word[T_COST] //= 2", "word[T_COST] //= 4", policy="two-list"),
     Fault("reclaim", "word[LAST_RECLAIMED] = word[RECLAIMED]\n", "pass\n", "6.1", kit="partly"),
     Fault("walk", "pmd - s.space[space, S_FIRST] // PTES) % PTES", "pmd) % PTES", kit="anywhere"),
@@ -114,7 +121,29 @@ FAULTS = (
     Fault("walk", "s.counts[c.NONLEAF_FOUND] += 1", "pass"),
     Fault("fault", "meta & ~at.SWAPCACHE) | at.DIRTY", "meta & ~at.SWAPCACHE)", "7.3"),
     Fault("gens", "return False  # the budget", "pass  # the budget", kit="scaled"),
-    Fault("evict", "if isolated or scanned:", "if isolated and scanned:", kit="scaled"),
+    Fault("isolate", "if isolated or scanned:", "if isolated and scanned:", kit="scaled"),
+    Fault("usual", "RECENT | (shadow & 7) << SHADOW_SHIFT", "RECENT", kit="tiers"),
+    Fault("usual", "writes = write // (at.WRITTEN // WRITES)", "writes = i64(0)", "6.1"),
+    Fault("usual", "word[at.Q_ADD], word[at.ADD_BATCH] - 1", "word[at.Q_ADD], word[at.ADD_BATCH]"),
+    Fault("usual", "- word[at.HELD] - word[at.LOW]", "- word[at.HELD] - word[at.MINIMUM]", kit="crowded"),
+    Fault("usual", "+ (left >> TIER_SHIFT & 3)", "+ 0", "6.18"),
+    Fault("usual", "at.N_GENS + 1, i64(2", "at.N_GENS, i64(2", "6.18"),
+    Fault("usual", "(word[at.T_AGE] - clock)", "0", policy="two-list"),
+    Fault("usual", "(word[at.Q_ACTIVATE] - activated)", "0", policy="two-list"),
+    Fault("usual", "left &= ~at.GEN_MASK", "pass"),
+    Fault("usual", "page[folio, META] = enters", "page[folio, META] = enters & ~at.ACTIVE", "6.18"),
+    Fault("usual", "meta &= at.GUEST_BITS", "meta = i64(0)", "6.1", kit="tiers"),
+    Fault("usual", "at.M_STATE] == at.TABLE and", "at.M_STATE] >= 0 and", kit="anywhere"),
+    Fault("touch", "if which >= 0 and s.space[space, at.S_INVALIDATED] == seq:", "if which >= 0:"),
+    Fault("alike", "touch[folio] & A_ANY != bits or", "bits < 0 or"),
+    Fault("alike", "if word[Q_ADD] | word[Q_ACTIVATE]:", "if False:", "6.1", "tdp", kit="scattered"),
+    Fault("alike", "s.space[space, S_INVALIDATED] += count", "pass"),
+    Fault("alike", "stays = kept_flags(word, set_refs(word, alike))", "stays = kept_flags(word, alike)", "6.18"),
+    Fault("alike", "word[LISTED] = word[LISTED + 1] = -1", "pass", "6.18", kit="crowded"),
+    Fault("alike", "by_tier >> 16 * tier & 0xFFFF", "by_tier & 0xFFFF"),
+    Fault("two_list_reclaim", "= shadow_rest(clock, meta)", "= 0", policy="two-list"),
+    Fault("two_list_reclaim", "        clock += 1\n", "        pass\n", policy="two-list"),
+    Fault("alike", "not first <= folio < end", "False", kit="beside"),
     Fault("two_list_reclaim", "10 * gib", "11 * gib", kit="decisions"),
     Fault("two_list_reclaim", "2 * cost + 1", "cost + 1", kit="decisions"),
     Fault("two_list_reclaim", "if meta & REFERENCED else", "if not meta & REFERENCED else", policy="two-list"),
@@ -179,6 +208,11 @@ def _stories(kit: Any, fault: Fault, pages: int) -> Iterator[tuple[dict[str, Any
     elif fault.kit == "swappiness":
         for swappiness in (0, 1):
             yield {"memory": 400, "swappiness": swappiness}, kit.story_of(3)
+    elif fault.kit == "tiers":
+        for n in range(4):
+            yield {"memory": 140}, kit.tiers_of(n, pages)
+    elif fault.kit == "beside":
+        yield {"memory": 300, "spaces": [(pages, fault.mmu), (pages, "process")]}, kit.in_turns(pages)
     elif fault.kit == "partly":
         yield {"memory": 620, "marks": (2, 8, 100)}, kit.partly_used(608, 384)
     elif fault.kit == "anywhere":
@@ -239,7 +273,7 @@ def catches(fault: Fault) -> str:
             host = {"kernel": fault.kernel, "protocol": protocol, "spaces": [(pages, fault.mmu)], **memory}
             try:
                 kit.tell(host, story)
-            except AssertionError as difference:
+            except (AssertionError, IndexError) as difference:
                 return str(difference)
     return ""
 

@@ -38,7 +38,7 @@ CASES = (
     Case(Fault("quality", "else _NOT_CLEARED - _LEFT + 1)", "else 0)"), "test_young_not_cleared"),
     Case(Fault("gens", "<< GEN_SHIFT | WORKINGSET | by", "<< GEN_SHIFT | WORKINGSET"), "test_young_stale_bit"),
     Case(Fault("quality", "if latest >= opened:", "if latest > 2 * opened:"), "test_young_huge"),
-    Case(Fault("evict", "= meta | BY_KEPT", "= meta"), "test_young_kept"),
+    Case(Fault("evict", "kept_flags(word, meta) | BY_KEPT", "kept_flags(word, meta)"), "test_young_kept"),
     Case(Fault("quality", "if by == at.BY_FAULT:", "if by == at.BY_BATCH:"), "test_young_batch"),
     Case(Fault("gens", "word[OPENED + word[MAX_SEQ] % N_GENS] = word[NOW]", "word[OPENED] = word[NOW]"), "test_young_bloom"),
     Case(Fault("fault", "c.BY_REFAULTS] += 1", "c.BY_REFAULTS] += 2"), "test_events_by_region"),

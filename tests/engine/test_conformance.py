@@ -167,6 +167,22 @@ def nested_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
     return [*events, ("reclaim", 60), ("age", True), ("age", True), ("reclaim", 60)]
 
 
+def tiers_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
+    """Pages that a nested guest used now and then, so that they are of every tier, all leave, and the guest itself brings them
+    back."""
+    dice = random.Random(seed)
+    events: list[tuple[Any, ...]] = []
+    for turn in range(4):
+        events += [("touch", [(0, page, dice.random() < 0.7, turn % 2) for page in range(pages)]), ("age", True)]
+        for _ in range(dice.randrange(1, 5)):
+            rows = [(0, page, dice.random() < 0.3, 1) for page in dice.sample(range(pages), pages // 2)]
+            events += [("nested", True), ("touch", rows)] + [("nested", False)] * (turn < 2)
+        events += [("age", True)] * dice.randrange(1, 3)
+        events += [("reclaim", pages * 3 // 4), ("touch", [(0, page, page % 3 == 0, 0) for page in range(pages)])]
+        events += [("touch", [(0, page, False, 1) for page in range(0, pages, 7)])] * (turn > 1)
+    return events
+
+
 def scattered_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
     """A process faults its pages in no order, uses few of them again, and much is reclaimed at once: a look-around puts pages
     into the batch of activations that the same call then isolates, with the batch's reference on them."""
@@ -206,6 +222,12 @@ def some_of(pages: range) -> list[tuple[Any, ...]]:
     """Of a VM and a process only these are used: forced agings pass over tables that are not there."""
     rows = [row for page in pages for row in ((0, page, page % 3 == 0, 0), (1, page, page % 5 == 0, 2))]
     return [("touch", rows), ("age", True), ("touch", rows[::7]), ("age", True), ("reclaim", 20), ("age", False)]
+
+
+def in_turns(pages: int) -> list[tuple[Any, ...]]:
+    """A VM and a process touch their pages in turns, so that batches of eviction hold pages of both."""
+    rows = [row for page in range(pages) for row in ((0, page, page % 3 == 0, 0), (1, page, page % 5 != 0, 2))]
+    return [("touch", rows), *[("age", True)] * 3, ("reclaim", 60), ("touch", rows[::3]), ("reclaim", 90)]
 
 
 #: Memory and watermarks under which kswapd finds more than a batch to do.
@@ -257,6 +279,18 @@ def test_uses_that_only_kvm_counts(kernel: str) -> None:
     mmu = MMUS[KERNELS.index(kernel) % 2]
     host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(130, mmu)], "memory": 300}
     tell(host, nested_of(KERNELS.index(kernel), 130))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_pages_of_two_spaces_in_turns(kernel: str) -> None:
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(130, "tdp"), (130, "process")]}
+    tell({**host, "memory": 300}, in_turns(130))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_pages_of_every_tier_come_back(kernel: str) -> None:
+    host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(130, "tdp")], "memory": 140}
+    tell(host, tiers_of(KERNELS.index(kernel), 130))
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18"])

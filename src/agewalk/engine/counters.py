@@ -1,13 +1,10 @@
-"""Places of the counters in `count[]`."""
+"""Places of the counters in `counts[]`, and of those that are kept by region, whose sums are totals."""
 
 from typing import Final
 
 NAMES: Final = (
     "accesses",
-    "faults",
-    "refaults",
     "evictions",
-    "hot_evictions",
     "swap_writes",
     "agings",
     "leaf_total",
@@ -26,10 +23,7 @@ NAMES: Final = (
 )
 (
     ACCESSES,
-    FAULTS,
-    REFAULTS,
     EVICTIONS,
-    HOT_EVICTIONS,
     SWAP_WRITES,
     AGINGS,
     LEAF_TOTAL,
@@ -50,4 +44,4 @@ NAMES: Final = (
 # columns of `by_region`: counts, and what the last survey (`quality`) found: pages on a list, how many of these in the two
 # youngest generations, how many truly used within `cold_after`
 BY_FAULTS, BY_REFAULTS, BY_EVICTIONS, BY_HOT, LISTED, YOUNG, USED = range(7)
-N_BY_REGION: Final = 7
+N_BY_REGION: Final = 8  # 7 are used: rows are found by a shift

@@ -2,40 +2,29 @@
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
-from agewalk.engine.cells import fetch_row, rarely
-from agewalk.engine.gens import (
-    add_folio,
-    folio_seq,
-    gen_of,
-    inc_gen,
-    set_refs,
-    try_to_inc_min_seq,
-)
+from agewalk.engine.alike import book, shrink_alike
+from agewalk.engine.cells import rarely
+from agewalk.engine.gens import add_folios, kept_flags, set_refs, try_to_inc_min_seq
 from agewalk.engine.huge import accessed
+from agewalk.engine.isolate import isolate_folios
 from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import (
     A_SHADOW,
     A_TDP,
     ACTIVE,
-    AHEAD,
     ANON,
-    BATCH,
     BY_KEPT,
-    BY_MASK,
     D_PRIMARY,
     DIRTY,
     EVICTED,
     EVICTED_IN,
     FEATURES,
-    GEN_MASK,
     GUEST_BITS,
-    HELD,
     HOT_AFTER,
     HUGE,
     ISOLATED,
     KEPT,
     LISTED,
-    LOOKED_AT,
     LOST_W_SHADOW,
     LOST_W_TDP,
     M_SPACE,
@@ -47,40 +36,33 @@ from agewalk.engine.layout import (
     META,
     MIN_GENS,
     MIN_SEQ,
-    N_GENS,
-    N_PAGES,
     NEXT,
     NOW,
-    NR_PAGES,
     P_SHADOW,
     P_TDP,
     PREV,
-    PROTECTED_IN,
     PTES,
-    RECLAIMED,
     REFERENCED,
-    REFS_FLAGS,
-    REFS_FLAGS_OLD,
-    REFS_MASK,
     RW_PRIMARY,
     S_DIRECT,
     S_INVALIDATED,
     S_NOTIFIERS,
     S_RSS,
+    SHADOW_OF,
     SPTE_BITS,
     SWAPCACHE,
     SWAPPINESS,
     TABLE,
+    TIER_OF,
     USED_NOW,
     W_SHADOW,
     W_TDP,
-    WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, list_tail, region_of
+from agewalk.engine.lists import region_of
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued, mark_accessed
 from agewalk.engine.state import State
-from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, tier_idx, type_to_scan
+from agewalk.engine.tiers import flags_of, nr_pages
 
 
 @njit
@@ -133,20 +115,20 @@ def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
         unmap_huge(s, folio, space)
         return i64(page[folio, META])
     bits = i64(s.touch[folio])
-    if s.space[space, S_NOTIFIERS]:
-        if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:  # kvm_set_pfn_accessed() for each accessed SPTE
-            if bits & A_SHADOW:
-                meta = mark_accessed(word, page, folio, meta)
-            if bits & A_TDP:
-                meta = mark_accessed(word, page, folio, meta)
+    if not s.space[space, S_NOTIFIERS]:
+        if bits & A_TDP:
+            s.pmd[folio // PTES, M_YOUNG] = 1
+    elif bits & (A_TDP | A_SHADOW) and word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
+        if bits & A_SHADOW:  # kvm_set_pfn_accessed() for each accessed SPTE
+            meta = mark_accessed(word, page, folio, meta)
+        if bits & A_TDP:
+            meta = mark_accessed(word, page, folio, meta)
+    if not meta & DIRTY:
         writable = meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
         writable = writable or (meta & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
-        if writable and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
+        writable = writable and s.space[space, S_NOTIFIERS] and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY
+        if writable or meta & D_PRIMARY:
             meta |= DIRTY
-    elif bits & A_TDP:
-        s.pmd[folio // PTES, M_YOUNG] = 1
-    if meta & D_PRIMARY:
-        meta |= DIRTY
     if bits & USED_NOW:
         s.used[folio] = word[NOW]
     s.touch[folio] = 0
@@ -156,26 +138,25 @@ def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
 
 
 @njit_merge
-def leave_page(s: State, number: Int, space: Int, shadow: Int) -> None:
+def leave_page(s: State, number: Int, space: Int, shadow: Int, meta: Int) -> None:
     """leave() for one page."""
     now, region = s.word[NOW], region_of(s.space, space, number)
-    s.page[number, META] = EVICTED | (s.page[number, META] & GUEST_BITS)
+    s.page[number, META] = EVICTED | meta & GUEST_BITS
     s.page[number, NEXT] = shadow
     s.page[number, PREV] = now
     s.by_region[region, c.BY_EVICTIONS] += 1
     if now - s.used[number] < s.word[HOT_AFTER]:
-        s.counts[c.HOT_EVICTIONS] += 1
         s.by_region[region, c.BY_HOT] += 1
 
 
 @njit_merge
-def leave(s: State, folio: Int, pages: Int, space: Int, shadow: Int) -> None:
-    """The folio is to be free; its pages remember when, and have a shadow entry each."""
+def leave(s: State, folio: Int, pages: Int, space: Int, shadow: Int, meta: Int) -> None:
+    """The folio is to be free; its pages remember when, and have a shadow entry each. meta: its META."""
     if pages == 1:
-        leave_page(s, folio, space, shadow)
+        leave_page(s, folio, space, shadow, meta)
     else:
         for each in range(folio, folio + pages):
-            leave_page(s, i64(each), space, shadow)
+            leave_page(s, i64(each), space, shadow, i64(s.page[each, META]))
 
 
 @njit_merge
@@ -183,82 +164,13 @@ def remove_mapping(s: State, folio: Int, pages: Int, space: Int, meta: Int) -> b
     """__remove_mapping(): out of the swap cache, a shadow entry in its place. Not while a batch still holds it."""
     word = s.word
     if is_queued(word, folio):
+        s.page[folio, META] = meta
         return False
-    refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
-    word[EVICTED_IN + ANON * 4 + lru_tier(word, refs, workingset)] += pages
-    known = workingset if word[FEATURES] & f.WORKINGSET_PROTECTION else i64(1 if refs else 0)
-    shadow = ((word[MIN_SEQ + ANON] << 2 | max(refs - 1, i64(0))) << 1 | known) & 0x7FFFFFFF
-    leave(s, folio, pages, space, shadow)
+    flags = flags_of(meta)
+    word[EVICTED_IN + ANON * 4 + (word[TIER_OF] >> 2 * flags & 3)] += pages
+    shadow = (word[MIN_SEQ + ANON] << 3 | word[SHADOW_OF] >> 3 * flags & 7) & 0x7FFFFFFF
+    leave(s, folio, pages, space, shadow, meta)
     return True
-
-
-@njit_merge
-def sort_folio(word: Array, page: Array, folio: Int, meta: Int, kind: Int, oldest: Int, last_tier: Int) -> bool:
-    """sort_folio(): a folio that was promoted by its flags, or whose tier is protected, moves on. Did it? oldest: index of
-    the generation on whose list it is; the caller takes it off."""
-    gen = gen_of(meta)
-    if gen != oldest:
-        gen_add(word, page, gen * 2 + kind, folio)
-        return True
-    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
-    tier = lru_tier(word, refs, workingset)
-    saturated = refs + workingset == 5 if protects else refs == 4
-    if tier > last_tier or saturated:
-        gen = inc_gen(word, page, folio)
-        if protects:
-            gen_add(word, page, gen * 2 + kind, folio)
-        else:
-            gen_add_tail(word, page, gen * 2 + kind, folio)
-        if not (protects and saturated):
-            word[PROTECTED_IN + kind * 4 + tier] += nr_pages(meta)
-        return True
-    return False
-
-
-@njit
-def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, Int]:
-    """scan_folios(): pages (looked at, isolated) of the oldest generation of a type; the isolated go to ISOLATED. Before
-    7.3 nothing counts as looked at if nothing was isolated and the budget, in folios, is not used up.
-
-    What is looked at leaves its list, one way or the other, so that is cut once at the end. What eviction reads next of an
-    isolated page is asked for here.
-    """
-    word, page = s.word, s.page
-    if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
-        return i64(0), i64(0)
-    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    oldest = word[MIN_SEQ + kind] % N_GENS
-    head = word[N_PAGES] + oldest * 2 + kind
-    scanned = isolated = i64(0)
-    left, taken = i64(budget), i64(word[ISOLATED])
-    folio = list_tail(page, head)
-    while left and isolated < BATCH and folio != head:
-        before = i64(page[folio, PREV])
-        fetch_row(page, i64(page[folio, AHEAD]))
-        meta = i64(page[folio, META])
-        pages = nr_pages(meta)
-        scanned += pages
-        left -= 1
-        if not sort_folio(word, page, folio, meta, kind, oldest, last_tier):
-            fetch_row(s.touch, folio)
-            fetch_row(s.used, folio)
-            if not meta & REFERENCED:
-                meta &= ~(REFS_MASK if protects else REFS_FLAGS_OLD)
-            if not protects:
-                meta &= ~REFERENCED
-            page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
-            taken += 1
-            word[ISOLATED + taken] = folio
-            isolated += pages
-        folio = before
-    page[head, PREV] = folio
-    page[folio, NEXT] = head
-    word[ISOLATED] = taken
-    word[NR_PAGES + oldest * 2 + kind] -= isolated
-    if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
-        scanned = i64(0)
-    return scanned, isolated
 
 
 @njit_inline
@@ -269,17 +181,14 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
         return i64(0)  # a look-around found it young while it was isolated
     space = i64(s.pmd[folio // PTES, M_SPACE])
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    used = bool(meta & MAPPED) and bool(referenced(s, folio, space, meta))
-    meta = i64(page[folio, META])
-    if used:
-        if protects:
-            again = set_refs(word, page, folio)
-        else:
-            again = bool(meta & REFERENCED)
-            page[folio, META] = meta | REFERENCED
-        if again:
-            page[folio, META] = page[folio, META] | ACTIVE
-        return i64(0)
+    if meta & MAPPED:
+        used, meta = referenced(s, folio, space, meta)
+        if used:
+            if protects:
+                page[folio, META] = set_refs(word, meta)
+            else:
+                page[folio, META] = meta | REFERENCED | (ACTIVE if meta & REFERENCED else 0)
+            return i64(0)
     pages = nr_pages(meta)
     if not protects:
         meta &= ~REFERENCED
@@ -290,7 +199,6 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
     if meta & DIRTY:
         meta &= ~DIRTY
         s.counts[c.SWAP_WRITES] += pages
-    page[folio, META] = meta
     return pages if remove_mapping(s, folio, pages, space, meta) else i64(0)
 
 
@@ -300,6 +208,7 @@ def put_back(s: State, kept: Int, retried: Int) -> None:
     to a list (move_folios_to_lru()); clean unmapped ones get one more try, in ISOLATED."""
     word, page = s.word, s.page
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    back = i64(0)
     for i in range(kept):
         folio = i64(word[KEPT + i])
         meta = i64(page[folio, META])
@@ -307,18 +216,19 @@ def put_back(s: State, kept: Int, retried: Int) -> None:
             word[ISOLATED] += 1
             word[ISOLATED + word[ISOLATED]] = folio
             continue
-        if not protects:
-            meta = (meta & ~REFS_FLAGS_OLD) | ACTIVE
-        elif folio_seq(word, meta) == word[MIN_SEQ + ANON]:
-            meta = (meta & ~REFS_FLAGS) | ACTIVE
-        page[folio, META] = meta | BY_KEPT
-        add_folio(word, page, folio)
+        page[folio, META] = kept_flags(word, meta) | BY_KEPT
+        word[KEPT + back] = folio
+        back += 1
+    add_folios(word, page, i64(KEPT), back)
 
 
 @njit_inline
 def shrink_isolated(s: State) -> None:
     """shrink_folio_list() for all of ISOLATED, and what becomes of them."""
     word, page = s.word, s.page
+    if word[ISOLATED] and shrink_alike(s):
+        word[ISOLATED] = 0
+        return
     for retried in range(2):
         word[LISTED] = word[LISTED + 1] = -1
         kept = seen = freed = i64(0)
@@ -331,11 +241,7 @@ def shrink_isolated(s: State) -> None:
             if not pages:
                 word[KEPT + kept] = folio
                 kept += 1
-        s.counts[c.EVICTIONS] += freed
-        word[HELD] -= freed
-        word[RECLAIMED] += freed
-        s.counts[c.SCANNED] += seen
-        word[LOOKED_AT] += seen
+        book(s, freed, seen)
         word[ISOLATED] = 0
         put_back(s, kept, i64(retried))
 
@@ -349,31 +255,6 @@ def oldest_seq(word: Array) -> Int:
             return file
         return anon if word[SWAPPINESS] > 200 else min(anon, file)
     return i64(word[MIN_SEQ + (0 if word[SWAPPINESS] else 1)])
-
-
-@njit
-def isolate_folios(s: State, budget: Int) -> Int:
-    """isolate_folios(): from the type that refaults least; from the other one if that has nothing to give."""
-    word = s.word
-    kind, tier = type_to_scan(word)
-    rounds = 2 if 0 < word[SWAPPINESS] <= 200 else 1
-    total = i64(0)
-    for _ in range(rounds):
-        if tier < 0:
-            tier = tier_idx(word, kind)
-        scanned, isolated = scan_folios(s, budget, kind, tier)
-        if word[FEATURES] & f.LOOP_FIXED_BUDGET:
-            total += scanned
-            if isolated:
-                return total
-            if not scanned:
-                kind = 1 - kind
-        else:
-            if isolated or scanned:
-                return scanned
-            kind = 1 - kind
-        tier = i64(-1)
-    return total
 
 
 @njit

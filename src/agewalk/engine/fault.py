@@ -18,24 +18,32 @@ from agewalk.engine.two_list import classic_refault
 
 
 @njit_merge
+def is_recent(word: Array, shadow: Int) -> bool:
+    """lru_gen_test_recent(): is the generation of a shadow entry one that still counts?"""
+    if word[at.FEATURES] & f.REFAULT_WINDOW:
+        return bool(abs(word[at.MAX_SEQ] - (shadow >> 3)) < at.N_GENS)
+    return bool(shadow >> 3 == word[at.MIN_SEQ])
+
+
+@njit_merge
+def refault_tier(word: Array, shadow: Int) -> Int:
+    """The tier that a shadow entry names."""
+    workingset = shadow & 1
+    refs = (shadow >> 1 & 3) + (1 if word[at.FEATURES] & f.WORKINGSET_PROTECTION else workingset)
+    return lru_tier(word, refs, workingset)
+
+
+@njit_merge
 def refault(word: Array, meta: Int, shadow: Int) -> Int:
     """lru_gen_refault(): flags of a page that comes back by a fault and finds its shadow."""
-    token, workingset = shadow >> 1, shadow & 1
-    seq = token >> 2
-    if word[at.FEATURES] & f.REFAULT_WINDOW:
-        recent = abs(word[at.MAX_SEQ] - seq) < at.N_GENS
-    else:
-        recent = seq == word[at.MIN_SEQ]
-    if not recent:
+    if not is_recent(word, shadow):
         return meta
-    protects = word[at.FEATURES] & f.WORKINGSET_PROTECTION
-    refs = (token & 3) + (1 if protects else workingset)
-    word[at.REFAULTED_IN + lru_tier(word, refs, workingset)] += 1
-    if not protects:
+    word[at.REFAULTED_IN + refault_tier(word, shadow)] += 1
+    if not word[at.FEATURES] & f.WORKINGSET_PROTECTION:
         return meta | at.REFS_MASK | at.WORKINGSET
-    if workingset:
+    if shadow & 1:
         return meta | at.WORKINGSET
-    return (meta & ~at.REFS_MASK) | (refs - 1) << at.REFS_SHIFT
+    return (meta & ~at.REFS_MASK) | (shadow >> 1 & 3) << at.REFS_SHIFT
 
 
 @njit_merge
@@ -108,7 +116,6 @@ def huge_fault(s: State, folio: Int, space: Int, write: Int) -> bool:
     if state == at.HUGE_ENTRY:
         s.space[space, at.S_INVALIDATED] += 1  # of the huge zero page
     word[at.HELD] += at.PTES
-    s.counts[c.FAULTS] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
     meta = add_in_fault(word, page, i64(first), i64(page[first, META]) | at.RESIDENT | at.HUGE)
     page[first, META] = meta | at.MAPPED | at.RW_PRIMARY | at.D_PRIMARY
@@ -149,7 +156,6 @@ def map_page(s: State, folio: Int, space: Int, meta: Int) -> Int:
 def new_anon(s: State, folio: Int, space: Int, meta: Int) -> Int:
     """do_anonymous_page() for a write, do_wp_page() of the zero page: a new page, mapped writable, dirty. From META to META."""
     s.word[at.HELD] += 1
-    s.counts[c.FAULTS] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
     meta = add_in_fault(s.word, s.page, folio, at.RESIDENT | meta & at.GUEST_BITS)
     return map_page(s, folio, space, meta) | at.RW_PRIMARY | at.D_PRIMARY
@@ -159,14 +165,12 @@ def new_anon(s: State, folio: Int, space: Int, meta: Int) -> Int:
 def swap_in(s: State, folio: Int, space: Int, write: Int, meta: Int) -> Int:
     """do_swap_page(): back from swap, or from the swap cache if reclaim was stopped half way. From META to META."""
     word, page = s.word, s.page
-    s.counts[c.FAULTS] += 1
     region = region_of(s.space, space, folio)
     s.by_region[region, c.BY_FAULTS] += 1
     if not meta & at.RESIDENT:
         word[at.HELD] += 1
         shadow = i64(page[folio, at.NEXT])
         away = word[at.NOW] - page[folio, at.PREV]
-        s.counts[c.REFAULTS] += 1
         s.by_region[region, c.BY_REFAULTS] += 1
         s.intervals[bit_length(away)] += 1
         meta = at.RESIDENT | meta & at.GUEST_BITS

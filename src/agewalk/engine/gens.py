@@ -1,5 +1,7 @@
 """Generations of one lruvec: entering, promoting, moving on, retiring (mm/vmscan.c and include/linux/mm_inline.h)."""
 
+from typing import Final
+
 from agewalk.engine import features as f
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
@@ -12,6 +14,7 @@ from agewalk.engine.layout import (
     FEATURES,
     GEN_MASK,
     GEN_SHIFT,
+    HUGE,
     MAX_BATCH,
     MAX_SEQ,
     META,
@@ -33,9 +36,20 @@ from agewalk.engine.layout import (
     WALK_SEQ,
     WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, list_del, list_empty, list_tail
+from agewalk.engine.lists import (
+    gen_add,
+    gen_add_tail,
+    gen_close,
+    gen_open,
+    gen_push,
+    list_del,
+    list_empty,
+    list_tail,
+)
 from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
 from agewalk.engine.two_list import classic_add, classic_del
+
+ENTRY_BITS: Final = ACTIVE | SWAPCACHE | WORKINGSET | REFERENCED | HUGE  # what decides how a folio enters
 
 
 @njit
@@ -68,20 +82,55 @@ def folio_seq(word: Array, meta: Int) -> Int:
     return min_seq + 1
 
 
-@njit_merge
+@njit
+def entry_of(word: Array, meta: Int) -> tuple[Int, Int]:
+    """lru_gen_add_folio(): index of the generation that a folio enters, and what of META (ENTRY_BITS) it loses there."""
+    gone = GEN_MASK | ACTIVE
+    if word[FEATURES] & f.ACTIVE_CLEARS_REFS and meta & ACTIVE:
+        gone |= REFS_MASK | REFERENCED
+    return folio_seq(word, meta) % N_GENS, i64(gone)
+
+
+@njit
 def add_folio(word: Array, page: Array, folio: Int) -> None:
     """lru_gen_add_folio(), to the head of its list."""
     if word[FEATURES] & f.TWO_LIST:
         classic_add(word, page, folio)
         return
     meta = i64(page[folio, META])
-    gen = folio_seq(word, meta) % N_GENS
-    if word[FEATURES] & f.ACTIVE_CLEARS_REFS and meta & ACTIVE:
-        meta &= ~(REFS_MASK | REFERENCED)
-    page[folio, META] = (meta & ~(GEN_MASK | ACTIVE)) | (gen + 1) << GEN_SHIFT
-    at = gen * 2 + ANON
-    word[NR_PAGES + at] += nr_pages(meta)
-    gen_add(word, page, at, folio)
+    gen, gone = entry_of(word, meta)
+    page[folio, META] = meta & ~gone | (gen + 1) << GEN_SHIFT
+    word[NR_PAGES + gen * 2 + ANON] += nr_pages(meta)
+    gen_add(word, page, gen * 2 + ANON, folio)
+
+
+@njit
+def add_folios(word: Array, page: Array, first: Int, count: Int) -> None:
+    """add_folio() for those in word[first], word[first + 1] ... Mostly one enters as the one before did: what is the same for
+    both is done once."""
+    if word[FEATURES] & f.TWO_LIST:
+        for i in range(first, first + count):
+            classic_add(word, page, i64(word[i]))
+        return
+    alike = number = i64(-1)
+    mark = gone = newest = turn = since = i64(0)
+    for i in range(first, first + count):
+        folio = i64(word[i])
+        meta = i64(page[folio, META])
+        if meta & ENTRY_BITS != alike:
+            if number >= 0:
+                gen_close(word, page, number, newest, turn)
+                word[NR_PAGES + number] += (i - since) * nr_pages(alike)
+            alike, since = meta & ENTRY_BITS, i64(i)
+            gen, gone = entry_of(word, meta)
+            mark, number = (gen + 1) << GEN_SHIFT, gen * 2 + ANON
+            newest, turn = gen_open(word, page, number)
+        page[folio, META] = meta & ~gone | mark
+        turn = gen_push(word, page, number, newest, turn, folio)
+        newest = folio
+    if number >= 0:
+        gen_close(word, page, number, newest, turn)
+        word[NR_PAGES + number] += (first + count - since) * nr_pages(alike)
 
 
 @njit_merge
@@ -236,15 +285,21 @@ def inc_refs(word: Array, meta: Int) -> Int:
     return meta | WORKINGSET
 
 
-@njit
-def set_refs(word: Array, page: Array, folio: Int) -> bool:
-    """lru_gen_set_refs() (6.14): eviction saw a use. Is the folio to be activated?"""
-    meta = i64(page[folio, META])
+@njit_merge
+def set_refs(word: Array, meta: Int) -> Int:
+    """lru_gen_set_refs() (6.14): eviction saw a use, which activates all but a first one. From META to META."""
     if not meta & (REFERENCED | WORKINGSET):
-        page[folio, META] = (meta & ~REFS_MASK) | REFERENCED
-        return False
+        return (meta & ~REFS_MASK) | REFERENCED
     if word[FEATURES] & f.RMAP_SECOND_ACCESS_MARKS and lru_refs(word, meta) <= 1:
-        page[folio, META] = inc_refs(word, meta)
-    else:
-        page[folio, META] = (meta & ~REFS_FLAGS) | WORKINGSET
-    return True
+        return inc_refs(word, meta) | ACTIVE
+    return (meta & ~REFS_FLAGS) | WORKINGSET | ACTIVE
+
+
+@njit_merge
+def kept_flags(word: Array, meta: Int) -> Int:
+    """move_folios_to_lru(): a folio that reclaim keeps does not go back to the oldest generation. From META to META."""
+    if not word[FEATURES] & f.WORKINGSET_PROTECTION:
+        return (meta & ~REFS_FLAGS_OLD) | ACTIVE
+    if folio_seq(word, meta) == word[MIN_SEQ + ANON]:
+        return (meta & ~REFS_FLAGS) | ACTIVE
+    return meta

@@ -115,6 +115,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word[at.HOT_AFTER] = -(-host.hot_after_ns // host.tick_ns)
     word[at.ADD_BATCH] = host.folio_batch_size
     word[at.ACTIVATE_BATCH] = host.folio_batch_size
+    word[at.LEAVES : at.LEAVES + at.N_LEAVES] = -1
     rows = np.zeros((len(host.spaces), at.S_COLUMNS), np.int64)
     regions = 0
     pmd = np.zeros((total // at.PTES, at.M_COLUMNS), np.int32)
@@ -297,16 +298,18 @@ class Engine:
         counts = {name: int(n) for name, n in zip(c.NAMES, s.counts, strict=True)}
         counts |= {f"{ask}_questions": int(n) for ask, n in zip(pt.ASKS, s.asked.sum(axis=1), strict=True)}
         by_space = self.by_space()
+        faults, refaults, _, hot_evictions = (int(n) for n in by_space[:, :4].sum(axis=0))
+        counts |= {"faults": faults, "refaults": refaults, "hot_evictions": hot_evictions}
         spaces = [
             SpaceResult(space.name, int(s.space[i, at.S_RSS]), *(int(n) for n in by_space[i, :4]))
             for i, space in enumerate(self.host.spaces)
         ]
         return Result(
             accesses=counts["accesses"],
-            faults=counts["faults"],
-            refaults=counts["refaults"],
+            faults=faults,
+            refaults=refaults,
             evictions=counts["evictions"],
-            hot_evictions=counts["hot_evictions"],
+            hot_evictions=hot_evictions,
             max_seq=int(s.word[at.MAX_SEQ]),
             min_seq=(int(s.word[at.MIN_SEQ]), int(s.word[at.MIN_SEQ + 1])),
             counts=counts,

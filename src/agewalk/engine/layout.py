@@ -127,8 +127,14 @@ NOTED: Final = 201  # rows of this run whose spaces are marked used
 LAST_RECLAIMED: Final = 202  # sc->nr_reclaimed when this pass of kswapd began
 AGE_NODE: Final = 203  # sc->memcgs_need_aging: 6.1's kswapd is to age before it evicts
 OPENED: Final = 204  # + generation index: the tick when it became the youngest (lrugen->timestamps)
-RECENT: Final = 208  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
-RECENT_STEP: Final = 17
+FLAGS_KNOWN: Final = 208  # the words below, up to PROTECTED, are filled in
+TIER_OF: Final = 209  # two bits for each of 16 combinations of flags (tiers.flags_of): the tier
+SHADOW_OF: Final = 210  # three bits for each: what the shadow entry says of them
+PROTECTED: Final = (
+    211  # + last tier that is not protected: a bit for each, whether such folios move on instead of being isolated
+)
+ENTERS: Final = 215  # + combination: META of a page as it enters the batch of new ones
+ENTERED: Final = 279  # META of the last one that did
 NR_INACTIVE: Final = 344  # the classic lists, for policy "two-list": their sizes
 NR_ACTIVE: Final = 345
 T_AGE: Final = 346  # lruvec->nonresident_age: evictions and activations
@@ -139,7 +145,11 @@ NEED_AGING: Final = 350  # what get_nr_to_scan() found last: few cold pages are 
 ISOLATED: Final = 351  # folios that eviction took off their list: how many, then which, at most BATCH
 KEPT: Final = 416  # those of them that stay
 LISTED: Final = 480  # of which 64 pages `listed` knows, two times; -1: none
-N_WORDS: Final = 482
+RECENT: Final = 482  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
+RECENT_STEP: Final = 17
+LEAVES: Final = 618  # + combination (usual.py): what such a fault leaves in META, and more; -1: not known yet
+N_LEAVES: Final = 128
+N_WORDS: Final = 746
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

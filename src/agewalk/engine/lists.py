@@ -73,6 +73,32 @@ def gen_add(word: Array, page: Array, number: Int, member: Int) -> None:
     list_add(page, word[N_PAGES] + number, member)
 
 
+@njit_merge
+def gen_open(word: Array, page: Array, number: Int) -> tuple[Int, Int]:
+    """Before some gen_push() to one list: its newest member, and the turn of its ring."""
+    return i64(page[word[N_PAGES] + number, NEXT]), i64(word[RECENT + number * RECENT_STEP + RING])
+
+
+@njit_merge
+def gen_push(word: Array, page: Array, number: Int, newest: Int, turn: Int, member: Int) -> Int:
+    """gen_add() to an open list, in front of `newest`; the next turn. The list is whole again after gen_close()."""
+    slot = RECENT + number * RECENT_STEP + turn
+    page[i64(word[slot]), AHEAD] = member
+    word[slot] = member
+    page[member, NEXT] = newest
+    page[newest, PREV] = member
+    return (turn + 1) % RING
+
+
+@njit_merge
+def gen_close(word: Array, page: Array, number: Int, newest: Int, turn: Int) -> None:
+    """After the last gen_push()."""
+    head = word[N_PAGES] + number
+    page[newest, PREV] = head
+    page[head, NEXT] = newest
+    word[RECENT + number * RECENT_STEP + RING] = turn
+
+
 @njit
 def gen_add_tail(word: Array, page: Array, number: Int, member: Int) -> None:
     """list_add_tail(): a walk meets this page before those that were put there earlier."""

@@ -5,7 +5,7 @@ A new folio is on no list, and has no generation, until its batch is drained; an
 
 from agewalk.engine import features as f
 from agewalk.engine.cells import rarely
-from agewalk.engine.gens import add_folio, del_folio, gen_of, inc_refs, set_refs, update_gen
+from agewalk.engine.gens import add_folio, add_folios, del_folio, gen_of, inc_refs, set_refs, update_gen
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     ACTIVATE_BATCH,
@@ -13,6 +13,7 @@ from agewalk.engine.layout import (
     ADD_BATCH,
     BY_BATCH,
     BY_LOOK,
+    ENTERED,
     FEATURES,
     GEN_MASK,
     HUGE,
@@ -31,8 +32,7 @@ from agewalk.engine.tiers import nr_pages
 @njit
 def drain_add(word: Array, page: Array) -> None:
     """folio_batch_move_lru(lru_add)."""
-    for i in range(word[Q_ADD]):
-        add_folio(word, page, i64(word[Q_ADD + 1 + i]))
+    add_folios(word, page, i64(Q_ADD + 1), i64(word[Q_ADD]))
     word[Q_ADD] = 0
 
 
@@ -60,6 +60,7 @@ def lru_add_drain(word: Array, page: Array) -> None:
 def queue_add(word: Array, page: Array, folio: Int, meta: Int) -> Int:
     """folio_add_lru() past the flags, from META to META. Large folios are not kept waiting (folio_may_be_lru_cached())."""
     waiting = word[Q_ADD] + 1
+    word[ENTERED] = meta
     word[Q_ADD] = waiting
     word[Q_ADD + waiting] = folio
     if waiting >= word[ADD_BATCH] or meta & HUGE:
@@ -101,7 +102,10 @@ def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
         return
     new_gen = word[MAX_SEQ] % N_GENS
     if word[FEATURES] & f.WORKINGSET_PROTECTION:
-        if not set_refs(word, page, folio):
+        meta = i64(page[folio, META])
+        marked = set_refs(word, meta & ~ACTIVE)
+        page[folio, META] = (marked & ~ACTIVE) | meta & ACTIVE
+        if not marked & ACTIVE:
             return
     else:
         meta = i64(page[folio, META])

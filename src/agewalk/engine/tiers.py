@@ -5,24 +5,28 @@ A tier is the logarithm of the number of uses that flags counted. `positive_ctrl
 """
 
 from agewalk.engine import features as f
-from agewalk.engine.cells import bit_length
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.cells import bit_length, rarely
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     AVG_REFAULTED,
     AVG_TOTAL,
     BATCH,
     EVICTED_IN,
     FEATURES,
+    FLAGS_KNOWN,
     HUGE_SHIFT,
     MIN_SEQ,
     N_TIERS,
+    PROTECTED,
     PROTECTED_IN,
     PTES,
     REFAULTED_IN,
     REFERENCED,
     REFS_MASK,
     REFS_SHIFT,
+    SHADOW_OF,
     SWAPPINESS,
+    TIER_OF,
     WORKINGSET,
 )
 
@@ -54,6 +58,36 @@ def lru_tier(word: Array, refs: Int, workingset: Int) -> Int:
     if word[FEATURES] & f.WORKINGSET_PROTECTION:
         return i64(N_TIERS - 1) if workingset else order_base_2(refs)
     return order_base_2(refs + 1)
+
+
+@njit_merge
+def flags_of(meta: Int) -> Int:
+    """The flags that tell how often a folio was used, as one of 16 combinations: PG_referenced, PG_workingset, LRU_REFS_MASK."""
+    return meta & (REFERENCED | WORKINGSET) | meta >> (REFS_SHIFT - 2) & 12
+
+
+@njit
+def learn_flags(word: Array) -> None:
+    """What each combination of flags means to eviction on this kernel, worked out once."""
+    rarely()
+    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    for flags in range(16):
+        workingset = i64(flags >> 1 & 1)
+        refs = lru_refs(word, flags & (REFERENCED | WORKINGSET) | (flags & 12) << (REFS_SHIFT - 2))
+        tier = lru_tier(word, refs, workingset)
+        known = workingset if protects else i64(1 if refs else 0)
+        word[TIER_OF] |= tier << 2 * flags
+        word[SHADOW_OF] |= (max(refs - 1, i64(0)) << 1 | known) << 3 * flags
+        for last in range(N_TIERS):
+            if tier > last or is_saturated(word, refs, workingset):
+                word[PROTECTED + last] |= i64(1) << flags
+    word[FLAGS_KNOWN] = 1
+
+
+@njit
+def is_saturated(word: Array, refs: Int, workingset: Int) -> bool:
+    """sort_folio(): have the flags counted as far as they can?"""
+    return bool(refs + workingset == 5) if word[FEATURES] & f.WORKINGSET_PROTECTION else bool(refs == 4)
 
 
 @njit

@@ -13,6 +13,7 @@ from agewalk.engine.queues import mark_accessed
 from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
+from agewalk.engine.usual import FILLS, combination, counting, has_table, learn, usual_faults
 
 PTE_PREFETCH_NUM = 8
 LOOK_AHEAD = 32  # accesses, at least; twice that, at most
@@ -223,6 +224,24 @@ def slow(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
 
 
 @njit_inline
+def any_fault(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
+    """slow(), and what it left is learnt if it was a fault of the usual kind, after which nothing else happened."""
+    word = s.word
+    which = i64(-1)
+    if kind & at.P_TDP and has_table(s, folio, space):
+        first, count = counting(word)
+        which = combination(word, s.page, folio, i64(s.page[folio, META]), kind & at.WRITTEN, first, count)
+        if word[at.Q_ADD] + 1 >= word[at.ADD_BATCH]:
+            which |= FILLS
+        if which < 0 or word[at.LEAVES + which] >= 0 or word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
+            which = i64(-1)
+    shadow, clock, activated = i64(s.page[folio, at.NEXT]), i64(word[at.T_AGE]), i64(word[at.Q_ACTIVATE])
+    slow(s, folio, space, kind, seq)
+    if which >= 0 and s.space[space, at.S_INVALIDATED] == seq:
+        learn(s, folio, which, shadow, clock, activated)
+
+
+@njit_inline
 def make_room(s: State, folio: Int, space: Int, write: Int) -> bool:
     """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the minimum. Does it wake
     kswapd, being down at the low watermark?"""
@@ -297,6 +316,10 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         if asked < min(i + LOOK_AHEAD, n):
             start, asked = max(asked, i + 1), min(i + 2 * LOOK_AHEAD, n)
             look_ahead(s, r, start, asked)
+        done = usual_faults(s, r, i, asked)
+        if done > i:
+            i = hits(s.touch, r, done, n)
+            continue
         if s.word[at.SOME_UNUSED]:
             mark_running(s, r, i + 1)
         s.word[at.NOTED] = i + 1
@@ -304,7 +327,7 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
         seq = i64(s.space[space, at.S_INVALIDATED])
         wakes = make_room(s, folio, space, kind & at.WRITTEN)
-        slow(s, folio, space, kind, seq)
+        any_fault(s, folio, space, kind, seq)
         if wakes:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
         i = hits(s.touch, r, i + 1, n)

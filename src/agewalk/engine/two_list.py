@@ -5,7 +5,7 @@ A folio on one of them has generation index 0 in META, as a mark that it is on a
 
 from typing import Final
 
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     ACTIVE,
     AHEAD,
@@ -78,20 +78,32 @@ def note_cost(word: Array, cost: Int) -> None:
         word[T_COST] //= 2
 
 
+@njit_merge
+def shadow_rest(clock: Int, meta: Int) -> Int:
+    """What NEXT has no room for of a shadow entry. clock: T_AGE."""
+    return (clock & EVICTION_MASK) >> 31 << 1 | (1 if meta & WORKINGSET else 0)
+
+
 @njit
 def classic_shadow(word: Array, page: Array, folio: Int, meta: Int) -> None:
     """workingset_eviction(): the clock at eviction, and was the folio active before? AHEAD holds what NEXT has no room for."""
     for each in range(folio, folio + nr_pages(meta)):
-        page[each, AHEAD] = (word[T_AGE] & EVICTION_MASK) >> 31 << 1 | (1 if meta & WORKINGSET else 0)
+        page[each, AHEAD] = shadow_rest(word[T_AGE], meta)
     word[T_AGE] += nr_pages(meta)
+
+
+@njit_merge
+def is_far(word: Array, page: Array, folio: Int) -> bool:
+    """workingset_test_recent(), the other way round: was more evicted and activated since then than there are active pages?"""
+    eviction = i64(page[folio, AHEAD]) >> 1 << 31 | i64(page[folio, NEXT])
+    return bool((word[T_AGE] - eviction) & EVICTION_MASK > word[NR_ACTIVE])
 
 
 @njit
 def classic_refault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
     """workingset_refault(): flags of a folio that comes back. Active, if there had been room for it had the other lists given
     way: its distance is what was evicted and activated meanwhile."""
-    eviction = i64(page[folio, AHEAD]) >> 1 << 31 | i64(page[folio, NEXT])
-    if (word[T_AGE] - eviction) & EVICTION_MASK > word[NR_ACTIVE]:
+    if is_far(word, page, folio):
         return meta
     word[T_AGE] += 1
     word[T_ACTIVATIONS] += 1

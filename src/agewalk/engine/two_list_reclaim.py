@@ -4,6 +4,7 @@ Compiled on its own: hosts under MGLRU do not wait for it.
 """
 
 from agewalk.engine import counters as c
+from agewalk.engine.alike import bits_of_all, book, is_dirty, leave_idle, unmapped
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.evict import leave, unmap
 from agewalk.engine.fault import needs_frame
@@ -66,8 +67,9 @@ from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
 from agewalk.engine.tiers import nr_pages
-from agewalk.engine.touch import LOOK_AHEAD, hits, look_ahead, mark_running, slow
-from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_add, classic_shadow, note_cost
+from agewalk.engine.touch import LOOK_AHEAD, any_fault, hits, look_ahead, mark_running
+from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_add, classic_shadow, note_cost, shadow_rest
+from agewalk.engine.usual import usual_faults
 from agewalk.engine.walk import ask_huge, clear_bits
 
 GIB_PAGES_SHIFT = 18
@@ -143,12 +145,30 @@ def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
     if meta & DIRTY:
         meta &= ~DIRTY
         s.counts[c.SWAP_WRITES] += pages
-    page[folio, META] = meta
     if is_queued(word, folio):
+        page[folio, META] = meta
         return False
-    leave(s, folio, pages, space, word[T_AGE] & 0x7FFFFFFF)
+    leave(s, folio, pages, space, word[T_AGE] & 0x7FFFFFFF, meta)
     classic_shadow(word, page, folio, meta)
     return True
+
+
+@njit
+def free_idle(s: State, space: Int) -> None:
+    """shrink_one() for all of ISOLATED, small mapped pages of this space without accessed bits, which the protocol calls old."""
+    word, page, touch = s.word, s.page, s.touch
+    count, now, clock = word[ISOLATED], word[NOW], word[T_AGE]
+    s.asked[ASK_TARGET, s.space[space, S_MODE] * 8] += count
+    written = i64(0)
+    for i in range(1, count + 1):
+        folio = i64(word[ISOLATED + i])
+        meta, bits = i64(page[folio, META]), i64(touch[folio])
+        written += is_dirty(s, space, meta, bits)
+        leave_idle(s, folio, space, meta, bits, clock & 0x7FFFFFFF, now)
+        page[folio, AHEAD] = shadow_rest(clock, meta)
+        clock += 1
+    word[T_AGE] = clock
+    unmapped(s, space, count, written)
 
 
 @njit
@@ -160,6 +180,11 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
     if not taken:
         return i64(0)
     reclaimed = activated = kept = i64(0)
+    space = i64(s.pmd[i64(word[ISOLATED + 1]) // PTES, M_SPACE])
+    if not s.ask[ASK_TARGET, s.space[space, S_MODE] * 8] and not bits_of_all(s, space, i64(0)):
+        free_idle(s, space)
+        reclaimed = taken
+        word[ISOLATED] = 0
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
         meta = i64(page[folio, META])
@@ -169,11 +194,7 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
         else:
             word[KEPT + kept] = folio
             kept += 1
-    s.counts[c.EVICTIONS] += reclaimed
-    word[HELD] -= reclaimed
-    word[RECLAIMED] += reclaimed
-    s.counts[c.SCANNED] += taken
-    word[LOOKED_AT] += taken
+    book(s, reclaimed, taken)
     for i in range(kept):  # move_folios_to_lru()
         folio = i64(word[KEPT + i])
         if page[folio, META] & ACTIVE:
@@ -280,6 +301,10 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         if looked < min(i + LOOK_AHEAD, n):
             start, looked = max(looked, i + 1), min(i + 2 * LOOK_AHEAD, n)
             look_ahead(s, r, start, looked)
+        done = usual_faults(s, r, i, looked)
+        if done > i:
+            i = hits(s.touch, r, done, n)
+            continue
         if word[SOME_UNUSED]:
             mark_running(s, r, i + 1)
         word[NOTED] = i + 1
@@ -292,7 +317,7 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
             retries = 0
             while word[FRAMES] - word[HELD] - 1 < word[MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
                 retries = 0 if reclaim_lists(s, i64(DIRECT)) else retries + 1
-        slow(s, folio, space, kind, seq)
+        any_fault(s, folio, space, kind, seq)
         if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))
         i = hits(s.touch, r, i + 1, n)

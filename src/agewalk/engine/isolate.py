@@ -1,0 +1,143 @@
+"""Which folios eviction takes off their list: the oldest generation, from its tail, but for those that move on (mm/vmscan.c)."""
+
+from typing import Final
+
+from agewalk.engine import features as f
+from agewalk.engine.cells import fetch_row, rarely
+from agewalk.engine.gens import gen_of, inc_gen
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.layout import (
+    AHEAD,
+    BATCH,
+    BY_MASK,
+    FEATURES,
+    FLAGS_KNOWN,
+    GEN_MASK,
+    GEN_SHIFT,
+    HUGE,
+    ISOLATED,
+    MAX_SEQ,
+    META,
+    MIN_GENS,
+    MIN_SEQ,
+    N_GENS,
+    N_PAGES,
+    NEXT,
+    NR_PAGES,
+    PREV,
+    PROTECTED,
+    PROTECTED_IN,
+    REFERENCED,
+    REFS_FLAGS_OLD,
+    REFS_MASK,
+    SWAPPINESS,
+    TIER_OF,
+    WORKINGSET,
+)
+from agewalk.engine.lists import gen_add, gen_add_tail, list_tail
+from agewalk.engine.state import State
+from agewalk.engine.tiers import flags_of, is_saturated, learn_flags, lru_refs, nr_pages, tier_idx, type_to_scan
+
+SORT_BITS: Final = GEN_MASK | REFERENCED | WORKINGSET | REFS_MASK | HUGE  # what decides whether a folio moves on
+
+
+@njit
+def sort_folio(word: Array, page: Array, folio: Int, meta: Int, kind: Int, oldest: Int) -> None:
+    """sort_folio(), for one that moves on: it was promoted by its flags, or its tier is protected. oldest: index of the
+    generation on whose list it is; the caller takes it off."""
+    rarely()
+    gen = gen_of(meta)
+    if gen != oldest:
+        gen_add(word, page, gen * 2 + kind, folio)
+        return
+    protects = word[FEATURES] & f.WORKINGSET_PROTECTION
+    gen = inc_gen(word, page, folio)
+    if protects:
+        gen_add(word, page, gen * 2 + kind, folio)
+    else:
+        gen_add_tail(word, page, gen * 2 + kind, folio)
+    flags = flags_of(meta)
+    if not (protects and is_saturated(word, lru_refs(word, meta), flags >> 1 & 1)):
+        word[PROTECTED_IN + kind * 4 + (word[TIER_OF] >> 2 * flags & 3)] += nr_pages(meta)
+
+
+@njit
+def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, Int]:
+    """scan_folios(): pages (looked at, isolated) of the oldest generation of a type; the isolated go to ISOLATED. Before
+    7.3 nothing counts as looked at if nothing was isolated and the budget, in folios, is not used up.
+
+    What is looked at leaves its list, one way or the other, so that is cut once at the end. What eviction reads next of an
+    isolated page is asked for here. Mostly a folio is like the one before: what is the same for both is decided once.
+    """
+    word, page = s.word, s.page
+    if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
+        return i64(0), i64(0)
+    if not word[FLAGS_KNOWN]:
+        learn_flags(word)
+    oldest = word[MIN_SEQ + kind] % N_GENS
+    head = word[N_PAGES] + oldest * 2 + kind
+    here, protected = (oldest + 1) << GEN_SHIFT, word[PROTECTED + last_tier]
+    unused, used = (
+        ~(GEN_MASK | BY_MASK | REFS_MASK),
+        ~(GEN_MASK | BY_MASK),
+    )  # what stays of META, without PG_referenced or with it
+    if not word[FEATURES] & f.WORKINGSET_PROTECTION:
+        unused &= ~REFS_FLAGS_OLD
+        used &= ~REFERENCED
+    scanned = isolated = i64(0)
+    left, taken = i64(budget), i64(word[ISOLATED])
+    alike, pages, stays, moves = i64(-1), i64(0), i64(0), False
+    folio = list_tail(page, head)
+    while left and isolated < BATCH and folio != head:
+        before = i64(page[folio, PREV])
+        fetch_row(page, i64(page[folio, AHEAD]))
+        meta = i64(page[folio, META])
+        if meta & SORT_BITS != alike:
+            alike = meta & SORT_BITS
+            pages = nr_pages(meta)
+            moves = bool(meta & GEN_MASK != here or protected >> flags_of(meta) & 1)
+            stays = used if meta & REFERENCED else unused
+        scanned += pages
+        left -= 1
+        if moves:
+            sort_folio(word, page, folio, meta, kind, oldest)
+        else:
+            fetch_row(s.touch, folio)
+            fetch_row(s.used, folio)
+            page[folio, META] = meta & stays
+            taken += 1
+            word[ISOLATED + taken] = folio
+            isolated += pages
+        folio = before
+    page[head, PREV] = folio
+    page[folio, NEXT] = head
+    word[ISOLATED] = taken
+    word[NR_PAGES + oldest * 2 + kind] -= isolated
+    if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
+        scanned = i64(0)
+    return scanned, isolated
+
+
+@njit
+def isolate_folios(s: State, budget: Int) -> Int:
+    """isolate_folios(): from the type that refaults least; from the other one if that has nothing to give."""
+    word = s.word
+    kind, tier = type_to_scan(word)
+    rounds = 2 if 0 < word[SWAPPINESS] <= 200 else 1
+    total = i64(0)
+    for _ in range(rounds):
+        if tier < 0:
+            tier = tier_idx(word, kind)
+        scanned, isolated = scan_folios(s, budget, kind, tier)
+        if word[FEATURES] & f.LOOP_FIXED_BUDGET:
+            total += scanned
+            if isolated:
+                return total
+            if not scanned:
+                kind = 1 - kind
+        else:
+            if isolated or scanned:
+                return scanned
+            kind = 1 - kind
+        tier = i64(-1)
+    return total

@@ -1,0 +1,152 @@
+"""Most faults are of one kind: a guest touches, through the TDP MMU, a small page that is new or comes back from swap, and memory
+suffices. What is done for such a fault is the same each time, and what it leaves in META follows from few bits: does it write,
+does the page come back, what does its shadow entry say. `touch` and `fault` work that out when a combination is first met, as
+for any fault; it is kept in word[LEAVES], and looked up from then on.
+
+Equal by construction, as long as the combination names all that it depends on; the conformance kit holds that.
+"""
+
+from typing import Final
+
+from agewalk.engine import counters as c
+from agewalk.engine import features as f
+from agewalk.engine import layout as at
+from agewalk.engine.cells import bit_length, rarely
+from agewalk.engine.fault import refault_tier
+from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.layout import META
+from agewalk.engine.lists import region_of
+from agewalk.engine.queues import drain_add, queue_activate
+from agewalk.engine.rows import Rows
+from agewalk.engine.state import State
+from agewalk.engine.two_list import is_far
+
+# A combination: these bits, the last three of a shadow entry that counts, and FILLS.
+BACK: Final = 1  # from swap
+WRITES: Final = 2
+RECENT: Final = 4  # its shadow entry counts
+SHADOW_SHIFT: Final = 3
+FILLS: Final = 64  # it fills the batch of new pages, which then go to their lists
+
+# What is kept of it beside META (32 bits)
+TIER_SHIFT: Final = 32  # of the refault, if RECENT
+CLOCK_SHIFT: Final = 34  # by how much T_AGE moved on
+ACTIVATES_SHIFT: Final = 40  # was the page put into the batch of activations?
+
+
+@njit_merge
+def counting(word: Array) -> tuple[Int, Int]:
+    """Generations of shadow entries that count (fault.is_recent()): the first, and how many. (0, 0) with the classic lists."""
+    if word[at.FEATURES] & f.TWO_LIST:
+        return i64(0), i64(0)
+    if word[at.FEATURES] & f.REFAULT_WINDOW:
+        return word[at.MAX_SEQ] - at.N_GENS + 1, i64(2 * at.N_GENS - 1)
+    return i64(word[at.MIN_SEQ]), i64(1)
+
+
+@njit_merge
+def combination(word: Array, page: Array, folio: Int, meta: Int, write: Int, first: Int, count: Int) -> Int:
+    """Which combination a fault there is; -1 if it is of another kind. first, count: as of counting()."""
+    if meta & ~(at.EVICTED | at.GUEST_BITS):
+        return i64(-1)  # mapped, or on its way out
+    writes = write // (at.WRITTEN // WRITES)
+    if not meta & at.EVICTED:
+        return writes if write and not meta else i64(-1)  # a read maps the zero page
+    shadow = i64(page[folio, at.NEXT])
+    if not count:
+        return writes | BACK if is_far(word, page, folio) else i64(-1)
+    if 0 <= (shadow >> 3) - first < count:
+        return writes | BACK | RECENT | (shadow & 7) << SHADOW_SHIFT
+    return writes | BACK
+
+
+@njit_merge
+def has_table(s: State, folio: Int, space: Int) -> bool:
+    """Is there a page table, under a VM with the TDP MMU?"""
+    return bool(s.pmd[folio // at.PTES, at.M_STATE] == at.TABLE and s.space[space, at.S_TDP])
+
+
+@njit
+def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: Int) -> None:
+    """Keep what a fault of combination `which` has left. From before it: shadow, the page's NEXT; clock, T_AGE; activated, how
+    many waited for their activation."""
+    word = s.word
+    left = i64(s.page[folio, META]) & ~at.GUEST_BITS
+    if which & FILLS:
+        left &= ~at.GEN_MASK  # where it went is another matter
+    if which & RECENT:
+        left |= refault_tier(word, shadow) << TIER_SHIFT
+    left |= (word[at.T_AGE] - clock) << CLOCK_SHIFT | (word[at.Q_ACTIVATE] - activated) << ACTIVATES_SHIFT
+    word[at.LEAVES + which] = left
+    word[at.ENTERS + (which & ~FILLS)] = word[at.ENTERED] & ~at.GUEST_BITS
+
+
+@njit
+def fill(word: Array, page: Array, folio: Int, enters: Int, activates: Int) -> Int:
+    """The page fills the batch of new ones: they all go to their lists; the bits of META that say where this one went."""
+    rarely()
+    page[folio, META] = enters
+    word[at.Q_ADD] += 1
+    word[at.Q_ADD + word[at.Q_ADD]] = folio
+    drain_add(word, page)
+    if activates:
+        queue_activate(word, page, folio)
+    return i64(page[folio, META]) & at.GEN_MASK
+
+
+@njit
+def usual_faults(s: State, r: Rows, start: Int, end: Int) -> Int:
+    """Accesses from `start` on, as long as each is a fault of a known combination that needs no reclaim and wakes nobody. Returns
+    where that ends."""
+    word, page = s.word, s.page
+    end = min(end, start + max(word[at.FRAMES] - word[at.HELD] - word[at.LOW], i64(0)))
+    now, queued, room = word[at.NOW], word[at.Q_ADD], word[at.ADD_BATCH] - 1
+    first, count = counting(word)
+    pmd, space, since = i64(-1), i64(0), i64(start)
+    i = i64(start)
+    while i < end:
+        folio, kind = i64(r.pages[i]), i64(r.kinds[i])
+        if folio // at.PTES != pmd:
+            s.space[space, at.S_RSS] += i - since
+            since = i
+            pmd = folio // at.PTES
+            space = i64(s.pmd[pmd, at.M_SPACE])
+            if not has_table(s, folio, space):
+                break
+        meta = i64(page[folio, META])
+        which = combination(word, page, folio, meta, kind & at.WRITTEN, first, count)
+        if which < 0 or not kind & at.P_TDP:
+            break
+        if queued >= room:
+            which |= FILLS
+            if word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
+                break
+        left = word[at.LEAVES + which]
+        if left < 0:
+            break
+        region = region_of(s.space, space, folio)
+        s.by_region[region, c.BY_FAULTS] += 1
+        if which & BACK:
+            s.by_region[region, c.BY_REFAULTS] += 1
+            s.intervals[bit_length(now - page[folio, at.PREV])] += 1
+            if which & RECENT:
+                word[at.REFAULTED_IN + (left >> TIER_SHIFT & 3)] += 1
+        meta &= at.GUEST_BITS
+        if which & FILLS:
+            word[at.Q_ADD] = queued
+            meta |= fill(word, page, folio, word[at.ENTERS + (which & ~FILLS)] | meta, left >> ACTIVATES_SHIFT)
+            queued = i64(0)
+        else:
+            queued += 1
+            word[at.Q_ADD + queued] = folio
+        if not count:
+            word[at.T_AGE] += left >> CLOCK_SHIFT & 63
+        meta |= left & 0xFFFFFFFF
+        page[folio, META] = meta
+        s.touch[folio] = at.P_TDP | at.A_TDP | at.A_PRIMARY | at.USED_NOW | (at.WRITTEN if meta & at.W_TDP else 0)
+        i += 1
+    s.space[space, at.S_RSS] += i - since
+    word[at.Q_ADD] = queued
+    word[at.HELD] += i - start
+    s.counts[c.SPTE_FAULTS] += i - start
+    return i

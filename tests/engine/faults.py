@@ -111,6 +111,7 @@ FAULTS = (
     Fault("touch", "& ~spte\n", "& ~(spte | at.GUEST_BITS)\n", "6.18", "shadow", kit="nested"),
     Fault("touch", "if not left & at.GUEST_BITS:", "if True:", "6.18", "shadow", kit="nested"),
     Fault("touch", "if not left & at.GUEST_BITS:", "if False:", "6.18", "legacy", kit="nested"),
+    Fault("touch", "set_written(s, i64(near), space)", "pass", "6.12", "shadow", kit="both"),
     Fault("touch", "own if small & at.A_TDP else first", "first", "6.12", "shadow-huge", kit="both"),
     Fault("touch", "own if small & at.A_SHADOW else first", "first", "6.12", "tdp-huge", kit="both"),
     Fault("walk", "range(2):  # the shadow", "range(1):  # the shadow", "6.12", "shadow-noad-huge", kit="both"),

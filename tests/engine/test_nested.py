@@ -149,6 +149,20 @@ def test_neighbours_are_prefetched_for_the_guest_that_used_them() -> None:
     assert [bool(twin.bits(page) & at.P_TDP) for page in range(4)] == [False, True, False, False]
 
 
+@pytest.mark.parametrize("mmu", ["tdp", "legacy", "shadow"])
+def test_a_clean_neighbour_is_prefetched_read_only_though_the_guest_wrote_it(mmu: str) -> None:
+    twin = watched(mmu)
+    twin.do((0, True, HOST), (0, False, NESTED))
+    twin.reclaim(1)
+    twin.do((0, True, GUEST), (0, True, GUEST))
+    assert twin.bits(0) & at.WRITTEN
+    twin.do((1, True, NESTED))
+    assert not twin.bits(0) & at.WRITTEN
+    assert twin.do((0, True, GUEST), (0, False, NESTED)) == 0
+    assert twin.do((0, True, NESTED)) == 1
+    assert twin.bits(0) & at.WRITTEN
+
+
 @pytest.mark.parametrize("kernel", ["6.12", "6.18"])
 def test_of_2_mib_both_guests_map_4_kib_each(kernel: str) -> None:
     """Without A/D bits: aging takes the permissions of two SPTEs that map one page each, and none of the folio's."""

@@ -1,8 +1,8 @@
 """The conformance kit: the same events to the direct reading and to the engine, and a comparison of everything after each.
 
 `Twin` holds both. Compared are, of every page, what a witness records (generation, flags, swapped or not), its accessed bits in
-all three tables; of the lruvec the window, sizes, tiers, the order of every list, the Bloom filters, what its walks counted;
-free frames; and counts.
+all three tables, and both bits in tables that guests built; of a VM whether it has rmaps and indirect shadow pages; of the lruvec
+the window, sizes, tiers, the order of every list, the Bloom filters, what its walks counted; free frames; and counts.
 """
 
 from dataclasses import asdict
@@ -15,6 +15,8 @@ from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.engine.huge import accessed, folio_of, is_huge
+from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
+from agewalk.model.kvm.kvm import GuestTables
 from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.parts import BASE
@@ -185,7 +187,7 @@ class Twin:
             for page in range(process.pages):
                 if (folio := _folio(m, process, page)) is not None:
                     where.setdefault(folio, (i, page))
-        views, young = [], []
+        views, young, guest = [], [], []
         for process, vm in zip(self.processes, self.vms, strict=True):
             for page in range(process.pages):
                 entry = entry_of(process, page)
@@ -194,10 +196,16 @@ class Twin:
                 views.append(PageView(-1, 0) if zero else view)
                 primary = bool(entry & p.PRESENT and not zero and p.pte_young(entry))
                 young.append((primary, *_spte_young(vm, page)) if not zero else (False, False, False))
+                guest.append(_guest_bits(vm, page))
         return {
             "window": (m.max_seq, m.min_seq),
             "pages": views,
             "young": young,
+            "guest": guest,
+            "shadow_pages": [
+                vm is not None and (bool(vm.kvm.shadow_root_allocated.value), vm.kvm.indirect_shadow_pages.value > 0)
+                for vm in self.vms
+            ],
             "sizes": [int(lruvec.nr_pages[g][t].value) for g in range(4) for t in range(2)],
             "lists": [
                 [where.get(f, "unmapped") for f in lruvec.folios[g][t].items] for g in range(4) for t in range(2)
@@ -229,7 +237,7 @@ class Twin:
         s, word = self.engine.state, self.engine.state.word
         result = self.engine.result()
         max_seq = int(word[at.MAX_SEQ])
-        views, young = [], []
+        views, young, guest = [], [], []
         where: dict[int, tuple[int, int]] = {}
         for i, process in enumerate(self.processes):
             for page in range(process.pages):
@@ -237,8 +245,7 @@ class Twin:
                 folio = int(folio_of(s.pmd, number))
                 meta, bits = int(s.page[folio, at.META]), int(s.touch[number])
                 if is_huge(s.pmd, number):  # one accessed bit for all, but for shadow SPTEs of guest tables
-                    one = at.A_PRIMARY | (at.A_SHADOW if s.space[i, at.S_DIRECT] else at.A_TDP)
-                    bits |= int(accessed(s.touch, folio)) & one
+                    bits |= int(accessed(s.touch, folio)) & at.A_ANY & ~int(s.space[i, at.S_SMALL])
                 kvm = bool(s.space[i, at.S_NOTIFIERS])
                 views.append(_view(meta, max_seq))
                 mapped = bool(meta & at.MAPPED)
@@ -246,11 +253,19 @@ class Twin:
                 if not s.space[i, at.S_TDP]:  # the nested guest's
                     fast, slow = False, fast or slow
                 young.append((bool(bits & at.A_PRIMARY and mapped), fast, slow))
+                alone = int(s.page[number, at.META])
+                pair = _bits(alone, at.GA_SHADOW, at.GD_SHADOW), _bits(alone, at.GA_TDP, at.GD_TDP)
+                guest.append((pair[1], pair[0]) if s.space[i, at.S_TDP] else pair)
                 where[number] = (i, page)
         return {
             "window": (result.max_seq, result.min_seq),
             "pages": views,
             "young": young,
+            "guest": guest,
+            "shadow_pages": [
+                vm is not None and _bits(int(mode), M_RMAPS, M_SHADOW_PAGES)
+                for vm, mode in zip(self.vms, s.space[:, at.S_MODE], strict=True)
+            ],
             "sizes": [int(n) for n in word[at.NR_PAGES : at.NR_PAGES + 8]],
             "lists": [
                 [
@@ -318,6 +333,19 @@ def _spte_young(vm: VirtualMachine | None, page: int) -> tuple[bool, bool]:
         if tables is not None:
             slow |= _leaf_young(kvm, tables.root.value, tables.address(gfn))
     return fast, slow
+
+
+def _guest_bits(vm: VirtualMachine | None, page: int) -> tuple[tuple[bool, bool], tuple[bool, bool]]:
+    """(accessed, dirty) where the guest's own tables map the page, and where its nested guest's do, if KVM shadows them."""
+    tables = (vm.kvm.guest_tables, vm.nested) if vm else (None, None)
+    gfn = vm.base_gfn + page if vm else 0
+    own, nested = (int(of.gpte(of.address(gfn)).value) if of else 0 for of in tables)
+    a, d = GuestTables.ACCESSED, GuestTables.DIRTY
+    return _bits(own, a, d), _bits(nested, a, d)
+
+
+def _bits(value: int, one: int, other: int) -> tuple[bool, bool]:
+    return bool(value & one), bool(value & other)
 
 
 def _leaf_young(kvm: Any, root: Any, address: int) -> bool:

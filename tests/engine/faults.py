@@ -22,9 +22,10 @@ from agewalk.model.profiles import profile
 
 class Fault(NamedTuple):
     """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows. kit: what shows it, a story
-    of few pages, of kswapd at work ("crowded", "partly"), nested guests, pages used here and there ("scattered"), evicted ones
-    of all "tiers" that come back, a process "beside", another swappiness or memory that begins elsewhere ("anywhere");
-    questions about lruvecs of any size ("decisions"); stories with larger shares ("scaled")."""
+    of few pages, of kswapd at work ("crowded", "partly"), nested guests, guests that use the same pages ("both"), pages used
+    here and there ("scattered"), evicted ones of all "tiers" that come back, a process "beside", another swappiness or memory
+    that begins elsewhere ("anywhere"); questions about lruvecs of any size ("decisions"); stories with larger shares
+    ("scaled")."""
 
     module: str
     before: str
@@ -38,6 +39,7 @@ class Fault(NamedTuple):
 # Not in the list, since nothing shows them:
 # - evict.unmap(), unmap_huge(): SPTEs that make the folio dirty. add_to_swap() made it dirty just before; only a folio that a
 #   batch kept in the swap cache goes by clean, and then the entry that a write came through says it too.
+# - evict.unmap(), unmap_huge(): accessed SPTEs (up to 6.12). Protocols ask about all of them just before, and the young stay.
 # - evict.unmap(), alike.is_dirty(): the PTE's dirty bit. Likewise: such a folio must be read back and written before it is
 #   evicted again.
 # - alike.keep_used(): kept_flags(), and SWAPCACHE beside the other flags. A mapped page in the swap cache is one that a batch
@@ -110,6 +112,18 @@ FAULTS = (
     Fault("evict", "for each in range(folio, folio + pages):", "for each in range(folio, folio + 1):", "6.18", "process-huge"),
     Fault("fault", "if room and word[at.FEATURES] & f.COPIES_HUGE_ZERO:", "if room:", "6.12", "process-huge"),
     Fault("fault", "- at.PTES >= word[at.MINIMUM]", ">= word[at.MINIMUM]", "6.18", "tdp-huge"),
+    Fault("touch", "(at.GD_SHADOW if write else 0)) >> shift", "(at.GD_SHADOW if write else 0))", "6.18", "shadow", kit="nested"),
+    Fault("touch", "meta & (at.GA_SHADOW >> shift):", "meta & at.GA_SHADOW:", "6.18", "shadow", kit="nested"),
+    Fault("touch", "direct or meta & (at.GD_SHADOW >> shift):", "direct or meta & at.GD_SHADOW:", "6.12", "shadow", kit="both"),
+    Fault("touch", "meta & (at.GD_SHADOW >> shift)) else", "meta & at.GD_SHADOW) else", "6.12", "shadow", kit="nested"),
+    Fault("touch", "& ~spte\n", "& ~(spte | at.GUEST_BITS)\n", "6.18", "shadow", kit="nested"),
+    Fault("touch", "if not left & at.GUEST_BITS:", "if True:", "6.18", "shadow", kit="nested"),
+    Fault("touch", "if not left & at.GUEST_BITS:", "if False:", "6.18", "legacy", kit="nested"),
+    Fault("touch", "set_written(s, i64(near), space)", "pass", "6.12", "shadow", kit="both"),
+    Fault("touch", "own if small & at.A_TDP else first", "first", "6.12", "shadow-huge", kit="both"),
+    Fault("touch", "own if small & at.A_SHADOW else first", "first", "6.12", "tdp-huge", kit="both"),
+    Fault("walk", "range(2):  # the shadow", "range(1):  # the shadow", "6.12", "shadow-noad-huge", kit="both"),
+    Fault("host", "at.A_TDP | (at.A_SHADOW if space.shadow else 0)", "at.A_TDP", "6.18", "shadow-huge"),
     Fault("walk", "drop |= P_SHADOW >> shift | WRITTEN", "drop |= WRITTEN", "6.18", "tdp-noad-huge"),
     Fault("touch", "direct, i64(1 if kind & at.P_TDP else 0))", "direct, i64(0))", "6.18", "legacy-huge"),
     Fault("touch", "if small or not is_huge(s.pmd, folio):", "if True:", "6.18", "legacy-huge"),
@@ -205,6 +219,10 @@ def _stories(kit: Any, fault: Fault, pages: int) -> Iterator[tuple[dict[str, Any
     elif fault.kit == "nested":
         for n in range(8):
             yield {"memory": 300}, kit.nested_of(n, pages)
+    elif fault.kit == "both":
+        both: Any = importlib.import_module("tests.engine.test_nested")
+        for n in range(6):
+            yield {"memory": 2 * pages}, both.both_of(n, pages)
     elif fault.kit == "swappiness":
         for swappiness in (0, 1):
             yield {"memory": 400, "swappiness": swappiness}, kit.story_of(3)

@@ -36,7 +36,7 @@ MODULES = (
     "evict", "fault", "gens", "host", "huge", "lists", "look", "quality", "queues", "reclaim", "rows", "tiers", "touch",
     "two_list", "two_list_reclaim", "walk",
 )  # fmt: skip
-KIT = ("conformance", "huge", "two_list", "recut", "rows", "quality_causes", "quality")
+KIT = ("conformance", "huge", "nested", "two_list", "recut", "rows", "quality_causes", "quality")
 OTHER: dict[type, Any] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
     ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd,

@@ -23,15 +23,15 @@ from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.table import ProtocolTable
 
-MMUS = ("tdp-huge", "legacy-huge", "shadow-huge", "tdp-noad-huge", "legacy-noad-huge", "process-huge")
+MMUS = (
+    "tdp-huge", "legacy-huge", "shadow-huge", "tdp-noad-huge", "legacy-noad-huge", "shadow-noad-huge", "process-huge",
+)  # fmt: skip
 Event = tuple[Any, ...]
 
 
 def rows_of(dice: random.Random, pages: int, mmu: str) -> list[tuple[int, int, bool, int]]:
     """Accesses to a cluster, from all contexts that there are."""
-    contexts = (
-        (2,) if mmu.startswith("process") else (0, 0, 0, 1, 2) if mmu.startswith(("tdp", "legacy")) else (0, 0, 0, 2)
-    )
+    contexts = (2,) if mmu.startswith("process") else (0, 0, 0, 1, 2)
     base, width, writes = dice.randrange(pages), dice.choice((4, 600, pages)), dice.choice((0.1, 0.5, 0.9))
     return [
         (0, (base + dice.randrange(width)) % pages, dice.random() < writes, dice.choice(contexts))
@@ -172,15 +172,6 @@ def test_2_mib_that_are_not_free_are_not_reclaimed_for() -> None:
 def test_a_table_that_says_nothing_about_2_mib_is_refused() -> None:
     with pytest.raises(UsageError, match="does not say what it answers about 2 MiB entries"):
         Engine(Host([Space("vm", 512, huge=True)], 512, {}), ProtocolTable("none", (), ()))
-
-
-def test_a_nested_guest_beside_shadowed_guest_tables_is_refused() -> None:
-    engine = engine_of(512, 900, tdp=False, shadow=True)
-    zeros = np.zeros(1, np.uint16)
-    with pytest.raises(UsageError, match="row 0: a nested guest in a VM that runs on shadow page tables itself"):
-        engine.feed(
-            Batch(zeros.astype(np.int64), zeros, zeros.astype(np.uint32), zeros > 0, zeros.astype(np.uint8) + 1)
-        )
 
 
 def test_two_huge_spaces_beside_each_other_keep_their_bits() -> None:

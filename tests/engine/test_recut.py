@@ -29,13 +29,13 @@ SPACES = (160, 90)
 
 
 def stream(seed: int) -> Batch:
-    """Bursts and pauses, hot and cold pages, two VMs, one of them with a nested guest."""
+    """Bursts and pauses, hot and cold pages, two VMs with a nested guest each."""
     dice = np.random.default_rng(seed)
     times = np.cumsum(dice.choice([0, 0, 0, 1, 40], ROWS)).astype(np.int64)
     space = dice.integers(0, 2, ROWS).astype(np.uint16)
     hot = dice.integers(0, 12, ROWS)
     pages = np.where(dice.random(ROWS) < 0.5, hot, dice.integers(0, 90, ROWS) + 70 * (space == 0)).astype(np.uint32)
-    context = np.where(space == 0, dice.choice([0, 0, 1, 2], ROWS), 0).astype(np.uint8)
+    context = dice.choice([0, 0, 1, 2], ROWS).astype(np.uint8)
     return Batch(times, space, pages, dice.random(ROWS) < 0.8, context)
 
 
@@ -49,8 +49,8 @@ def parts(whole: Batch, cuts: list[int]) -> list[Batch]:
 def told(kernel: str, protocol: str, policy: str, batches: list[Batch]) -> dict[str, Any]:
     """Everything that a host knows after its batches."""
     host = Host(
-        [Space("a", SPACES[0]), Space("b", SPACES[1], tdp=False)], 80, features_of(profile(kernel)), age_every_ns=250,
-        hot_after_ns=300, cold_after_ns=250, tick_ns=10, regions=4, folio_batch_size=15, policy=policy,
+        [Space("a", SPACES[0]), Space("b", SPACES[1], tdp=False, shadow=True)], 80, features_of(profile(kernel)),
+        age_every_ns=250, hot_after_ns=300, cold_after_ns=250, tick_ns=10, regions=4, folio_batch_size=15, policy=policy,
     )  # fmt: skip
     engine = Engine(host, table_of(get_protocol(protocol)))
     for batch in batches:

@@ -18,10 +18,10 @@ from agewalk.model.protocols.registry import get_protocol
 PAGES = 700
 
 
-def engine_of(policy: str = "mglru", *, tick_ns: int = 1000, mmu: str = "tdp", age_every_ns: int = 0) -> Engine:
+def engine_of(policy: str = "mglru", *, tick_ns: int = 1000, age_every_ns: int = 0) -> Engine:
     """Two VMs with too little memory."""
     host = Host(
-        [Space("a", PAGES), Space("b", PAGES, tdp=mmu == "tdp", shadow=mmu == "shadow")], 900, features_of(profile("6.18")),
+        [Space("a", PAGES), Space("b", PAGES)], 900, features_of(profile("6.18")),
         tick_ns=tick_ns, age_every_ns=age_every_ns, cold_after_ns=2000, hot_after_ns=2000, policy=policy, folio_batch_size=31,
     )  # fmt: skip
     return Engine(host, table_of(get_protocol("linux-6.18")))
@@ -66,17 +66,14 @@ def test_ticks_of_every_length(policy: str, turn: int, tick_ns: int) -> None:
 
 
 @pytest.mark.parametrize("row", [0, 1, BLOCK + 5, CHUNK - 1, CHUNK, CHUNK + 700])
-@pytest.mark.parametrize("what", ["page", "space", "nested"])
+@pytest.mark.parametrize("what", ["page", "space"])
 def test_a_bad_row_is_named_and_those_before_it_are_taken(row: int, what: str) -> None:
     good = stream(2 * CHUNK, turn=200)
-    good.space[row] = 1  # the VM that may have shadow page tables
-    bad = replace(good, space=good.space.copy(), page=good.page.copy(), context=good.context.copy())
-    column: Any = {"page": bad.page, "space": bad.space, "nested": bad.context}[what]
-    column[row] = {"page": PAGES, "space": 2, "nested": 1}[what]
-    engine, other = (engine_of(mmu="shadow" if what == "nested" else "tdp") for _ in range(2))
-    with pytest.raises(
-        UsageError, match=rf"row {row}: " + ("a nested guest" if what == "nested" else "page .* does not")
-    ):
+    bad = replace(good, space=good.space.copy(), page=good.page.copy())
+    column: Any = {"page": bad.page, "space": bad.space}[what]
+    column[row] = {"page": PAGES, "space": 2}[what]
+    engine, other = engine_of(), engine_of()
+    with pytest.raises(UsageError, match=rf"row {row}: page .* does not exist"):
         engine.feed(bad)
     other.feed(cut(good, 0, row))
     assert {**told(engine), "word": 0} == {**told(other), "word": 0}  # where time stands: at the bad row

@@ -21,7 +21,7 @@ from agewalk.engine.host import Batch, Engine
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.table import ProtocolTable
 
-MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad")
+MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad", "shadow-noad")
 OWN = {"6.1": "linux-6.9", "6.9": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}
 Events = list[tuple[Any, ...]]
 
@@ -32,7 +32,7 @@ def tell(kernel: str, spaces: list[tuple[int, str]], memory: int, events: Events
     for number, (what, *args) in enumerate(events):
         if what == "touch":
             twin.touch(args[0])
-        elif spaces[0][1].startswith("tdp"):
+        elif not spaces[0][1].startswith("process"):
             twin.nested(0, alive=args[0])
         twin.check(f"event {number} ({what})")
     return twin
@@ -56,8 +56,7 @@ def stories(draw: st.DrawFn) -> tuple[str, list[tuple[int, str]], int, Events]:
     """A host and what happens on it."""
     mmu = draw(st.sampled_from(MMUS))
     pages, others = draw(st.integers(80, 150)), draw(st.sampled_from((0, 60)))
-    contexts = st.sampled_from((0, 0, 0, 1, 2) if mmu.startswith("tdp") else (0, 0, 0, 2))
-    row = st.tuples(st.just(0), st.integers(0, pages - 1), st.booleans(), contexts)
+    row = st.tuples(st.just(0), st.integers(0, pages - 1), st.booleans(), st.sampled_from((0, 0, 0, 1, 2)))
     if others:
         row |= st.tuples(st.just(1), st.integers(0, others - 1), st.booleans(), st.just(2))
     touch = st.tuples(st.just("touch"), st.lists(row, min_size=1, max_size=40))

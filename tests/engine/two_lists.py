@@ -78,5 +78,15 @@ class ListTwin(Twin):
 def _shared(both: dict[str, Any]) -> dict[str, Any]:
     return {
         name: both[name]
-        for name in ("pages", "young", "free", "faults", "ptes_walked", "notifier_calls", "kswapd_runs")
+        for name in (
+            "pages",
+            "young",
+            "guest",
+            "shadow_pages",
+            "free",
+            "faults",
+            "ptes_walked",
+            "notifier_calls",
+            "kswapd_runs",
+        )
     }

@@ -29,9 +29,8 @@ Events between batches: `engine.age(force_scan)`, `engine.reclaim(pages)`, `engi
 needs is compiled at its first access.
 
 Policies that see every access, and the bounds: `agewalk.engine.baselines` (lru, fifo, clock, random, opt, LRU's whole miss
-curve, SHARDS). Not here, ask the direct reading: file pages, several VMs in one
-process, a nested guest in a VM whose own guest tables are shadowed. What a page costs and where its bits live: docs/engine.md.
-Importing this package loads neither numba nor NumPy; the first use of a name does.
+curve, SHARDS). Not here, ask the direct reading: file pages, several VMs in one process. What a page costs and where its bits
+live: docs/engine.md. Importing this package loads neither numba nor NumPy; the first use of a name does.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -44,10 +44,10 @@ from agewalk.engine.layout import (
     PTES,
     REFERENCED,
     RW_PRIMARY,
-    S_DIRECT,
     S_INVALIDATED,
     S_NOTIFIERS,
     S_RSS,
+    S_SMALL,
     SHADOW_OF,
     SPTE_BITS,
     SWAPCACHE,
@@ -72,21 +72,17 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     rarely()
     word, page, touch = s.word, s.page, s.touch
     bits = accessed(touch, folio)
-    meta = i64(page[folio, META])
-    shift = i64(
-        0 if s.space[space, S_DIRECT] else 1
-    )  # from the shadow MMU's bits to those of the entry that maps 2 MiB
-    used = i64(1 if bits & (A_SHADOW >> shift) else 0)
-    lost = (W_SHADOW | LOST_W_SHADOW) >> shift
-    written = bool(meta & lost == W_SHADOW >> shift and bits & (P_SHADOW >> shift))
-    shift = 1 - shift  # SPTEs of guest tables map 4 KiB each
-    lost = (W_SHADOW | LOST_W_SHADOW) >> shift
+    used, written = i64(0), False
+    for shift in range(2):  # the shadow MMU's bits, the TDP MMU's beside them
+        mine, lost = A_SHADOW >> shift, (W_SHADOW | LOST_W_SHADOW) >> shift
+        one = not s.space[space, S_SMALL] & mine
+        for each in range(folio, folio + (1 if one else PTES)):
+            used += 1 if (bits if one else touch[each]) & mine else 0
+            written = written or bool(
+                touch[each] & (P_SHADOW >> shift) and page[each, META] & lost == W_SHADOW >> shift
+            )
     for each in range(folio, folio + PTES):
-        bits = i64(touch[each])
-        if bits & (P_SHADOW >> shift):
-            used += 1 if bits & (A_SHADOW >> shift) else 0
-            written = written or bool(page[each, META] & lost == W_SHADOW >> shift)
-        if bits & USED_NOW:
+        if touch[each] & USED_NOW:
             s.used[each] = word[NOW]
         touch[each] = 0
     if s.space[space, S_NOTIFIERS]:

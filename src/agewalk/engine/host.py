@@ -129,7 +129,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         rows[number, at.S_AD] = space.ad_bits
         rows[number, at.S_TDP] = space.tdp
         rows[number, at.S_HUGE] = space.huge
-        rows[number, at.S_DIRECT] = not space.tdp and not space.shadow
+        rows[number, at.S_SMALL] = small_of(space)
         rows[number, at.S_PMD] = space.hva >> 21
         rows[number, at.S_MODE] = start_mode(space)
         rows[number, at.S_KINDS : at.S_KINDS + 4] = kinds_of(space)
@@ -164,13 +164,19 @@ def start_mode(space: Space) -> int:
 
 
 def kinds_of(space: Space) -> tuple[int, int, int, int]:
-    """Bits of `touch` that an access needs and sets, by context; 0 for one that META cannot hold. The last is for any other
-    context: the guest's."""
+    """Bits of `touch` that an access needs and sets, by context. The last is for any other context: the guest's."""
     if not space.kvm:
         return (at.P_PRIMARY | at.A_PRIMARY | at.A_TDP | at.USED_NOW,) * 4
     fast, slow = at.P_TDP | at.A_TDP | at.USED_NOW, at.P_SHADOW | at.A_SHADOW | at.USED_NOW
-    guest, nested = (fast, slow) if space.tdp else (slow, 0 if space.shadow else fast)
+    guest, nested = (fast, slow) if space.tdp else (slow, fast)
     return guest, nested, at.P_PRIMARY | at.A_PRIMARY | at.USED_NOW, guest
+
+
+def small_of(space: Space) -> int:
+    """Which of a VM's SPTEs shadow tables that a guest built: its nested guest's do, and its own under shadow paging."""
+    if not space.kvm:
+        return 0
+    return at.A_SHADOW if space.tdp else at.A_TDP | (at.A_SHADOW if space.shadow else 0)
 
 
 class Engine:
@@ -230,14 +236,8 @@ class Engine:
 
     def _refusal(self, batch: Batch, row: int) -> UsageError:
         """Why the host cannot take a row."""
-        space, page = int(batch.space[row]), int(batch.page[row])
-        if space < len(self.host.spaces) and page < self.host.spaces[space].pages:
-            return UsageError(
-                f"row {row}: a nested guest in a VM that runs on shadow page tables itself",
-                hint="give the VM nested paging (mmu tdp or legacy), or take --engine direct",
-            )
         return UsageError(
-            f"row {row}: page {page} of space {space} does not exist",
+            f"row {row}: page {batch.page[row]} of space {batch.space[row]} does not exist",
             hint="space must index Host.spaces, page must be below its size",
         )
 

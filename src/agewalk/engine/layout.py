@@ -18,7 +18,7 @@ for each page. META of the other 511 holds only what is theirs alone: 4 KiB SPTE
 from typing import Final
 
 # --- touch[page]. An access carries the same layout: the bits it needs above, the bits it sets below.
-# A VM without the TDP MMU that maps guest memory directly has the SPTEs of its nested guest where others have the TDP MMU's.
+# A VM without the TDP MMU has the SPTEs of its nested guest where others have the TDP MMU's.
 A_TDP: Final = 1 << 0  # accessed bit of the TDP MMU's SPTE
 A_SHADOW: Final = 1 << 1  # of the shadow MMU's SPTE
 A_PRIMARY: Final = 1 << 2  # of the PTE
@@ -59,12 +59,14 @@ RW_PRIMARY: Final = 1 << 18  # the PTE may be written
 MAPPED: Final = 1 << 19  # the PTE is present and maps a folio
 TRACKED_TDP: Final = 1 << 20  # an SPTE without A/D bits that lost its permissions: it is there, hardware cannot use it
 TRACKED_SHADOW: Final = 1 << 21
-G_ACCESSED: Final = 1 << 23  # in the guest's own tables, where the shadow MMU shadows them
-G_DIRTY: Final = 1 << 25
+GA_TDP: Final = 1 << 22  # accessed bit of the entry that the SPTE shadows, in tables that a guest built
+GA_SHADOW: Final = 1 << 23
+GD_TDP: Final = 1 << 24  # and its dirty bit
+GD_SHADOW: Final = 1 << 25
 LOST_W_TDP: Final = 1 << 26  # tracking took the permission to write; the first write gets it back
 LOST_W_SHADOW: Final = 1 << 27
 SPTE_BITS: Final = W_TDP | W_SHADOW | TRACKED_TDP | TRACKED_SHADOW | LOST_W_TDP | LOST_W_SHADOW
-GUEST_BITS: Final = G_ACCESSED | G_DIRTY
+GUEST_BITS: Final = GA_TDP | GA_SHADOW | GD_TDP | GD_SHADOW  # guest memory: they outlive the mapping
 BY_SHIFT: Final = 28  # how the folio came into its generation; for `quality`, no kernel has it
 BY_MASK: Final = 7 << BY_SHIFT
 BY_FAULT: Final = 0 << BY_SHIFT  # it entered with a page fault
@@ -162,12 +164,12 @@ S_AD: Final = 6  # KVM's entries have accessed bits of their own
 S_RSS: Final = 7  # pages resident
 S_PMD: Final = 8  # hva >> 21 of its first PMD
 S_TDP: Final = 9  # the TDP MMU serves the guest; otherwise the shadow MMU
-S_DIRECT: Final = 10  # without the TDP MMU: 1 = legacy (direct shadow pages), 0 = guest tables are shadowed
+S_SMALL: Final = 10  # A_TDP, A_SHADOW: SPTEs that shadow a guest's tables, so map 4 KiB each; others map all of a folio
 S_INVALIDATED: Final = 11  # mmu_invalidate_seq
 S_HUGE: Final = 12  # THP "always"
 S_REGION: Final = 13  # its first row of by_region[]
 S_REGION_SHIFT: Final = 14  # pages of a region, as a power of two
-S_KINDS: Final = 15  # + context: bits of `touch` that an access needs and sets; 0 if there can be none
+S_KINDS: Final = 15  # + context: bits of `touch` that an access needs and sets
 S_COLUMNS: Final = 32  # 19 are used: rows are found by a shift
 
 # --- pmd[]: 512 pages each

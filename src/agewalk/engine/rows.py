@@ -69,8 +69,6 @@ def encode_rows(s: State, r: Rows, start: Int, end: Int) -> Int:
             if which >= s.word[at.N_SPACES] or number >= s.space[which, at.S_PAGES]:
                 return done
             kind = s.space[which, at.S_KINDS + min(i64(r.context[start + done]), i64(3))]
-            if not kind:
-                return done
             r.pages[done] = s.space[which, at.S_FIRST] + number
             r.kinds[done] = kind | (at.WRITTEN if r.write[start + done] else 0)
             done += 1
@@ -93,7 +91,7 @@ def encode_alike(s: State, r: Rows, row: Int, to: Int) -> bool:
         top = max(top, number)
         r.pages[to + i] = first + number
         r.kinds[to + i] = kind | (at.WRITTEN if r.write[row + i] else 0)
-    return bool(kind and top < s.space[which, at.S_PAGES])
+    return bool(top < s.space[which, at.S_PAGES])
 
 
 @njit

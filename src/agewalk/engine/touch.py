@@ -33,7 +33,8 @@ def written(bits: Int, tdp: Int, shadow: Int) -> Int:
 def set_written(s: State, folio: Int, space: Int) -> None:
     """written(), by META in `page`."""
     own, first = i64(s.page[folio, META]), i64(s.page[folio_of(s.pmd, folio), META])
-    tdp, shadow = (own, first) if s.space[space, at.S_DIRECT] else (first, own)  # one of them maps all of a folio
+    small = s.space[space, at.S_SMALL]
+    tdp, shadow = own if small & at.A_TDP else first, own if small & at.A_SHADOW else first
     s.touch[folio] = written(i64(s.touch[folio]), tdp, shadow)
 
 
@@ -106,7 +107,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
             continue
         if skip:
             continue
-        if not direct and not meta & at.G_ACCESSED:
+        if not direct and not meta & (at.GA_SHADOW >> shift):
             return
         whole = folio_of(s.pmd, i64(near))
         if not (page[whole, META] & at.MAPPED and page[whole, META] & at.RW_PRIMARY):
@@ -115,7 +116,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
             skip = True
             continue
         fresh = False
-        if direct or meta & at.G_DIRTY:
+        if direct or meta & (at.GD_SHADOW >> shift):
             meta |= at.W_SHADOW >> shift
         else:
             meta &= ~(at.W_SHADOW >> shift)
@@ -190,14 +191,14 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, seq: Int, direct
     s.counts[c.SPTE_FAULTS] += 1
     if not (direct and meta & tracked and allowed):
         if not direct:
-            page[folio, META] = meta | at.G_ACCESSED | (at.G_DIRTY if write else 0)
+            page[folio, META] = meta | (at.GA_SHADOW | (at.GD_SHADOW if write else 0)) >> shift
         whole = folio_of(s.pmd, folio)
         whole, meta = faultin_pfn(s, folio, space, write, seq, whole, i64(page[whole, META]))
         page[whole, META] = meta
         may_write = meta & at.RW_PRIMARY
         entry = whole if direct else folio
         meta = i64(page[entry, META]) & ~(writable | lost | tracked)
-        page[entry, META] = meta | writable if may_write and (direct or meta & at.G_DIRTY) else meta
+        page[entry, META] = meta | writable if may_write and (direct or meta & (at.GD_SHADOW >> shift)) else meta
         touch[folio] |= present | accessed
         if not direct or (s.space[space, at.S_AD] and not is_huge(s.pmd, folio)):
             prefetch(s, folio, space, direct, shift)
@@ -217,7 +218,7 @@ def slow(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
     elif kind & at.P_TDP and s.space[space, at.S_TDP]:
         tdp_access(s, folio, space, write, seq)
     else:
-        direct = i64(1 if s.space[space, at.S_DIRECT] and kind & at.P_SHADOW else 0)
+        direct = i64(0 if s.space[space, at.S_SMALL] & kind else 1)
         if not direct:
             s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         shadow_access(s, folio, space, write, seq, direct, i64(1 if kind & at.P_TDP else 0))
@@ -361,15 +362,19 @@ def run_batch(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
 
 @entry
 def nested_change(s: State, space: Int, alive: Int) -> None:
-    """The nested guest of a VM starts or ends. At its end its shadow SPTEs go, with their accessed bits, and its own tables."""
+    """The nested guest of a VM starts or ends. At its end its shadow SPTEs go, with their accessed bits, and its own tables.
+
+    indirect_shadow_pages falls to 0 unless the guest's own tables are shadowed, too: they are as soon as one of them says
+    accessed, and for ever.
+    """
     if alive:
         s.space[space, at.S_MODE] |= M_RMAPS | M_SHADOW_PAGES
         return
-    s.space[space, at.S_MODE] &= ~M_SHADOW_PAGES
-    shift = i64(1 if s.space[space, at.S_DIRECT] else 0)
+    shift = i64(0 if s.space[space, at.S_TDP] else 1)
     present, accessed = at.P_SHADOW >> shift, at.A_SHADOW >> shift
-    spte = (at.W_SHADOW | at.TRACKED_SHADOW | at.LOST_W_SHADOW) >> shift | at.GUEST_BITS
+    spte = (at.W_SHADOW | at.TRACKED_SHADOW | at.LOST_W_SHADOW | at.GA_SHADOW | at.GD_SHADOW) >> shift
     lost = (at.W_SHADOW | at.LOST_W_SHADOW) >> shift
+    left = i64(0)
     first = s.space[space, at.S_FIRST]
     propagates = s.word[at.FEATURES] & f.ZAP_PROPAGATES_ACCESSED
     for folio in range(first, first + s.space[space, at.S_PAGES]):
@@ -382,4 +387,7 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
             s.page[whole, META] = s.page[whole, META] | at.DIRTY
         s.touch[folio] &= 255 - (present | accessed)
         s.page[folio, META] = s.page[folio, META] & ~spte
+        left |= s.page[folio, META]
         set_written(s, i64(folio), space)
+    if not left & at.GUEST_BITS:
+        s.space[space, at.S_MODE] &= ~M_SHADOW_PAGES

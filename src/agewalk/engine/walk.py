@@ -36,7 +36,6 @@ from agewalk.engine.layout import (
     P_TDP,
     PTES,
     S_AD,
-    S_DIRECT,
     S_FIRST,
     S_MODE,
     S_NEW,
@@ -44,6 +43,7 @@ from agewalk.engine.layout import (
     S_PAGES,
     S_PMD,
     S_RSS,
+    S_SMALL,
     S_USED,
     SOME_UNUSED,
     SWAPPINESS,
@@ -159,27 +159,24 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
 
 @njit_inline
 def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
-    """clear_bits() of the entries that map 2 MiB, and of the shadow MMU's small ones, if that is what it has, one by one."""
+    """clear_bits() of the entries that map 2 MiB, and of those in their place that map 4 KiB, one by one."""
     touch, page = s.touch, s.page
     drop = i64(cleared)
-    direct = s.space[space, S_DIRECT]
-    small = i64(A_TDP if direct else A_SHADOW)  # SPTEs of guest tables are small
     if not s.space[space, S_AD] and cleared & (A_TDP | A_SHADOW):
-        meta = i64(page[first, META])
         dirty = False
-        shift = i64(0 if direct else 1)  # from the shadow MMU's bits to those of the entry that maps 2 MiB
-        if cleared & (A_TDP | A_SHADOW) & ~small:
-            drop |= P_SHADOW >> shift | WRITTEN
-            dirty = bool(meta & (W_SHADOW >> shift) and not meta & (LOST_W_SHADOW >> shift))
-            page[first, META] = meta | (TRACKED_SHADOW | LOST_W_SHADOW) >> shift
-        shift = 1 - shift
-        if cleared & small:
-            for each in range(first, first + PTES):
-                if touch[each] & small:
+        for shift in range(2):  # the shadow MMU's bits, the TDP MMU's beside them
+            mine, lost = cleared & (A_SHADOW >> shift), (W_SHADOW | LOST_W_SHADOW) >> shift
+            if not mine:
+                continue
+            one = not s.space[space, S_SMALL] & mine
+            for each in range(first, first + (1 if one else PTES)):
+                if one or touch[each] & mine:
                     meta = i64(page[each, META])
-                    dirty = dirty or bool(meta & (W_SHADOW >> shift) and not meta & (LOST_W_SHADOW >> shift))
+                    dirty = dirty or bool(meta & lost == W_SHADOW >> shift)
                     page[each, META] = meta | (TRACKED_SHADOW | LOST_W_SHADOW) >> shift
                     touch[each] &= 255 - (P_SHADOW >> shift | WRITTEN)
+            if one:  # it mapped them all
+                drop |= P_SHADOW >> shift | WRITTEN
         if dirty and s.word[FEATURES] & f.AGE_TRACKING_MARKS_DIRTY:
             page[first, META] = page[first, META] | DIRTY
     keep = 255 - drop

@@ -95,7 +95,7 @@ def test_interruption_leaves_nothing(tmp_path: Path) -> None:
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path in (tmp_path, tmp_path / "file" / "t.parquet"):
+    for path in (tmp_path, tmp_path / "file" / "t.parquet", "-"):
         with pytest.raises(UsageError), TraceWriter(path, META):
             raise AssertionError("not reached")
 

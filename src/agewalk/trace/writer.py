@@ -54,6 +54,8 @@ class TraceWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if str(self._path) == "-":
+            raise UsageError("a trace cannot go to standard output", hint="Parquet needs a file: name one")
         gfn = pa.uint32() if self._meta is not None and self._meta.pages <= 1 << 32 else pa.uint64()
         types = {"time_ns": pa.uint64(), "vcpu": pa.uint8(), "gfn": gfn, "write": pa.bool_()}
         types |= {"context": pa.uint8()} if self._context else {}

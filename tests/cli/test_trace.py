@@ -1,6 +1,10 @@
 """`agewalk trace` from end to end: exit codes, one JSON document, messages with hints, nothing half-written."""
 
 import json
+import os
+import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +67,7 @@ def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     got = document(capsys)
     assert got == {
         "schema": 1, "source": str(source), "target": str(target), "format": "csv", "accesses": 3, "rows": 2, "skipped": 0,
-        "numbering": "keep", "memory_bytes": 1 << 20, "duration_ns": 10**6,
+        "numbering": "keep", "memory_bytes": 1 << 20, "duration_ns": 2 * 10**6,
     }  # fmt: skip
     (batch,) = open_trace(target).batches()
     assert (batch.gfn.tolist(), batch.context.tolist()) == ([5, 6], [2, 2])
@@ -110,3 +114,94 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("info", "convert", "synth"):
         assert run(verb, "--help") == 0
         assert verb in capsys.readouterr().out
+
+
+def agewalk(folder: Path, *words: str, stdin: Any = None, limit: str = "unlimited") -> subprocess.CompletedProcess[str]:
+    """A process of its own, that may write files of `limit` 512-byte blocks."""
+    command = [
+        "sh",
+        "-c",
+        f'trap "" XFSZ; ulimit -f {limit}; exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "agewalk",
+        "trace",
+    ]
+    return subprocess.run(
+        [*command, *words], cwd=folder, stdin=stdin, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_standard_input_is_a_source(tmp_path: Path) -> None:
+    source = tmp_path / "x.csv"
+    source.write_text("gfn\n5\n6\n")
+    words = ("convert", "-", "x.parquet", "--from", "csv", "--json")
+    for command, numbering in (("cat x.csv", ["--numbering", "keep"]), ("gzip -c x.csv", ["--numbering", "pages"])):
+        with subprocess.Popen(["sh", "-c", f"exec {command}"], cwd=tmp_path, stdout=subprocess.PIPE) as piped:
+            done = agewalk(tmp_path, *words, *numbering, stdin=piped.stdout)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["source"] == "-"
+        assert open_trace(tmp_path / "x.parquet").rows == 2
+    with source.open() as redirected:
+        done = agewalk(tmp_path, *words, stdin=redirected)
+    assert json.loads(done.stdout)["numbering"] == "keep", "a file can be read twice, however it comes"
+    with subprocess.Popen(["cat", source], stdout=subprocess.PIPE) as piped:
+        done = agewalk(tmp_path, *words, stdin=piped.stdout)
+    assert done.returncode == 2
+    assert "agewalk: standard input: can be read once" in done.stderr
+    with subprocess.Popen(["cat", source], stdout=subprocess.PIPE) as piped:
+        done = agewalk(tmp_path, *words[:4], "perf", "--numbering", "keep", stdin=piped.stdout)
+    assert "agewalk: standard input, line 1: not a memory sample" in done.stderr
+
+
+def test_no_file_takes_the_place_of_a_pipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.svg")
+    (tmp_path / "x.csv").write_text("gfn\n5\n6\n")
+    for words in (
+        ("convert", tmp_path / "x.csv", tmp_path / "pipe.svg", "--from", "csv"),
+        ("synth", "scan", tmp_path / "pipe.svg", "--rows", 100),
+        ("info", SAMPLE, "--picture", tmp_path / "pipe.svg"),
+    ):
+        assert run(*words) == 2
+        assert f"agewalk: {tmp_path / 'pipe.svg'}: cannot be written: is a pipe" in capsys.readouterr().err
+    assert run("info", tmp_path / "pipe.svg") == 2
+    assert "is a pipe or a device, not a file" in capsys.readouterr().err
+    assert (tmp_path / "pipe.svg").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_open_trace_refuses_is_not_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("gfn\n5\n6\n")
+    words = ("convert", tmp_path / "x.csv", tmp_path / "x.parquet", "--from", "csv")
+    assert run(*words, "--memory", "99999999999 TiB") == 2
+    assert "a guest has at most 4096 TiB" in capsys.readouterr().err
+    assert not (tmp_path / "x.parquet").exists()
+    assert run(*words, "--memory", "4096 TiB") == 0
+    assert run("info", tmp_path / "x.parquet") == 0
+    odd = tmp_path / "x\udcff.csv"
+    odd.write_text("gfn\n5\n6\n")
+    assert run(words[0], odd, *words[2:]) == 0
+    assert open_trace(tmp_path / "x.parquet").meta.workload == "x\ufffd.csv"
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    done = agewalk(tmp_path, "synth", "zipf", "t.parquet", "--rows", "1500000", limit="100")
+    assert done.returncode == 2
+    assert "agewalk: t.parquet: " in done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_convert_tells_what_was_skipped_and_lasts_as_long_as_info_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source, target = tmp_path / "o.bin", tmp_path / "o.parquet"
+    source.write_bytes(b"".join(struct.pack("<IQIq", t, 7, size, -1) for t, size in ((1, 5), (1, 0), (2, 5), (3, 0))))
+    for slot, length in (("0 ns", "1 s"), ("100 ms", "1.10 s")):
+        assert run("convert", source, target, "--from", "oracle", "--slot", slot) == 0
+        out = capsys.readouterr().out
+        assert f"2 rows of 2 accesses, 2 requests of size 0 skipped; {length}, guest memory" in out
+        assert run("info", target) == 0
+        assert f"{length} from 0 ns on" in capsys.readouterr().out

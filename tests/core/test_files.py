@@ -1,5 +1,6 @@
 """Results are written whole or not at all, and caches lie where their user wants them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"), whole(path) as part:
+    with pytest.raises(OSError, match="No space") as caught, whole(path) as part:
         part.write_text("new")
+    assert caught.value.filename == str(path), "write() and fsync() do not say which file"
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -50,6 +52,44 @@ def test_a_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), whole(tmp_path):
         pytest.fail("let in")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_may_not_be_written_has_the_name_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError) as caught, whole(tmp_path / "file" / "r.json"):
+        pytest.fail("let in")
+    assert ".part" not in str(caught.value)
+    with pytest.raises(FileNotFoundError) as missed, whole(tmp_path / "r.json"):
+        pass  # nobody wrote the part
+    assert missed.value.filename == str(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_pipe_is_refused_and_stays_one(tmp_path: Path, link: bool) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    if link:
+        path = tmp_path / "link"
+        path.symlink_to("pipe")
+    with pytest.raises(FileExistsError, match="is a pipe; a file would take its place"), whole(path):
+        pytest.fail("let in")
+    assert (tmp_path / "pipe").is_fifo()
+    assert path.is_symlink() == link
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_stays_one(tmp_path: Path, dangling: bool) -> None:
+    (tmp_path / "far").mkdir()
+    goal, path = tmp_path / "far" / "r.json", tmp_path / "r.json"
+    path.symlink_to("far/r.json")
+    if not dangling:
+        goal.write_text("old")
+    with whole(path) as part:
+        assert part.parent == goal.parent
+        part.write_text("new")
+    assert path.is_symlink()
+    assert goal.read_text() == "new"
+    assert [p.name for p in goal.parent.iterdir()] == ["r.json"]
 
 
 def test_a_long_name_has_room_for_its_part(tmp_path: Path) -> None:

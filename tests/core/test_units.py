@@ -23,7 +23,10 @@ def test_times(text: str, ns: int) -> None:
     assert parse_time(text) == ns
 
 
-@pytest.mark.parametrize("text", ["640", "640 MB", "MiB", "-1 MiB", "1e3 MiB", "", "640 mib"])
+@pytest.mark.parametrize(
+    "text",
+    ["640", "640 MB", "MiB", "-1 MiB", "1e3 MiB", "", "640 mib", "８ MiB", "٥ MiB", "1.５ MiB", "9" * 5000 + " B"],
+)
 def test_what_is_not_a_size(text: str) -> None:
     with pytest.raises(InputError) as error:
         parse_size(text)

@@ -353,14 +353,19 @@ def test_nested_guests_come_and_go(mmu: str) -> None:
 
 
 def test_equal_without_the_compiler() -> None:
-    """The same kernels as plain Python: NUMBA_DISABLE_JIT=1, in a process of its own."""
+    """The same kernels and stories as plain Python: NUMBA_DISABLE_JIT=1, in a process of its own."""
     code = (
-        "from tests.engine.test_conformance import story_of, tell\n"
+        "from agewalk.engine.jit import COMPILED\n"
+        "from tests.engine.test_conformance import story_of, tell, test_equal_after_every_event\n"
+        "assert not COMPILED\n"
+        "test_equal_after_every_event()\n"
         "for kernel, protocol, mmu in (('6.12', 'linux-6.13', 'tdp'), ('7.3', 'linux-7.3', 'legacy')):\n"
         "    tell({'kernel': kernel, 'protocol': protocol, 'spaces': [(130, mmu)], 'memory': 95}, story_of(5)[:20])\n"
     )
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=Path(__file__).parents[2], timeout=300)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, env=env, cwd=Path(__file__).parents[2], timeout=300
+    )
 
 
 def test_both_readings_decide_alike() -> None:

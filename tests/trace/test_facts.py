@@ -50,11 +50,22 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "window"),
-    [(0, 1), (1, 1), (99, 1), (100, 10), (10**9, 10**8), (10 * S - 1, 10**8), (10 * S, S), (10**12, S)],
-)
-def test_window(duration: int, window: int) -> None:
-    assert window_for(duration) == window
+    ("duration", "slot", "window"),
+    [
+        (0, 0, 1), (1, 0, 1), (99, 0, 1), (100, 0, 10), (10**9, 0, 10**8), (10 * S - 1, 0, 10**8), (10 * S, 0, S), (10**12, 0, S),
+        (10**9, 10**8, 10**8), (10**9, 3 * 10**8, 3 * 10**8), (10**12, 10**8, S), (10**12, 2 * S, 2 * S),
+    ],
+)  # fmt: skip
+def test_window(duration: int, slot: int, window: int) -> None:
+    assert window_for(duration, slot) == window
+
+
+def test_no_window_is_shorter_than_a_slot() -> None:
+    slot = 100_000
+    meta = TraceMeta(memory_bytes=Bytes(1024 * 4096), row_epoch_ns=Ns(slot))
+    got = facts(MemoryTrace(meta, Batch.of([0, 0, slot, 2 * slot, 2 * slot], [1, 2, 1, 3, 4])))
+    assert (got.window_ns, got.windows) == (slot, 3)
+    assert got.working_set() == {"min": 1, "p50": 2, "p90": 2, "p99": 2, "max": 2}
 
 
 @settings(max_examples=60, deadline=None)
@@ -78,7 +89,7 @@ def test_against_dictionaries_at_any_batch_size(steps: list[tuple[int, int, int]
             return trace.batches(cut)
 
     got = facts(Cut())
-    window = window_for(time[-1] - time[0])
+    window = window_for(time[-1] - time[0], 0)
     sets: dict[int, set[int]] = defaultdict(set)
     for t, (_, page, _) in zip(time, steps, strict=True):
         sets[t // window * window].add(page)

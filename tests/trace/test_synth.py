@@ -143,6 +143,8 @@ PINNED = {
         ({"kind": "scan", "write_share": 1.5}, "write-share is 1.5, outside 0..1"),
         ({"kind": "scan", "write_share": float("nan")}, "write-share is nan"),
         ({"kind": "phases", "pages": 10}, "hot-pages is 1024, outside 1..10"),
+        ({"kind": "phases", "rows": 3}, "phases is 4, outside 1..3"),
+        ({"kind": "ladder", "step": 0}, "step is 0, outside"),
         ({"kind": "scan", "rows": 10**10, "rate": 1}, "take over 100000000 s"),
     ],
 )
@@ -150,3 +152,25 @@ def test_nonsense(how: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:
         SyntheticTrace(Synthesis(**how))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "unused"),
+    [
+        ("scan", {"phases": 0, "hot_pages": 0, "hot_share": 9.0, "idle_ns": -1, "exponent": float("nan"), "step": 0}),
+        ("zipf", {"phases": 4, "step": 0}),
+        ("ladder", {"phases": 4, "exponent": -1.0}),
+        ("phases", {"step": 0, "phases": 1}),
+    ],
+)
+def test_what_a_kind_does_not_use_is_not_looked_at(kind: str, unused: dict[str, Any]) -> None:
+    trace = SyntheticTrace(Synthesis(kind=kind, pages=3, rows=3, **{"hot_pages": 1} | unused))
+    assert load(trace).rows == 3
+    said = json.loads(trace.meta.other["synth"])
+    assert not {k for k in unused if k != "phases" or kind != "phases"} & set(said)
+
+
+@pytest.mark.parametrize("how", [{"phases": 0}, {"rate": 0}, {"rows": 0}, {"rows": 3}, {"hot_pages": 0}, {"pages": -1}])
+def test_nonsense_of_two_vms(how: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="outside"):
+        two_vms(Synthesis(kind="two-vms", **how))

@@ -1,6 +1,7 @@
 """Writing: pyarrow reads back what was meant, equal rows give equal bytes, failures leave nothing behind."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_metadata_may_come_last(tmp_path: Path) -> None:
         (Batch.of([0], [16]), TraceMeta(memory_bytes=Bytes(16 * 4096)), "gfn 16 is past"),
         (Batch.of([0], [1], vcpu=2), META, "vcpu 2, but the metadata says 2"),
         (Batch.of([], []), META, "no rows to write"),
+        (
+            Batch.of([0], [1]),
+            TraceMeta(memory_bytes=Bytes(1 << 53)),
+            "metadata 'memory_bytes' is 9007199254740992, outside",
+        ),
+        (Batch.of([0], [1]), replace(META, workload="\udcff"), "metadata 'workload' is not UTF-8 text"),
     ],
 )
 def test_bad_rows_leave_nothing(tmp_path: Path, batch: Batch, final: TraceMeta, text: str) -> None:
@@ -88,7 +95,7 @@ def test_interruption_leaves_nothing(tmp_path: Path) -> None:
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path in (tmp_path, tmp_path / "file" / "t.parquet"):
+    for path in (tmp_path, tmp_path / "file" / "t.parquet", "-"):
         with pytest.raises(UsageError), TraceWriter(path, META):
             raise AssertionError("not reached")
 

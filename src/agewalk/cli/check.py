@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agewalk.core.errors import UsageError
+from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
 
 if TYPE_CHECKING:
@@ -138,10 +138,12 @@ def _one(
     try:
         outcome = check(built, bounds, reduce=reduce, symmetric=symmetric, progress=progress)
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "\nagewalk: interrupted\n   hint: --max-seconds, --max-states and --max-memory end a search with a report\n"
-        )
-        raise typer.Exit(130) from None
+        if progress:
+            sys.stderr.write("\n")
+        raise Interrupted(
+            "interrupted: nothing is kept",
+            hint="--max-seconds, --max-states and --max-memory end a search with a report",
+        ) from None
     if progress:
         sys.stderr.write("\n")
     _write(outcome, files, name, model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,7 +93,7 @@ def run(path: Path, wanted: Wanted) -> None:
     for job in jobs(chosen):
         check(job)  # before anything takes time
     (out / "runs").mkdir(parents=True, exist_ok=True)
-    with interruptible(), progress() as tell:
+    with progress() as tell:
         if engine == "compiled":
             from agewalk.engine.host import compile_once
 
@@ -114,7 +113,7 @@ def run(path: Path, wanted: Wanted) -> None:
         if runs[0].measured.accesses > LONG:
             _say("reading the traces once more for the pictures (--no-report leaves them out)")
         try:
-            with interruptible(), whole(out / "report.html") as part:
+            with whole(out / "report.html") as part:
                 part.write_text(page(path, chosen, runs), encoding="utf-8")
         except KeyboardInterrupt:
             raise Interrupted(
@@ -173,20 +172,6 @@ def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
     return render(
         Page(f"Aging protocols on {path.name}", facts, rows(runs), lines, pictures, misses, maps, tick_ns=TICK)
     )
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM (a shutdown, a batch system) ends like Ctrl-C: what is finished is kept."""
-
-    def stop(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -5,12 +5,17 @@ imported when it is called: `agewalk --help` loads no library at all.
 """
 
 import difflib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from math import inf
 from typing import Any, Final, NoReturn
 
-from agewalk.core.errors import AgewalkError, UsageError
+from agewalk.core.errors import AgewalkError, Interrupted, UsageError
 
 #: Groups of commands as `agewalk --help` shows them: name, what it is for.
 COMMANDS: Final[dict[str, dict[str, str]]] = {
@@ -48,6 +53,9 @@ First steps:
 Every command takes --json. Exit codes: 0 done, 1 the verdict does not hold, 2 bad input, 3 something is missing here.
 """
 
+#: What a command says that has nothing better to say of what it kept.
+INTERRUPTED: Final = "interrupted: no file is left half-written"
+
 
 def _help() -> str:
     lines: list[str] = []
@@ -77,18 +85,64 @@ def _call(name: str, arguments: list[str]) -> None:
     if app is None:
         app = typer.Typer(add_completion=False, rich_markup_mode="rich")
         app.command()(module.command)
-    get_command(app).main(args=arguments, prog_name=f"agewalk {name}")
+    root: Any = get_command(app)
+    invoke = root.invoke
+
+    def told(context: Any) -> Any:
+        try:
+            return invoke(context)
+        except KeyboardInterrupt:  # typer would end without a word
+            raise Interrupted(INTERRUPTED) from None
+
+    root.invoke = told
+    root.main(args=arguments, prog_name=f"agewalk {name}")
 
 
 def _fail(message: str, hint: str, code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.write(f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else ""))
+    with suppress(OSError):  # the terminal may have gone
+        sys.stdout.flush()
+        sys.stderr.write(f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else ""))
     raise SystemExit(code)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM (a shutdown, a batch system) and SIGHUP (the terminal has gone) end like Ctrl-C: what is half-written goes.
+
+    Those that follow within a second would disturb the tidying up, and say nothing new. What is ignored (nohup) stays ignored,
+    and a process forked from this one ends as if nothing were here.
+    """
+    here = os.getpid()
+    before: dict[signal.Signals, Any] = {}
+    last = -inf
+
+    def stop(number: int, _frame: Any) -> None:
+        nonlocal last
+        if os.getpid() != here:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif time.monotonic() - last > 1:
+            last = time.monotonic()
+            raise KeyboardInterrupt
+
+    with suppress(ValueError):  # not the main thread: signals are somebody else's
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command line (without the program's name); ends in SystemExit with the exit code, 0 included or not."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with _stoppable():
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(words: list[str]) -> None:
     try:
         if not words or words[0] in {"--help", "-h", "help"}:
             if len(words) > 1 and words[0] == "help":
@@ -103,12 +157,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AgewalkError as error:
         _fail(str(error), error.hint, error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted", "", 130)
+        _fail(INTERRUPTED, "", 130)
     except BrokenPipeError:  # the reader of a pipe has gone (`| head`): nobody is left to tell
         sys.stderr.close()
         raise SystemExit(1) from None
     except MemoryError:
         _fail("this machine has too little memory for that", "fewer pages, fewer policies at once, or --workers 1", 3)
+    except FileExistsError as error:
+        _fail(f"{error.filename}: {error.strerror}", "name another place", 2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", "is there room, and may this user read and write there?", 2)

@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 
 @contextmanager
-def _progress(what: str, total: int, *, unit: str) -> Iterator[Callable[[int], None]]:
+def _progress(what: str, total: int | None, *, unit: str) -> Iterator[Callable[[int], None]]:
     """A bar with rate and time left on standard error, if that is a terminal; yields what to call with the amount done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -155,7 +155,12 @@ def _plain(text: str) -> str:
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Another tool's file; may be gzip, zstd or bzip2.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Another tool's file; may be gzip, zstd or bzip2. A pipe, or - for standard input, if it is read once: "
+            "any numbering but auto.",
+            show_default=False,
+        ),
     ],
     target: Annotated[Path, typer.Argument(help="The Parquet trace to write.", show_default=False)],
     kind: Annotated[str, typer.Option("--from", help="lackey, oracle, csv, damon or perf.", show_default=False)],
@@ -191,9 +196,10 @@ def convert(
 ) -> None:
     """Make a trace of another tool's file: valgrind lackey, libCacheSim oracleGeneral or csv, DAMON, perf script.
 
-    Example: agewalk trace convert lackey.txt program.parquet --from lackey
+    Examples: agewalk trace convert lackey.txt program.parquet --from lackey; xzcat requests.csv.xz | agewalk trace convert -
+    requests.parquet --from csv --numbering pages
     """
-    from agewalk.trace.convert import CsvLayout, How
+    from agewalk.trace.convert import SKIPPED, CsvLayout, How
     from agewalk.trace.convert import convert as run
 
     layout = CsvLayout(
@@ -219,8 +225,8 @@ def convert(
         csv=layout,
     )
     how.check()
-    size = source.stat().st_size if source.is_file() else 0
-    with _progress("converting", size * how.passes, unit="B") as done:
+    size = source.stat().st_size * how.passes if source.is_file() else None
+    with _progress("converting", size, unit="B") as done:
         result = run(source, target, how, progress=done)
     if json_:
         document: dict[str, Any] = {
@@ -237,7 +243,7 @@ def convert(
         }
         sys.stdout.write(json.dumps(document) + "\n")
         return
-    skipped = f", {result.skipped:,} without an address skipped" if result.skipped else ""
+    skipped = f", {result.skipped:,} {SKIPPED[kind]} skipped" if result.skipped else ""
     sys.stdout.write(
         f"{target}: {result.rows:,} rows of {result.accesses:,} accesses{skipped}; {format_time(result.duration_ns)}, "
         f"guest memory {format_size(result.memory_bytes)} (frames: {result.numbering})\n"
@@ -257,13 +263,16 @@ def synth(
     vcpus: Annotated[int, typer.Option(help="vCPUs.")] = 1,
     write_share: Annotated[float, typer.Option(help="Share of accesses that write.")] = 0.25,
     nested_share: Annotated[float, typer.Option(help="Share of accesses by a nested guest (context 1).")] = 0.0,
-    exponent: Annotated[float, typer.Option(help="zipf, phases: weight of rank k is 1 / k^exponent.")] = 1.0,
+    exponent: Annotated[float, typer.Option(help="zipf, phases, two-vms: weight of rank k is 1 / k^exponent.")] = 1.0,
     hot_pages: Annotated[
         int | None, typer.Option(help="phases, two-vms: size of the hot set. Default: a sixteenth.")
     ] = None,
     hot_share: Annotated[float, typer.Option(help="phases, two-vms: share of accesses to the hot set.")] = 0.95,
     phases: Annotated[int, typer.Option(help="phases, two-vms: how often the hot set moves.")] = 4,
-    idle: Annotated[str, typer.Option(help="phases: pause between phases, as in '2 s'.")] = "0 s",
+    idle: Annotated[
+        str,
+        typer.Option(help="phases, two-vms: pause between phases, as in '2 s'; 0: none, two-vms: as long as a phase."),
+    ] = "0 s",
     step: Annotated[int, typer.Option(help="ladder: page k is touched this much more often than page k + 1.")] = 1,
     json_: Json = False,
 ) -> None:

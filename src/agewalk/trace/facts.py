@@ -4,8 +4,9 @@ Two passes over the trace, in memory bounded by the pages touched: the first fin
 checks every row, the second counts.
 
 The *working set* is the number of distinct pages touched in a window of guest time: a second, or for traces under ten
-seconds a tenth to a hundredth of the whole (a power of ten of nanoseconds). Windows start at the first row's second;
-those without rows count as 0; quantiles are by nearest rank, so they are numbers of pages that occurred.
+seconds a tenth to a hundredth of the whole (a power of ten of nanoseconds), but never less than a slot. Windows start at
+the first row's second; those without rows count as 0; quantiles are by nearest rank, so they are numbers of pages that
+occurred.
 """
 
 from collections.abc import Callable, Iterator
@@ -150,11 +151,11 @@ def facts(trace: Trace, *, progress: Callable[[int], object] = lambda rows: None
     return count.result()
 
 
-def window_for(duration_ns: int) -> int:
-    """A second; for less than ten seconds the power of ten that gives 10 to 100 windows."""
+def window_for(duration_ns: int, slot_ns: int) -> int:
+    """A second; for less than ten seconds the power of ten that gives 10 to 100 windows; at least a slot, which rows begin."""
     if duration_ns >= 10 * S:
-        return S
-    return int(10 ** max(0, len(str(duration_ns)) - 2))
+        return max(S, slot_ns)
+    return max(int(10 ** max(0, len(str(duration_ns)) - 2)), slot_ns)
 
 
 class _Counts:
@@ -163,7 +164,7 @@ class _Counts:
     def __init__(self, trace: Trace, first: int, last: int) -> None:
         self._trace = trace
         self._first, self._last = first, last
-        self._window = window_for(last - first)
+        self._window = window_for(last - first, trace.meta.row_epoch_ns or 0)
         self._origin = first // self._window * self._window
         self._column = -(-(last - first + 1) // MAP_COLUMNS)
         self._row_pages = -(-trace.meta.pages // MAP_ROWS)

@@ -1,5 +1,6 @@
 """Parquet traces, read in a stream and checked row by row."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ COLUMNS: Final = {
 }
 OPTIONAL: Final = ("context",)
 _TORN_HINT: Final = "the file is truncated or damaged: copy or record it again, and compare sizes and checksums"
+_PIPE_HINT: Final = "Parquet is read from its end on: save it to a file first"
 _BUFFER: Final = 1 << 20  # bytes read ahead for each column
 
 
@@ -142,13 +144,19 @@ def _open(path: Path) -> "pq.ParquetFile":
     if path.is_dir():
         raise TraceError(f"{name}: is a directory, not a trace", hint="name one .parquet file in it")
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            raise TraceError(f"{name}: is a pipe or a device, not a file", hint=_PIPE_HINT)
         with path.open("rb") as file:
             head = file.read(4)
             file.seek(max(0, size - 4))
             tail = file.read(4)
+    except TraceError:
+        raise
     except FileNotFoundError:
-        raise TraceError(f"{name}: no such file", hint="paths in a scenario are relative to the scenario") from None
+        hint = "paths in a scenario are relative to the scenario" if name != "-" else _PIPE_HINT
+        raise TraceError(f"{name}: no such file", hint=hint) from None
     except (OSError, ValueError) as e:
         raise TraceError(f"{name}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
     if size == 0:

@@ -14,9 +14,9 @@ any machine and version of numpy.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ MAX_PAGES: Final = 1 << 28  # 1 TiB
 MAX_ZIPF_PAGES: Final = 1 << 26  # its table takes 12 bytes a page
 MAX_LADDER_PAGES: Final = 1 << 20
 KINDS: Final = ("zipf", "scan", "phases", "ladder", "two-vms")
+_PARTICULAR: Final[dict[str, set[str]]] = {  # parameters that not all kinds use
+    "zipf": {"exponent"},
+    "scan": set(),
+    "phases": {"exponent", "hot_pages", "hot_share", "phases", "idle_ns"},
+    "ladder": {"step"},
+}
 _SCATTER: Final = 1 << 63  # blocks from here on are for tables, not rows
 
 
@@ -42,7 +48,7 @@ class Synthesis:
     pages: 4 KiB pages touched. rows: accesses. rate: accesses per second of guest time. seed: 0 .. 2^64 - 1.
     write_share, nested_share: probability that an access writes, or is a nested guest's. vcpus: 1..256.
     exponent: Zipf's s. hot_pages, hot_share, phases, idle_ns: of `phases`. step: of `ladder`.
-    start_ns: when the first row is.
+    start_ns: when the first row is. What a kind does not use is not looked at.
     """
 
     kind: str
@@ -61,8 +67,17 @@ class Synthesis:
     step: int = 1
     start_ns: int = 0
 
+    def used(self) -> dict[str, Any]:
+        """Every parameter that the kind uses, by name."""
+        others = set().union(*_PARTICULAR.values()) - _PARTICULAR[self.kind]
+        return {name: value for name, value in asdict(self).items() if name not in others}
+
     def check(self) -> None:
         """Raise UsageError for what makes no sense."""
+        if self.kind not in _PARTICULAR:
+            raise UsageError(
+                f"unknown kind {self.kind!r}", hint=f"one of {', '.join(KINDS[:-1])}; two-vms makes two traces"
+            )
         top = {"zipf": MAX_ZIPF_PAGES, "ladder": MAX_LADDER_PAGES}.get(self.kind, MAX_PAGES)
         limits: dict[str, tuple[float, float]] = {
             "pages": (1, top),
@@ -73,24 +88,20 @@ class Synthesis:
             "write_share": (0, 1),
             "nested_share": (0, 1),
             "exponent": (0, 10),
-            "hot_pages": (1, min(self.pages, MAX_ZIPF_PAGES)) if self.kind == "phases" else (1, MAX_PAGES),
+            "hot_pages": (1, min(self.pages, MAX_ZIPF_PAGES)),
             "hot_share": (0, 1),
             "phases": (1, min(self.rows, 10_000)),
             "idle_ns": (0, 10**15),
             "step": (1, 1 << 20),
             "start_ns": (0, 10**15),
         }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
+        for name, value in self.used().items():
+            low, high = limits.get(name, (value, value))
             if not low <= value <= high:
                 hint = "see 'agewalk trace synth --help'"
                 raise UsageError(f"{name.replace('_', '-')} is {value}, outside {low}..{high}", hint=hint)
         if self.rows // self.rate > MAX_SECONDS:
             raise UsageError(f"{self.rows} rows at {self.rate} a second take over {MAX_SECONDS} s", hint="raise --rate")
-        if self.kind not in KINDS or self.kind == "two-vms":
-            raise UsageError(
-                f"unknown kind {self.kind!r}", hint=f"one of {', '.join(KINDS[:-1])}; two-vms makes two traces"
-            )
 
 
 class SyntheticTrace:
@@ -112,7 +123,7 @@ class SyntheticTrace:
 
     @property
     def meta(self) -> TraceMeta:
-        """Metadata; `synth` holds every parameter."""
+        """Metadata; `synth` holds every parameter that the kind uses."""
         what = self._what
         memory = -(-what.pages // PTRS_PER_PTE) * PTRS_PER_PTE * PAGE_SIZE
         return TraceMeta(
@@ -121,7 +132,7 @@ class SyntheticTrace:
             workload=f"synthetic: {what.kind}",
             capture="agewalk trace synth",
             phases=tuple(self._phase_marks()) if what.kind == "phases" else (),
-            other={"synth": json.dumps({"version": VERSION, **asdict(what)})},
+            other={"synth": json.dumps({"version": VERSION, **what.used()})},
         )
 
     def batches(self, max_rows: int = DEFAULT_ROWS) -> Iterator[Batch]:
@@ -218,13 +229,12 @@ def two_vms(what: Synthesis) -> tuple[SyntheticTrace, SyntheticTrace]:
     A has `phases` phases with pauses as long as its phases; B starts as the first pause does, and scans its pages. Both
     have `what.pages` pages.
     """
-    rows = max(1, what.rows // 2)
-    base = asdict(what) | {"rows": rows}
-    busy = rows * 10**9 // what.rate // what.phases
-    a = Synthesis(
-        **base | {"kind": "phases", "idle_ns": what.idle_ns or busy, "hot_pages": min(what.hot_pages, what.pages)}
-    )
-    b = Synthesis(**base | {"kind": "scan", "seed": (what.seed + 1) % (1 << 64), "start_ns": what.start_ns + busy})
+    what = replace(what, kind="phases", hot_pages=min(what.hot_pages, what.pages))
+    what.check()
+    half = replace(what, rows=max(1, what.rows // 2))
+    busy = half.rows * 10**9 // half.rate // half.phases
+    a = replace(half, idle_ns=what.idle_ns or busy)
+    b = replace(half, kind="scan", seed=(what.seed + 1) % (1 << 64), start_ns=what.start_ns + busy)
     return SyntheticTrace(a), SyntheticTrace(b)
 
 

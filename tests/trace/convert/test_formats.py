@@ -62,6 +62,7 @@ def test_lackey_by_hand(tmp_path: Path) -> None:
         (2, 0, 512 + 2, False),
     ]
     assert result.accesses == 7
+    assert result.duration_ns == 2
     assert result.memory_bytes == 4 * 512 * PAGE_SIZE
     meta = open_trace(tmp_path / "out.parquet").meta
     assert json.loads(meta.other["gfn_regions"]) == [0, 1024, 0x7FFFFF000 >> 12 & ~511, 0x800000000 >> 12]
@@ -99,7 +100,8 @@ def test_oracle_general_as_libcachesim_reads_it(tmp_path: Path) -> None:
     (tmp_path / "t.bin").write_bytes(content)
     reader = libcachesim.TraceReader(str(tmp_path / "t.bin"), libcachesim.TraceType.ORACLE_GENERAL_TRACE)
     theirs = [(int(r.clock_time), int(r.obj_id)) for r in reader]
-    _, got = run(tmp_path, content, "oracle")
+    result, got = run(tmp_path, content, "oracle")
+    assert result.skipped == int((sizes == 0).sum())
     assert len(got) == len(theirs) == int((sizes > 0).sum())
     numbers: dict[int, int] = {}
     want = [((t - theirs[0][0]) * 10**9, numbers.setdefault(i, len(numbers))) for t, i in theirs]
@@ -139,6 +141,34 @@ def test_csv_columns_units_and_addresses(tmp_path: Path) -> None:
 def test_csv_without_time_counts_accesses(tmp_path: Path) -> None:
     _, got = run(tmp_path, "gfn\n5\n3\n5\n", "csv")
     assert rows(got) == [(0, 0, 5, False), (1, 0, 3, False), (2, 0, 5, False)]
+
+
+def test_csv_with_a_byte_order_mark_keeps_its_first_column(tmp_path: Path) -> None:
+    for content in ("time,gfn\n1,2\n5,3\n", '"time",gfn\n1,2\n5,3\n'):
+        _, got = run(tmp_path, b"\xef\xbb\xbf" + content.encode(), "csv")
+        assert rows(got) == [(0, 0, 2, False), (4 * 10**9, 0, 3, False)]
+    _, got = run(tmp_path, b"\xef\xbb\xbf7\n8\n", "csv", csv=CsvLayout(gfn="1", header=False))
+    assert got.gfn.tolist() == [7, 8]
+    result, _ = run(tmp_path, b"\xef\xbb\xbfobj_id,time\n7,1\n", "csv")
+    assert result.numbering == "pages"
+
+
+def test_csv_of_two_columns_of_one_name_takes_the_one_that_is_numbered(tmp_path: Path) -> None:
+    content = "time,gfn,gfn,note,note\n1,2,3,,\n"
+    _, got = run(tmp_path, content, "csv", csv=CsvLayout(gfn="3"))
+    assert got.gfn.tolist() == [3]
+    with pytest.raises(TraceError, match="column 'gfn' occurs 2 times") as caught:
+        run(tmp_path, content, "csv", csv=CsvLayout(gfn="GFN"))
+    assert caught.value.hint == "say which with --gfn-column, one of 2, 3"
+
+
+def test_only_addresses_of_processes_have_spaces(tmp_path: Path) -> None:
+    run(tmp_path, f"gfn\n{2**52}\n{2**64 - 1}\n", "csv")
+    assert "gfn_spaces" not in open_trace(tmp_path / "out.parquet").meta.other
+    run(tmp_path, oracle_file([(1, 2**63, 1, -1)]), "oracle", numbering="regions")
+    assert "gfn_spaces" not in open_trace(tmp_path / "out.parquet").meta.other
+    run(tmp_path, PERF, "perf")
+    assert "gfn_spaces" in open_trace(tmp_path / "out.parquet").meta.other
 
 
 def damon_file(**region: Any) -> list[dict[str, Any]]:

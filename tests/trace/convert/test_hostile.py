@@ -1,9 +1,11 @@
 """Truncated, corrupt and hostile files: a clear error, or rows that are right; never a crash, hang or wrong number."""
 
+import bz2
 import gzip
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ GOOD = {
     "perf": b"# x\n  ls 10/11 [000]  5.000001: page-faults:     55e000001fff\n  ls 10/11 [001]  5.000002: mem-stores:  7f00\n",
 }  # fmt: skip
 
+PACKS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "bzip2": bz2.compress, "zlib": zlib.compress}
+
 CASES: list[tuple[str, bytes, str]] = [
     ("lackey", b"", "the file is empty"),
     ("lackey", b"==1== nothing\n", "no accesses in it"),
@@ -43,7 +47,7 @@ CASES: list[tuple[str, bytes, str]] = [
     ("oracle", GOOD["oracle"][:-1], r"ends inside a record: 23 of 24 bytes at byte 120"),
     ("oracle", GOOD["oracle"][24:] + GOOD["oracle"][:24], "record 5: time runs back from 15 to 10 s"),
     ("oracle", struct.pack("<IQIq", 1, 1, 1, -2), "record 0: next_access_vtime is -2"),
-    ("oracle", struct.pack("<IQIq", 1, 1, 0, -1), "no accesses"),
+    ("oracle", struct.pack("<IQIq", 1, 1, 0, -1), "no accesses in it; 1 requests of size 0 were skipped"),
     ("csv", b"time,color\n1,2\n", "no column says which page was touched; the file has 'time', 'color'"),
     ("csv", b"time,gfn\n1,2\n1\n", "line 3: 1 columns, but 2 before"),
     ("csv", b"time,gfn\n2,2\n1,3\n", "line 3: time runs back"),
@@ -57,6 +61,9 @@ CASES: list[tuple[str, bytes, str]] = [
     ("csv", b"g\rfn,write\n1,0\n", "line 1: new-line character seen"),
     ("csv", b"gfn,write\n\xff,0\n", "line 2: not UTF-8 text"),
     ("csv", b"gfn\n", "no accesses"),
+    ("csv", b"time,gfn,gfn\n1,2,3\n", "column 'gfn' occurs 2 times"),
+    ("csv", b"time, Time ,gfn\n1,2,3\n", "column 'time' occurs 2 times"),
+    ("csv", b"\xef\xbb\xbf\xef\xbb\xbfgfn\n1\n", "no column says which page was touched; the file has '.*feffgfn'"),
     ("damon", b"[", "not JSON"),
     ("damon", b"[" * 100_000 + b"\n", "not JSON: nested too deeply"),
     ("damon", b"{}", "the file: is not a list"),
@@ -67,11 +74,16 @@ CASES: list[tuple[str, bytes, str]] = [
     ("damon", GOOD["damon"].replace(b'"12,288"', str(1 << 60).encode()), "snapshot 0: touches more than 64 GiB"),
     ("damon", GOOD["damon"].replace(b'"samples": 3', b'"samples": null'), "neither samples nor a percentage"),
     ("damon", zlib.compress(GOOD["damon"])[:-6], "source: the zlib stream is cut short"),
+    ("damon", zlib.compress(GOOD["damon"]) + b"\n", "something follows the zlib stream"),
+    ("damon", zlib.compress(GOOD["damon"]) * 2, "something follows the zlib stream"),
+    ("damon", GOOD["damon"] + b"]", "not JSON"),
+    ("lackey", gzip.compress(GOOD["lackey"], mtime=0) + b"junk", "cannot be read on"),
+    ("lackey", bz2.compress(GOOD["lackey"]) + b"junk", "cannot be read on"),
     ("perf", b"  ls 10 [000]  5.000001: page-faults:     55e0\n", "line 1: not a memory sample"),
     ("perf", b"  ls 10/1 [000]  5.000001: faults:  55e0 main+0x5 (/bin/ls)\n", "line 1: not a memory sample"),
     ("perf", b"a 1/1 [0] 5.000001: e: 55e0\na 1/1 [0] 4.000001: e: 55e0\n", "line 2: time runs back"),
     ("perf", b"a 1/1 [999] 5.000001: e: 55e0\n", "line 1: CPU 999"),
-    ("perf", b"a 1/1 [0] 5.000001: e: 0\n", "no accesses in it; 1 samples had no address"),
+    ("perf", b"a 1/1 [0] 5.000001: e: 0\n", "no accesses in it; 1 samples without an address were skipped"),
 ]  # fmt: skip
 
 
@@ -92,13 +104,19 @@ def test_mutations(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     content = bytearray(GOOD[kind])
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, max(0, len(content) - 1)))
-        action = data.draw(st.sampled_from(["flip", "cut", "stuff", "twice"]))
+        action = data.draw(st.sampled_from(["flip", "cut", "stuff", "twice", "mark", "junk", "pack"]))
         if action == "flip" and content:
             content[at] = data.draw(st.integers(0, 255))
         elif action == "cut":
             del content[at : at + data.draw(st.integers(1, 30))]
         elif action == "twice":
             content += content[at:]
+        elif action == "mark":
+            content[:0] = b"\xef\xbb\xbf"
+        elif action == "junk":
+            content += data.draw(st.binary(min_size=1, max_size=12))
+        elif action == "pack":
+            content[:] = PACKS[data.draw(st.sampled_from(sorted(PACKS)))](bytes(content))
         else:
             content[at:at] = data.draw(
                 st.one_of(st.binary(max_size=12), st.sampled_from([b"\n", b",", b"-1", b"9" * 25]))
@@ -137,6 +155,7 @@ def test_bad_usage(tmp_path: Path) -> None:
         (How(kind="csv", numbering="odd"), "unknown numbering 'odd'"),  # type: ignore[arg-type]
         (How(kind="csv", context=3), "unknown context 3"),
         (How(kind="csv", memory_bytes=5), "not a multiple"),
+        (How(kind="csv", memory_bytes=1 << 53), "memory of 8192 TiB is too much"),
         (How(kind="csv", csv=CsvLayout(delimiter="ab")), "not one character"),
         (How(kind="csv", csv=CsvLayout(time_unit="min")), "unknown time unit"),
         (How(kind="csv", csv=CsvLayout(gfn="1", address="2")), "more than one"),

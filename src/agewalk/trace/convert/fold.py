@@ -1,7 +1,7 @@
 """From raw accesses to rows of a trace: time from 0, slots, and dense guest frame numbers.
 
-Readers yield `Batch`es whose `gfn` is a *page key*: bits 0..51 the page number in the source's address space
-(address >> 12, or an object's number folded to 52 bits by its reader), bits 52..63 which address space.
+Readers yield `Batch`es whose `gfn` is a *page key*. Where there are addresses of several spaces (damon, perf): bits 0..51
+the page number, address >> 12, and bits 52..63 which space. Elsewhere a number of 64 bits: the file's page or object number.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,8 @@
 """Foreign files as streams of bytes, blocks of lines or fixed records, plain or compressed, with progress."""
 
+import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,53 +29,96 @@ class Lines:
     data: bytes
 
 
+STDIN: Final = "-"
+
+
+def has_passes(path: str | Path) -> bool:
+    """Whether a file can be read more than once: a pipe, a terminal or a socket cannot. What is not there is told by `Source`."""
+    try:
+        mode = (os.fstat(0) if str(path) == STDIN else Path(path).stat()).st_mode
+    except (OSError, ValueError):
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def name_of(path: str | Path) -> str:
+    """A source as messages call it."""
+    return "standard input" if str(path) == STDIN else str(path)
+
+
+class _Counted(io.RawIOBase):
+    """A file from its first byte on, whose first bytes have been looked at; counts what is taken. Nothing seeks in it."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self.head = raw.read(max(map(len, _MAGIC)))
+        self._ahead = self.head
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        cut = len(self._ahead) if size < 0 else size
+        data, self._ahead = self._ahead[:cut], self._ahead[cut:]
+        data = data or self._raw.read(size)
+        self.taken += len(data)
+        return data
+
+
 class Source:
     """An open foreign file; a context manager. gzip, zstd and bzip2 are recognised by their first bytes.
 
+    "-" is standard input. A pipe will do: it is read once, from its beginning (`has_passes`).
     Raises TraceError for a file that cannot be read or a compressed stream that is cut or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.name = str(path)
+        self.name = name_of(path)
         self._raw: BinaryIO | None = None
+        self._begin: int | None = None
+        self._counted: _Counted | None = None
         self._stream: Any = None
-
-    @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return self.path.stat().st_size
 
     @property
     def consumed(self) -> int:
         """Bytes of the file on disk taken so far."""
-        return 0 if self._raw is None else self._raw.tell()
+        return 0 if self._counted is None else self._counted.taken
 
     def __enter__(self) -> Self:
         try:
-            self._raw = self.path.open("rb")
-            magic = self._raw.read(4)
-            self._raw.seek(0)
+            if str(self.path) == STDIN:
+                self._raw = open(0, "rb", closefd=False)
+                self._begin = self._raw.tell() if has_passes(STDIN) else None
+            else:
+                self._raw = self.path.open("rb")
+            self._counted = _Counted(self._raw)
         except FileNotFoundError:
             raise TraceError(f"{self.name}: no such file") from None
         except IsADirectoryError:
             raise TraceError(f"{self.name}: is a directory", hint="name one file") from None
         except (OSError, ValueError) as e:
             raise TraceError(f"{self.name}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
+        magic = self._counted.head
         if not magic:
             raise self.error("the file is empty (0 bytes)", hint="did the tool that should have written it run?")
         kind = next((k for m, k in _MAGIC.items() if magic.startswith(m)), None)
-        self._stream = self._raw
+        self._stream = self._counted
         if kind:
             import pyarrow as pa
 
-            self._stream = pa.CompressedInputStream(self._raw, kind)
+            self._stream = pa.CompressedInputStream(self._counted, kind)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._raw is not None:
+            if self._begin is not None:
+                os.lseek(
+                    0, self._begin, os.SEEK_SET
+                )  # standard input, redirected from a file: for whoever reads it next
             self._raw.close()
 
     def error(self, problem: str, *, line: int | None = None, hint: str = "") -> TraceError:
@@ -101,6 +147,10 @@ class Source:
                     data = unzip.decompress(data, limit + 1 - total)
                 except zlib.error as e:
                     raise self.error(f"damaged zlib stream: {e}", hint="the file is truncated or damaged") from None
+                if unzip.unused_data:
+                    raise self.error(
+                        "something follows the zlib stream", hint="the file is damaged, or put together from several"
+                    )
             parts.append(data)
             total += len(data)
             if total > limit:

@@ -10,8 +10,8 @@ name; the first that is there is taken:
     write     write, op                 1/0, true/false, w/r, set/get ...
     vcpu      vcpu, cpu
 
-Numbers are decimal or 0x-hexadecimal; a time may have a fraction, taken exactly. Without a time column, the n-th access
-is at n nanoseconds.
+A name that is taken may stand in the header once. Numbers are decimal or 0x-hexadecimal; a time may have a fraction, taken
+exactly. Without a time column, the n-th access is at n nanoseconds.
 """
 
 import csv
@@ -159,6 +159,8 @@ def _texts(source: Source) -> Iterator[str]:
         except UnicodeDecodeError as e:
             line = lines.first + lines.data.count(b"\n", 0, e.start)
             raise source.error("not UTF-8 text", line=line, hint="is this a binary file?") from None
+        if lines.first == 1:
+            text = text.removeprefix("\ufeff")  # the mark that spreadsheets begin UTF-8 with is no part of a name
         yield from (f"{line}\n" for line in text.split("\n")[:-1])  # not splitlines: it knows other line ends
 
 
@@ -173,7 +175,7 @@ def _columns(source: Source, layout: CsvLayout, names: Sequence[str], width: int
         elif not (role in PLACES and asked_place):
             index = next((names.index(n) for n in usual if n in names), None)
             if index is not None:
-                found[role] = index
+                found[role] = _only(source, names, index, role)
     if not any(p in found for p in PLACES):
         have = ", ".join(repr(n) for n in names[:12]) if names else f"{width} columns without names"
         raise source.error(
@@ -186,11 +188,21 @@ def _columns(source: Source, layout: CsvLayout, names: Sequence[str], width: int
 
 def _column(source: Source, names: Sequence[str], width: int, asked: str, role: str) -> int:
     if asked.lower() in names:
-        return names.index(asked.lower())
+        return _only(source, names, names.index(asked.lower()), role)
     if re.fullmatch(r"[0-9]{1,4}", asked) and 1 <= int(asked) <= width:
         return int(asked) - 1
     have = ", ".join(repr(n) for n in names[:12]) or f"columns 1 to {width}"
     raise source.error(f"no column {asked!r} for {role}", hint=f"the file has {have}")
+
+
+def _only(source: Source, names: Sequence[str], index: int, role: str) -> int:
+    """The column, unless another has its name too."""
+    if (count := names.count(names[index])) > 1:
+        at = ", ".join(str(i) for i, n in enumerate(names, 1) if n == names[index])
+        raise source.error(
+            f"column {names[index]!r} occurs {count} times", hint=f"say which with --{role}-column, one of {at}"
+        )
+    return index
 
 
 class _Parser:

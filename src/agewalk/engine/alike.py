@@ -146,12 +146,14 @@ def keep_used(s: State, space: Int, cleared: Int) -> None:
     alike, stays = i64(-1), i64(0)
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
-        look_around(s, folio, space, i64(1), cleared)
+        look_around(s, folio, space, i64(1), i64(0))
         meta = i64(page[folio, META])
         if meta & USE_BITS != alike:
             alike = meta & USE_BITS
             stays = kept_flags(word, set_refs(word, alike)) | BY_KEPT
         page[folio, META] = meta & ~USE_BITS | stays
+    for i in range(1, word[ISOLATED] + 1):  # not above: reading the 64 bytes around the next one would wait for it
+        s.touch[i64(word[ISOLATED + i])] &= 255 - cleared
 
 
 @njit_merge

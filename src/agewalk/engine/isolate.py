@@ -20,6 +20,7 @@ from agewalk.engine.layout import (
     META,
     MIN_GENS,
     MIN_SEQ,
+    MOVING,
     N_GENS,
     N_PAGES,
     NEXT,
@@ -34,7 +35,7 @@ from agewalk.engine.layout import (
     TIER_OF,
     WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, list_tail
+from agewalk.engine.lists import gen_add, gen_add_tail, gen_close, gen_open, gen_push, list_tail
 from agewalk.engine.state import State
 from agewalk.engine.tiers import flags_of, is_saturated, learn_flags, lru_refs, nr_pages, tier_idx, type_to_scan
 
@@ -42,14 +43,8 @@ SORT_BITS: Final = GEN_MASK | REFERENCED | WORKINGSET | REFS_MASK | HUGE  # what
 
 
 @njit
-def sort_folio(word: Array, page: Array, folio: Int, meta: Int, kind: Int, oldest: Int) -> None:
-    """sort_folio(), for one that moves on: it was promoted by its flags, or its tier is protected. oldest: index of the
-    generation on whose list it is; the caller takes it off."""
-    rarely()
-    gen = gen_of(meta)
-    if gen != oldest:
-        gen_add(word, page, gen * 2 + kind, folio)
-        return
+def protect(word: Array, page: Array, folio: Int, meta: Int, kind: Int) -> None:
+    """sort_folio() of one whose tier is protected: it goes on to the next generation."""
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     gen = inc_gen(word, page, folio)
     if protects:
@@ -59,6 +54,31 @@ def sort_folio(word: Array, page: Array, folio: Int, meta: Int, kind: Int, oldes
     flags = flags_of(meta)
     if not (protects and is_saturated(word, lru_refs(word, meta), flags >> 1 & 1)):
         word[PROTECTED_IN + kind * 4 + (word[TIER_OF] >> 2 * flags & 3)] += nr_pages(meta)
+
+
+@njit
+def sort_folios(word: Array, page: Array, count: Int, kind: Int, oldest: Int) -> None:
+    """sort_folio() for the first folios of MOVING, in their order: they were promoted by their flags, mostly to where the one
+    before was, or their tier is protected. oldest: index of the generation that they leave."""
+    rarely()
+    number, newest, turn = i64(-1), i64(0), i64(0)
+    for i in range(count):
+        folio = i64(word[MOVING + i])
+        meta = i64(page[folio, META])
+        to = gen_of(meta) * 2 + kind
+        if to != number:
+            if number >= 0:
+                gen_close(word, page, number, newest, turn)
+                number = i64(-1)
+            if to == oldest * 2 + kind:
+                protect(word, page, folio, meta, kind)
+                continue
+            number = to
+            newest, turn = gen_open(word, page, number)
+        turn = gen_push(word, page, number, newest, turn, folio)
+        newest = folio
+    if number >= 0:
+        gen_close(word, page, number, newest, turn)
 
 
 @njit
@@ -84,7 +104,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     if not word[FEATURES] & f.WORKINGSET_PROTECTION:
         unused &= ~REFS_FLAGS_OLD
         used &= ~REFERENCED
-    scanned = isolated = i64(0)
+    scanned = isolated = moving = i64(0)
     left, taken = i64(budget), i64(word[ISOLATED])
     alike, pages, stays, moves = i64(-1), i64(0), i64(0), False
     folio = list_tail(page, head)
@@ -100,7 +120,11 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
         scanned += pages
         left -= 1
         if moves:
-            sort_folio(word, page, folio, meta, kind, oldest)
+            word[MOVING + moving] = folio
+            moving += 1
+            if moving == BATCH:
+                sort_folios(word, page, moving, kind, oldest)
+                moving = i64(0)
         else:
             fetch_row(s.touch, folio)
             fetch_row(s.used, folio)
@@ -109,6 +133,8 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
             word[ISOLATED + taken] = folio
             isolated += pages
         folio = before
+    if moving:
+        sort_folios(word, page, moving, kind, oldest)
     page[head, PREV] = folio
     page[folio, NEXT] = head
     word[ISOLATED] = taken

@@ -137,6 +137,7 @@ PROTECTED: Final = (
 )
 ENTERS: Final = 215  # + combination: META of a page as it enters the batch of new ones
 ENTERED: Final = 279  # META of the last one that did
+MOVING: Final = 280  # folios that eviction met and that move on, at most BATCH
 NR_INACTIVE: Final = 344  # the classic lists, for policy "two-list": their sizes
 NR_ACTIVE: Final = 345
 T_AGE: Final = 346  # lruvec->nonresident_age: evictions and activations

@@ -121,9 +121,7 @@ def look_around(s: State, folio: Int, space: Int, young: Int, cleared: Int) -> N
     seen = i64(A_ANY if notifiers else A_PRIMARY)
     first, count = window_of(s, folio, space)
     accessed = which_of(touch, first, count, seen)  # before the target's byte is written: these 64 would wait for it
-    if ad:
-        touch[folio] &= 255 - cleared
-    elif cleared:
+    if cleared:
         clear_bits(touch, page, folio, cleared, ad, features)
     if count == 1 and features & f.LOOK_AROUND_TESTS_TARGET:
         return

@@ -298,10 +298,11 @@ def hits(touch: Array, r: Rows, start: Int, end: Int) -> Int:
     return i
 
 
-@njit_merge
+@njit
 def look_ahead(s: State, r: Rows, start: Int, end: Int) -> None:
     """Ask memory for the rows of pages that accesses `start` to `end` will miss: waited for one by one, they are what a fault
     costs."""
+    rarely()
     for i in range(start, end):
         if r.kinds[i] & ~s.touch[r.pages[i]] & 0xF0:
             fetch_row(s.page, r.pages[i])
@@ -317,7 +318,7 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         if asked < min(i + LOOK_AHEAD, n):
             start, asked = max(asked, i + 1), min(i + 2 * LOOK_AHEAD, n)
             look_ahead(s, r, start, asked)
-        done = usual_faults(s, r, i, asked)
+        done = usual_faults(s, r, i, n)
         if done > i:
             i = hits(s.touch, r, done, n)
             continue

@@ -301,7 +301,7 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         if looked < min(i + LOOK_AHEAD, n):
             start, looked = max(looked, i + 1), min(i + 2 * LOOK_AHEAD, n)
             look_ahead(s, r, start, looked)
-        done = usual_faults(s, r, i, looked)
+        done = usual_faults(s, r, i, n)
         if done > i:
             i = hits(s.touch, r, done, n)
             continue

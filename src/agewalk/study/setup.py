@@ -20,6 +20,7 @@ INTERVAL: Final = Ns(2_000_000_000)  # what is cold, and what is hot, where a sc
 BANDS: Final = 32  # of a space, at most: where something happened
 ALL_BANDS: Final = 128  # of all spaces, as long as there are no more spaces than that
 TICK: Final = Ns(20_000_000)  # resolution of the truth about last uses
+MOST_TICKS: Final = (1 << 31) - 1  # from the first access to the last: 16 months
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", "is there room, and may this user read and write there?", 2)
+    except BaseException as error:
+        from agewalk.core.userfile import blamed
+
+        found = blamed(error)  # code of a user's file, run by any command
+        if found is None:
+            raise
+        _fail(str(found), found.hint, found.exit_code)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Final
 from agewalk.core.errors import InputError, ScenarioError, UsageError
 from agewalk.model.profiles import PROFILES, Profile, profile
 from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.setup import Job
 
@@ -26,7 +27,9 @@ def check(job: Job) -> None:
         raise ScenarioError(f"host.kernel: there is no profile {kernel!r}", hint=f"one of {', '.join(PROFILES)}")
     if not job.baseline:
         try:
-            get_protocol(job.policy.spec)
+            protocol = get_protocol(job.policy.spec)
+            if job.policy.file is not None:
+                protocol_table(protocol)  # does it run, on both readings alike?
         except UsageError as error:
             raise ScenarioError(f"compare.protocols: {error}", hint=error.hint) from None
         except InputError as error:

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import Ns, format_time
+from agewalk.core.userfile import blamed, users_output
 from agewalk.study.merge import Accesses, Populate, merged
 from agewalk.study.outcome import Run, TimeLineBuilder
 from agewalk.study.quality import lines_and_maps
@@ -42,6 +44,18 @@ def runner_for(job: Job) -> Runner:
 
 
 def replay(job: Job, tell: Tell = lambda _: None) -> Run:
+    """Run a job, which may run a user's protocol; see `_replay`. Raises InputError, too, for what that raises."""
+    try:
+        with users_output() if job.policy.file else nullcontext():
+            return _replay(job, tell)
+    except BaseException as error:
+        found = blamed(error) if job.policy.file else None
+        if found is None:
+            raise
+        raise found from error
+
+
+def _replay(job: Job, tell: Tell) -> Run:
     """Run a job; `tell` is told now and then how many accesses are done. Raises TraceError at a bad row, ScenarioError
     for accesses that lie too far apart."""
     began = time.perf_counter()

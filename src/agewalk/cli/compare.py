@@ -92,7 +92,8 @@ def run(path: Path, wanted: Wanted) -> None:
 
     chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
     for job in jobs(chosen):
-        check(job)  # before anything takes time
+        given = wanted.baselines if job.baseline else wanted.protocols
+        check(job, file=str(path), chosen=given is not None)  # before anything takes time
     (out / "runs").mkdir(parents=True, exist_ok=True)
     with interruptible(), progress() as tell:
         if engine == "compiled":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Ns
 from agewalk.trace import Batch, Trace
 
@@ -158,6 +159,22 @@ class Populate:
         write = rows.write.copy()
         write[fresh[first]] = True
         return Accesses(rows.time_ns, rows.space, rows.page, write, rows.context)
+
+
+def check_size(traces: Sequence[Trace]) -> None:
+    """Raise ScenarioError if the traces' guests have more pages than page numbers reach."""
+    total = sum(trace.meta.pages for trace in traces)
+    if total >= 1 << 31:
+        names = ", ".join(trace.name for trace in traces)
+        raise ScenarioError(
+            f"{names}: {total:,} pages of memory in all", hint="fewer than 2^31 (8 TiB) can be replayed at once"
+        )
+
+
+def footprints(traces: Sequence[Trace]) -> int:
+    """How many distinct pages all traces touch, each in a guest of its own."""
+    check_size(traces)
+    return sum(footprint(trace) for trace in traces)
 
 
 def footprint(trace: Trace) -> int:

@@ -6,10 +6,9 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.core.errors import ScenarioError
-from agewalk.core.units import Bytes, Ns, pages_of
+from agewalk.core.units import Bytes, Ns
 from agewalk.engine.config import region_shift
-from agewalk.study.merge import Accesses
+from agewalk.study.merge import Accesses, check_size
 from agewalk.study.outcome import Measured
 from agewalk.study.scenario import Choice, Scenario, VmSection
 from agewalk.trace import Trace, open_trace
@@ -84,14 +83,7 @@ class Runner(Protocol):
 def open_traces(scenario: Scenario) -> list[Trace]:
     """The traces of all members, their heads read and checked. Raises TraceError, ScenarioError."""
     traces: list[Trace] = [open_trace(member.trace) for member in scenario.members]
-    total = sum(trace.meta.pages for trace in traces)
-    if total >= 1 << 31:
-        raise ScenarioError(f"the VMs have {total} pages in all", hint="at most 2^31 (8 TiB): leave some out")
-    for memory in scenario.memories:
-        if pages_of(memory) < 16:
-            raise ScenarioError(
-                f"{memory} bytes of memory hold fewer than 16 pages", hint="give the host at least 64 KiB"
-            )
+    check_size(traces)
     return traces
 
 

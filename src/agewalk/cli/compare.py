@@ -15,6 +15,7 @@ import typer
 
 from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
+from agewalk.core.text import printable
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
@@ -206,14 +207,17 @@ def progress() -> Iterator[Callable[[News], None]]:
         TimeRemainingColumn,
     )
 
+    from agewalk.report.terminal import plain
+
     bar = Progress(
         TextColumn("{task.fields[runs]} runs"),
         BarColumn(bar_width=30),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("gone,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("[dim]{task.fields[running]}"),
         console=Console(stderr=True),
         transient=True,
@@ -223,7 +227,7 @@ def progress() -> Iterator[Callable[[News], None]]:
 
         def tell(news: News) -> None:
             if news.finished:
-                bar.console.print(_said(news.finished), highlight=False)
+                bar.console.print(_said(news.finished), highlight=False, markup=False)
             speed = bar.tasks[0].speed
             bar.update(
                 task,
@@ -231,7 +235,7 @@ def progress() -> Iterator[Callable[[News], None]]:
                 total=news.total,
                 runs=f"{news.runs_done}/{news.runs}",
                 rate=f"{speed / 1e6:.2f} M/s" if speed else "",
-                running=", ".join(news.running)[:40],
+                running=plain(", ".join(news.running)[:40]),
             )
 
         yield tell
@@ -247,4 +251,6 @@ def _lines(news: News) -> None:
 
 
 def _said(run: Run) -> str:
-    return f"{run.policy} with {format_size(run.memory_bytes)}: {run.refaults:,} refaults ({run.seconds:.1f} s)"
+    return (
+        f"{printable(run.policy)} with {format_size(run.memory_bytes)}: {run.refaults:,} refaults ({run.seconds:.1f} s)"
+    )

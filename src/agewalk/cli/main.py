@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from agewalk.core.errors import AgewalkError, UsageError
+from agewalk.core.text import printable
 
 #: Groups of commands as `agewalk --help` shows them: name, what it is for.
 COMMANDS: Final[dict[str, dict[str, str]]] = {
@@ -82,7 +83,8 @@ def _call(name: str, arguments: list[str]) -> None:
 
 def _fail(message: str, hint: str, code: int) -> NoReturn:
     sys.stdout.flush()
-    sys.stderr.write(f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else ""))
+    text = f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else "")
+    sys.stderr.write(printable(text, keep="\n\t"))
     raise SystemExit(code)
 
 

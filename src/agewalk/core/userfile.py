@@ -60,6 +60,19 @@ def users_output() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def users_code(cls: type | None = None) -> Iterator[None]:
+    """While code runs that may be a user's: `users_output()`, and what it raises becomes an InputError (`blamed`)."""
+    try:
+        with users_output():
+            yield
+    except BaseException as error:
+        found = blamed(error, cls)
+        if found is None:
+            raise
+        raise found from error
+
+
 def file_of(cls: type) -> Path | None:
     """The user's file that a class is from; None for one of agewalk's own."""
     return _FILES.get(cls.__module__)

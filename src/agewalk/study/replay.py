@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import Ns, format_time
-from agewalk.core.userfile import blamed, users_output
+from agewalk.core.userfile import users_code
 from agewalk.study.merge import Accesses, Populate, merged
 from agewalk.study.outcome import Run, TimeLineBuilder
 from agewalk.study.quality import lines_and_maps
@@ -45,14 +45,8 @@ def runner_for(job: Job) -> Runner:
 
 def replay(job: Job, tell: Tell = lambda _: None) -> Run:
     """Run a job, which may run a user's protocol; see `_replay`. Raises InputError, too, for what that raises."""
-    try:
-        with users_output() if job.policy.file else nullcontext():
-            return _replay(job, tell)
-    except BaseException as error:
-        found = blamed(error) if job.policy.file else None
-        if found is None:
-            raise
-        raise found from error
+    with users_code() if job.policy.file else nullcontext():
+        return _replay(job, tell)
 
 
 def _replay(job: Job, tell: Tell) -> Run:

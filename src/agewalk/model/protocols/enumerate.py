@@ -17,7 +17,7 @@ from agewalk.core.direct import Direct
 from agewalk.core.effects import Step, Work
 from agewalk.core.errors import InputError
 from agewalk.core.units import PAGE_SIZE, PMD_SHIFT, Gfn, Hva, Pages, Pfn
-from agewalk.core.userfile import blamed, file_of, users_output
+from agewalk.core.userfile import file_of, users_code
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.host_memory import Gup
@@ -199,14 +199,8 @@ def _running(protocol: AgingProtocol) -> Iterator[None]:
     if file_of(type(protocol)) is None:
         yield
         return
-    try:
-        with users_output():
-            yield
-    except BaseException as error:
-        found = blamed(error, type(protocol))
-        if found is None:
-            raise
-        raise found from error
+    with users_code(type(protocol)):
+        yield
 
 
 def question_row(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agewalk.core.errors import InputError, UsageError
-from agewalk.core.userfile import blamed, file_of, run_user_file, users_output
+from agewalk.core.userfile import file_of, run_user_file, users_code
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.christopherson import Christopherson
 from agewalk.model.protocols.houghton import Houghton
@@ -42,14 +42,8 @@ def get_protocol(spec: str) -> AgingProtocol:
         cls = _by_name(name)
     if not (rest and file_of(cls)):
         return cls(**_options(spec, options))
-    try:
-        with users_output():
-            return cls(**_options(spec, options))
-    except Exception as error:
-        found = blamed(error, cls)
-        if found is None:
-            raise
-        raise found from error
+    with users_code(cls):
+        return cls(**_options(spec, options))
 
 
 def _by_name(name: str) -> type[AgingProtocol]:

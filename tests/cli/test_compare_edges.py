@@ -156,20 +156,3 @@ def test_names_with_markup_and_control_characters(tmp_path: Path, capsys: pytest
     assert code == 0, err
     assert "[red]a[/nope] [2J" in out
     assert "\x1b" not in out + err
-
-
-def test_an_access_that_the_engine_cannot_take_is_of_a_vm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The second VM runs on shadow page tables, and its trace has a nested guest's access in row 2."""
-    record(tmp_path / "a.parquet", [0, 10**9, 2 * 10**9], [0, 1, 2])
-    table = pq.read_table(tmp_path / "a.parquet")
-    context = pa.array([0, 0, 1], pa.uint8())
-    pq.write_table(table.append_column("context", context), tmp_path / "b.parquet")
-    text = 'schema = 1\n[host]\nmemory = "1 MiB"\n[[vm]]\nname = "a"\ntrace = "a.parquet"\n'
-    text += (
-        '[[vm]]\nname = "nests"\ntrace = "b.parquet"\nmmu = "shadow"\n[compare]\nprotocols = ["v7"]\nbaselines = []\n'
-    )
-    (tmp_path / "host.toml").write_text(text)
-    code, out, err = run(capsys, "compare", str(tmp_path / "host.toml"), "--out", str(tmp_path / "out"))
-    assert (code, out) == (2, "")
-    assert f"nests ({tmp_path / 'b.parquet'}), 2 s after the start: a nested guest in a VM that runs on shadow" in err
-    assert "row" not in err

@@ -89,7 +89,12 @@ def test_a_trace_without_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (("--memory", "nan %"), "no share of memory"),
         (("--memory", "8 KiB"), "16 pages"),
         (("--memory", ","), "''"),
+        (
+            ("--memory", "99999999999999999999 TiB"),
+            "command line: compare.memory[0]: '99999999999999999999 TiB' is more than",
+        ),
         (("--protocol", "linux-6.99"), "linux-6.99"),
+        (("--protocol", "v6"), "command line: --protocol: there is no protocol 'v6'"),
         (("--baseline", "lur"), "'lru'"),
         (("--baseline", "lru", "--baseline", "lru"), "twice"),
         (("--engine", "fast"), "fast"),
@@ -112,6 +117,27 @@ def test_bad_values_end_with_2(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("words", [(), ("--memory", "50 %"), ("--memory", "1 MiB")])
+def test_a_guest_that_is_too_large_is_refused_before_it_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    trace = record(tmp_path / "t.parquet", [0, 1], [0, 1], pages=1 << 40)
+    code, out, err = run(capsys, "compare", str(trace), *words)
+    assert (code, out) == (2, "")
+    assert "t.parquet: 1,099,511,627,776 pages of memory in all" in err
+    assert "2^31" in err
+
+
+def test_a_policy_that_is_not_there_is_the_scenarios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "t.parquet", [0, 1], [0, 1])
+    text = 'schema = 1\n[host]\nmemory = "1 MiB"\nkernel = "6.0"\n[[vm]]\nname = "a"\ntrace = "t.parquet"\n'
+    scenario = tmp_path / "host.toml"
+    scenario.write_text(text)
+    assert f"{scenario}: host.kernel: there is no profile '6.0'" in run(capsys, "compare", str(scenario))[2]
+    scenario.write_text(text.replace("6.0", "6.18") + '[compare]\nprotocols = ["v6"]\n')
+    assert f"{scenario}: compare.protocols: there is no protocol 'v6'" in run(capsys, "compare", str(scenario))[2]
+
+
 def test_missing_files_and_help(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "compare", str(tmp_path / "none.toml"))
     assert code == 2
@@ -120,3 +146,13 @@ def test_missing_files_and_help(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert code == 0
     assert "--memory" in text
     assert "50 %,70 %" in " ".join(text.split())
+
+
+def test_names_with_markup_and_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "t.parquet", [0, 1], [0, 1])
+    text = 'schema = 1\n[host]\nmemory = "1 MiB"\n[[vm]]\nname = "[red]a[/nope]\\u001b[2J\\n"\ntrace = "t.parquet"\n'
+    (tmp_path / "host.toml").write_text(text + '[compare]\nprotocols = ["v7"]\nbaselines = []\n')
+    code, out, err = run(capsys, "compare", str(tmp_path / "host.toml"), "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    assert "[red]a[/nope] [2J" in out
+    assert "\x1b" not in out + err

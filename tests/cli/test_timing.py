@@ -51,6 +51,26 @@ def test_another_protocol(capsys: pytest.CaptureFixture[str]) -> None:
     assert [r["variant"] for r in json.loads(out)["rows"]] == ["no-aging", "v7"]
 
 
+def test_a_protocol_of_ones_own_that_breaks_or_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """from agewalk.core.effects import Step
+from agewalk.model.protocols.base import AgingProtocol
+class Mine(AgingProtocol):
+    def age_gfn(self, kvm, rng, *, clear, fast_only) -> Step[int]:
+        print("hello")
+        %s
+        return int((yield from self.age_tdp_mmu(kvm, rng, clear=clear)))
+"""
+    for name, line in (("breaks", "raise RuntimeError('boom')"), ("prints", "")):
+        (tmp_path / f"{name}.py").write_text(text % line)
+    words = ["access-tracking", "--vcpus", "1", "--scale", "8192", "--workers", "1", "--json"]
+    code, out, err = run(capsys, *words, "--protocol", f"{tmp_path}/breaks.py:Mine")
+    assert (code, out) == (2, "")
+    assert "breaks.py, line 6: RuntimeError: boom" in err
+    code, out, err = run(capsys, *words, "--protocol", f"{tmp_path}/prints.py:Mine")
+    assert code == 0, err
+    assert json.loads(out)["experiment"] == "access-tracking"
+
+
 def test_list_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "list", "--json")
     assert {e["experiment"] for e in json.loads(out)["experiments"]} >= {"access-tracking", "look-around"}

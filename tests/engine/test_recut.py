@@ -109,7 +109,7 @@ def baselines(batches: list[tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]
             queue.feed(pages, times)
         curve.feed(pages)
         sample.feed(pages)
-    estimates = [sample.estimate(n) for n in (10, 50, 150)]
+    estimates = [sample.estimate(n, 160) for n in (10, 50, 150)]
     return [[queue.tallies() for queue in queues], curve.misses().tolist(), estimates]
 
 

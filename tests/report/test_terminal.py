@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agewalk.report.terminal import best, show
+from agewalk.report.terminal import best, short, show
 
 
 def row(policy: str, refaults: int, *, memory: int = 1 << 20, aging: bool = True) -> dict[str, Any]:
@@ -67,3 +67,32 @@ def test_causes_and_skew_where_they_are_known() -> None:
         assert "77" in text
         assert max(map(len, text.splitlines())) <= width
     assert "why" not in show([row("v5", 20)])
+
+
+def test_names_are_text_whatever_they_hold() -> None:
+    odd = row("own[red].py:Mine", 20)
+    odd["vms"][0]["name"] = "[red]a[/nope]\x1b[2J\nb"
+    text = show([odd, row("v7", 3)], width=120)
+    assert "own[red].py:Mine" in text
+    assert "[red]a[/nope] [2J b" in text
+    assert "\x1b" not in text
+
+
+def test_forty_columns_tell_policies_apart() -> None:
+    names = ["linux-6.18", "linux-6.15", "christopherson:variant=repaired", "christopherson:variant=literal"]
+    aging = {
+        "pages": 200, "false_old": 20, "false_young": 1,
+        "false_old_by": {"fast_only": 15, "sank": 5, "bloom": 0}, "false_young_by": {"window": 1},
+    }  # fmt: skip
+    rows = [{**row(name, 12345), "aging": aging} for name in names]
+    for one in rows:
+        one["vms"][0] |= {"working_set_pages": 1, "working_set_true_pages": 2, "eviction_skew": 0.5}
+    text = show(rows, width=40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert "12,345" in text
+    for name in ("linux-6.18", "linux-6.15", "christ…epaired", "christ…literal"):
+        assert text.count(name) == text.count(" policy ") >= 12
+    assert "10.0 %" in text
+    assert "fast only" in text
+    assert short("linux-6.18", 10) == "linux-6.18"
+    assert short("christopherson", 8) == "chr…rson"

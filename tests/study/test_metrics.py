@@ -3,11 +3,15 @@
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Bytes, Ns
 from agewalk.engine.quality import assess
+from agewalk.study.compiled import CompiledRunner
 from agewalk.study.costs import prices
+from agewalk.study.merge import Accesses
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, Scenario, Swap, VmSection
 from agewalk.study.setup import Job, Reading, jobs
@@ -93,8 +97,6 @@ def test_what_is_cold_and_called_so(write, engine: Reading) -> None:  # type: ig
 
 
 def test_quality_as_worked_out_in_the_docs() -> None:
-    import numpy as np
-
     sample = assess(np.array([0, 2, 2, 3]), np.array([0, 1, 5, 9]), 2)
     assert sample.recall == 1.0
     assert sample.precision == pytest.approx(2 / 3)
@@ -136,3 +138,14 @@ def test_memory_is_in_bytes_and_time_in_nanoseconds(write) -> None:  # type: ign
     only = job(write("t", [0], [0]), "lru", baseline=True, every="500 ms")
     assert only.memory == Bytes(FRAMES * 4096)
     assert only.interval_ns == Ns(500_000_000)
+
+
+def test_an_access_that_the_engine_cannot_take_is_of_a_vm(write) -> None:  # type: ignore[no-untyped-def]
+    """Page 64 of a guest with 64, in row 2 of what the engine is fed: its VM, its trace and its time are named instead."""
+    trace = write("t", [0], [0])
+    runner = CompiledRunner(job(trace, "linux-6.18", baseline=False, engine="compiled"))
+    columns = np.zeros(3, np.uint16), np.array([0, 1, 64]), np.zeros(3, np.bool_), np.zeros(3, np.uint8)
+    with pytest.raises(ScenarioError) as caught:
+        runner.feed(Accesses(np.array([0, S, 2 * S]), *columns))
+    assert str(caught.value) == f"a ({trace}), 2 s after the start: page 64 of space 0 does not exist"
+    assert runner.finish().accesses == 2

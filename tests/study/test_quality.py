@@ -8,11 +8,15 @@ import pytest
 from tests.study.test_metrics import S, job
 
 from agewalk.core.units import Bytes
+from agewalk.engine.baselines.curve import Shards
 from agewalk.study.curves import curves
 from agewalk.study.outcome import Measured, Member, Run, TimeLineBuilder
 from agewalk.study.quality import lines_and_maps, rows, trimmed
 from agewalk.study.replay import replay
 from agewalk.study.setup import Bands, Space
+from agewalk.trace import Batch, MemoryTrace, TraceMeta, write_trace
+from agewalk.trace.memory import load
+from agewalk.trace.synth import Synthesis, SyntheticTrace
 
 
 def test_bands_are_powers_of_two_of_pages() -> None:
@@ -101,3 +105,27 @@ def test_curves_by_hand(write) -> None:  # type: ignore[no-untyped-def]
     assert opt[20] == pytest.approx(1 / 3)
     assert 1 / 3 < opt[16] < 1
     assert all(ratio - error >= 0 and ratio + error <= 2 for _, ratio, error in found.shards)
+
+
+@pytest.mark.parametrize(("kind", "touched", "guest"), [("zipf", 4000, 64 << 30), ("scan", 5000, 32 << 30)])
+def test_a_sample_of_a_large_guest_that_is_little_used(tmp_path: Path, kind: str, touched: int, guest: int) -> None:
+    """Its rate follows the pages touched, not the guest's size, and its error bar covers LRU's exact curve."""
+    rows = load(SyntheticTrace(Synthesis(kind=kind, pages=touched, rows=40_000, seed=3))).columns
+    spread = rows.gfn * np.uint64(guest // 4096 // touched)
+    meta = TraceMeta(memory_bytes=Bytes(guest))
+    write_trace(tmp_path / "t.parquet", MemoryTrace(meta, Batch.of(rows.time_ns, spread)))
+    found = curves(job(tmp_path / "t.parquet", "lru", baseline=True).scenario)
+    assert found is not None
+    assert found.footprint <= touched
+    assert found.rate == 0.5
+    exact = dict(found.lru)
+    assert all(abs(ratio - exact[n]) <= error + 1e-9 for n, ratio, error in found.shards)
+    assert any(error < 0.1 for _, _, error in found.shards)
+
+
+def test_parts_without_a_page_say_nothing() -> None:
+    sample = Shards(1000, rate=0.5)
+    sample.feed(np.zeros(100, np.uint32))  # one page, always: one part knows it, or none
+    found = sample.estimate(1000, 1)
+    assert found.error == 1.0
+    assert 0 < found.ratio <= 1

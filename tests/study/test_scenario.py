@@ -1,5 +1,6 @@
 """Scenario files: what a good one means, and one clear error for each way to get one wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,22 @@ def test_what_is_left_out_has_the_documented_default(tmp_path: Path) -> None:
         (GOOD + "[compare]\nprotocols = []\nbaselines = []", "both empty", ""),
         (GOOD + '[compare]\nprotocols = ["v5", "v5"]', "'v5' twice", ""),
         (GOOD + "[compare]\nmemory = [640]", "compare.memory[0]: 640", ""),
+        (GOOD.replace('"1 MiB"', '"60 KiB"'), "host.memory: '60 KiB' holds fewer than 16 pages", "64 KiB"),
+        (
+            GOOD.replace('"1 MiB"', '"99999999999999999999 TiB"'),
+            "host.memory: '99999999999999999999 TiB' is more than",
+            "",
+        ),
+        (GOOD.replace('"1 MiB"', '"' + 5000 * "9" + ' B"'), "is not a size", ""),
+        (GOOD.replace('"1 MiB"', '"１ MiB"'), "'１ MiB' is not a size", ""),
+        (GOOD + 'start = "2562048 h"', "vm[0].start: '2562048 h' is longer than 11,930 h", ""),
+        (GOOD + '[aging]\nevery = "99999999999999 h"', "aging.every: '99999999999999 h' is longer than", ""),
+        (GOOD.replace("[[vm]]", "[vm]"), "[vm] is one table; there may be several", "[[vm]]"),
+        (GOOD.replace("[host]", "[[host]]"), "[[host]] may be there only once", "[host]"),
+        (GOOD.replace("schema = 1", "schema = 1\naging = 2"), "aging = 2 is not a table", "[aging]"),
+        (GOOD + "[compare]\nprotocols = [5]", "compare.protocols[0] = 5 is not a protocol", '"v7"'),
+        (GOOD + '[compare]\nprotocols = [{ nam = "v7" }]', "'compare.protocols[0].name' is missing", "'nam'"),
+        (GOOD + '[compare]\nbaselines = "lru"', "compare.baselines = 'lru' is not a list", "baselines = [...]"),
         (GOOD + '[compare]\nprotocol = ["v5"]', "unknown key 'compare.protocol'", "'protocols'"),
     ],
 )
@@ -121,6 +138,18 @@ def test_what_is_no_file_at_all(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ScenarioError, match="not a text file"):
         load(binary)
+    os.mkfifo(tmp_path / "pipe")
+    for endless in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ScenarioError, match="not a regular file"):
+            load(endless)
+    (tmp_path / "huge.lackey").write_bytes(b"I  04000000,3\n" * 100_000)
+    with pytest.raises(ScenarioError, match=r"1\.34 MiB are too much for a scenario") as caught:
+        load(tmp_path / "huge.lackey")
+    assert "agewalk trace convert" in caught.value.hint
+    (tmp_path / "small.lackey").write_bytes(b"==1== Lackey\nI  04000000,3\n")
+    with pytest.raises(ScenarioError, match="not TOML") as caught:
+        load(tmp_path / "small.lackey")
+    assert "agewalk trace convert" in caught.value.hint
     torn = tmp_path / "torn.parquet"
     torn.write_bytes(b"PAR1 and then nothing")
     with pytest.raises(TraceError):

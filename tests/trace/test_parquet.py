@@ -64,6 +64,10 @@ COLUMN_CASES: list[tuple[dict[str, Any], str]] = [
 ROW_CASES: list[tuple[dict[str, Any], str]] = [
     ({"time_ns": ([0, 20, 10, 20, 40], "uint64")}, r"column 'time_ns', row 2: time runs back from 20 to 10"),
     ({"time_ns": ([0, 20, 20, 40, 39], "uint64")}, r"column 'time_ns', row 4: time runs back from 40 to 39"),
+    (
+        {"time_ns": ([0, 2**63 - 1, 2**63, 2**63, 2**64 - 1], "uint64")},
+        r"column 'time_ns', row 2: time 9223372036854775808 is past",
+    ),
     ({"gfn": ([0, 1, 2, 8, 0], "uint64")}, r"column 'gfn', row 3: gfn 8 is past memory_bytes \(8 pages"),
     ({"gfn": ([0, 2**64 - 1, 2, 8, 0], "uint64")}, r"column 'gfn', row 1: gfn 18446744073709551615 is past"),
     ({"context": ([0, 0, 0, 0, 3], "uint8")}, r"column 'context', row 4: unknown context 3"),

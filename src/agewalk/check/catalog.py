@@ -16,7 +16,7 @@ from agewalk.check.system import System
 from agewalk.check.systems import aging, mglru, notifiers, pages, zap
 from agewalk.check.systems.hosts import MMUS
 from agewalk.core.errors import AgewalkError, InputError, UsageError
-from agewalk.core.userfile import run_user_file
+from agewalk.core.userfile import run_user_file, users_output
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
 
@@ -114,7 +114,8 @@ def load_system(path: Path, function: str) -> System:
         mine = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
         raise InputError(f"{path} has no function {function!r}", hint=f"it has {', '.join(mine) or 'none'}")
     try:
-        system = build()
+        with users_output():
+            system = build()
     except AgewalkError:
         raise
     except Exception as error:

@@ -20,6 +20,7 @@ from agewalk.check.search import UNBOUNDED, Bounds, Graph, Progress, Search
 from agewalk.check.simulate import Path, Simulator
 from agewalk.check.system import TERMINATES, System
 from agewalk.check.unfold import real_moves
+from agewalk.core.userfile import users_code
 
 _FIRST_ROUND: Final = 1 << 15
 _ROUND_GROWS: Final = 8
@@ -72,6 +73,7 @@ class Outcome:
         return simulator.path(moves, "" if verdict.error is None and verdict.verdict != VIOLATED else outcome)
 
 
+@users_code()
 def check(
     system: System,
     bounds: Bounds = UNBOUNDED,

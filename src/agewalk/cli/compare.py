@@ -14,6 +14,7 @@ import typer
 
 from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
+from agewalk.core.text import printable
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def run(path: Path, wanted: Wanted) -> None:
 
     chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
     for job in jobs(chosen):
-        check(job)  # before anything takes time
+        given = wanted.baselines if job.baseline else wanted.protocols
+        check(job, file=str(path), chosen=given is not None)  # before anything takes time
     (out / "runs").mkdir(parents=True, exist_ok=True)
     with progress() as tell:
         if engine == "compiled":
@@ -190,14 +192,17 @@ def progress() -> Iterator[Callable[[News], None]]:
         TimeRemainingColumn,
     )
 
+    from agewalk.report.terminal import plain
+
     bar = Progress(
         TextColumn("{task.fields[runs]} runs"),
         BarColumn(bar_width=30),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("gone,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("[dim]{task.fields[running]}"),
         console=Console(stderr=True),
         transient=True,
@@ -207,7 +212,7 @@ def progress() -> Iterator[Callable[[News], None]]:
 
         def tell(news: News) -> None:
             if news.finished:
-                bar.console.print(_said(news.finished), highlight=False)
+                bar.console.print(_said(news.finished), highlight=False, markup=False)
             speed = bar.tasks[0].speed
             bar.update(
                 task,
@@ -215,7 +220,7 @@ def progress() -> Iterator[Callable[[News], None]]:
                 total=news.total,
                 runs=f"{news.runs_done}/{news.runs}",
                 rate=f"{speed / 1e6:.2f} M/s" if speed else "",
-                running=", ".join(news.running)[:40],
+                running=plain(", ".join(news.running)[:40]),
             )
 
         yield tell
@@ -231,4 +236,6 @@ def _lines(news: News) -> None:
 
 
 def _said(run: Run) -> str:
-    return f"{run.policy} with {format_size(run.memory_bytes)}: {run.refaults:,} refaults ({run.seconds:.1f} s)"
+    return (
+        f"{printable(run.policy)} with {format_size(run.memory_bytes)}: {run.refaults:,} refaults ({run.seconds:.1f} s)"
+    )

@@ -16,6 +16,7 @@ from math import inf
 from typing import Any, Final, NoReturn
 
 from agewalk.core.errors import AgewalkError, Interrupted, UsageError
+from agewalk.core.text import printable
 
 #: Groups of commands as `agewalk --help` shows them: name, what it is for.
 COMMANDS: Final[dict[str, dict[str, str]]] = {
@@ -99,9 +100,10 @@ def _call(name: str, arguments: list[str]) -> None:
 
 
 def _fail(message: str, hint: str, code: int) -> NoReturn:
+    text = f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else "")
     with suppress(OSError):  # the terminal may have gone
         sys.stdout.flush()
-        sys.stderr.write(f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else ""))
+        sys.stderr.write(printable(text, keep="\n\t"))
     raise SystemExit(code)
 
 
@@ -168,6 +170,13 @@ def _main(words: list[str]) -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", "is there room, and may this user read and write there?", 2)
+    except BaseException as error:
+        from agewalk.core.userfile import blamed
+
+        found = blamed(error)  # code of a user's file, run by any command
+        if found is None:
+            raise
+        _fail(str(found), found.hint, found.exit_code)
 
 
 if __name__ == "__main__":

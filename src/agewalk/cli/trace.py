@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.units import PAGE_SIZE, format_size, format_time, parse_size, parse_time
+from agewalk.report.terminal import plain
 
 if TYPE_CHECKING:
     from agewalk.trace.facts import Facts
@@ -102,7 +103,7 @@ def _print_facts(found: "Facts") -> None:
 
     def line(name: str, text: str) -> None:
         if text:
-            table.add_row(name, _plain(text))
+            table.add_row(name, plain(text))
 
     slot = f", slots of {format_time(meta.row_epoch_ns)}" if meta.row_epoch_ns else ""
     rate = f" ({whole * 1e9 / found.duration_ns:,.0f} a second)" if found.duration_ns else ""
@@ -140,16 +141,9 @@ def _print_facts(found: "Facts") -> None:
         ):
             phases.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
         for p in found.phases:
-            phases.add_row(str(p.mark), f"{p.time_ns / 1e9:.3f} s", _plain(p.text)[:50], f"{p.rows:,}", f"{p.pages:,}")
+            phases.add_row(str(p.mark), f"{p.time_ns / 1e9:.3f} s", plain(p.text)[:50], f"{p.rows:,}", f"{p.pages:,}")
         console.print()
         console.print(phases)
-
-
-def _plain(text: str) -> str:
-    """Text of a file as the terminal may see it: no control characters, no markup."""
-    from rich.markup import escape
-
-    return escape("".join(c if c.isprintable() else " " for c in text))
 
 
 @app.command()

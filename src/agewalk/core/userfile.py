@@ -1,12 +1,22 @@
-"""A Python file of the user's, run so that something in it can be taken: a protocol of their own, a system to check."""
+"""A Python file of the user's, run so that something in it can be taken: a protocol of their own, a system to check.
+
+What it prints goes to standard error: standard output is agewalk's, and with --json one document. What it raises, now or when
+it is called later, is an InputError that names file and line.
+"""
 
 import importlib.util
+import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
-from agewalk.core.errors import InputError
+from agewalk.core.errors import AgewalkError, InputError
 from agewalk.core.plain.copy import copy_of
+
+_FILES: Final[dict[str, Path]] = {}  # name of a module made of a user's file -> the file, as it was given
 
 
 def run_user_file(path: Path, *, wanted: str, example: str, like: str | None = None) -> ModuleType:
@@ -28,13 +38,81 @@ def run_user_file(path: Path, *, wanted: str, example: str, like: str | None = N
         raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _FILES[name] = path
     try:
-        spec.loader.exec_module(module)
-    except InputError:
+        with users_output():
+            spec.loader.exec_module(module)
+    except (InputError, KeyboardInterrupt, MemoryError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        line = _line_in(error, path)
+        where = f"{path}, line {line}," if line else f"{path}"
         raise InputError(
-            f"{path} does not run: {type(error).__name__}: {error}",
-            hint=f"try `python {path}`; {example} shows a file that works",
+            f"{where} does not run: {_said(error)}", hint=f"try `python {path}`; {example} shows a file that works"
         ) from error
     return module
+
+
+@contextmanager
+def users_output() -> Iterator[None]:
+    """While a user's code runs: what it prints goes to standard error."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def users_code(cls: type | None = None) -> Iterator[None]:
+    """While code runs that may be a user's: `users_output()`, and what it raises becomes an InputError (`blamed`)."""
+    try:
+        with users_output():
+            yield
+    except BaseException as error:
+        found = blamed(error, cls)
+        if found is None:
+            raise
+        raise found from error
+
+
+def file_of(cls: type) -> Path | None:
+    """The user's file that a class is from; None for one of agewalk's own."""
+    return _FILES.get(cls.__module__)
+
+
+def blamed(error: BaseException, cls: type | None = None) -> InputError | None:
+    """An error that code of a user's file raised, or let happen, as one that names file and line; None if it is not theirs.
+
+    cls: the user's class that was asked, which is to blame for an error outside it, too: it answered with the wrong type, or its
+    method does not take what it is called with.
+    """
+    if isinstance(error, AgewalkError | KeyboardInterrupt | MemoryError | GeneratorExit):
+        return None
+    hint = "docs/your-own-protocol.md says what its methods take and answer"
+    for file in dict.fromkeys(_FILES.values()):
+        line = _line_in(error, file)
+        if line:
+            return InputError(f"{file}, line {line}: {_said(error)}", hint=hint)
+    path = file_of(cls) if cls is not None else None
+    if path is None or cls is None or isinstance(error, OSError):
+        return None
+    try:
+        where = f"{path}, line {inspect.getsourcelines(cls)[1]}"
+    except (OSError, TypeError):
+        where = str(path)
+    return InputError(f"{where}: class {cls.__name__} does not answer as it should: {_said(error)}", hint=hint)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _line_in(error: BaseException, path: Path) -> int:
+    """The innermost line of a file that an error passed through; 0 if it did not."""
+    file = str(path.absolute())
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return error.lineno or 0
+    line, frame = 0, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename in (file, str(path)):
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return line

@@ -206,9 +206,9 @@ class Engine:
     def feed(self, batch: Batch) -> None:
         """Take the next accesses. Agings that fall due before an access come before it.
 
-        Raises UsageError for a batch that begins before the last one ended, of which nothing is taken then; and for a row that
-        the host cannot take, by its index: rows before it are taken, that one and the rest are not, and the host goes on from
-        there with the next batch.
+        Raises UsageError for a batch that begins before the last one ended or ends past 2^31 - 1 ticks, of which nothing is taken
+        then; and for a row that the host cannot take, by its index: rows before it are taken, that one and the rest are not, and
+        the host goes on from there with the next batch.
         """
         n = len(batch.page)
         if not n:
@@ -223,6 +223,7 @@ class Engine:
         )
         if int(rows.time[0]) < self._now_ns:
             raise UsageError("accesses run back in time", hint="feed batches in order, and sort each by time_ns")
+        self._in_reach(int(rows.time[-1]))
         done = 0
         while done < n:
             self.advance(int(rows.time[done]))
@@ -234,6 +235,14 @@ class Engine:
                 raise self._refusal(batch, stopped)
             done = end
 
+    def _in_reach(self, time_ns: int) -> None:
+        """Ticks of last uses and of evictions are words of 32 bits."""
+        if time_ns // self.host.tick_ns >= 1 << 31:
+            raise UsageError(
+                f"time_ns {time_ns} is past 2^31 - 1 ticks of {self.host.tick_ns} ns",
+                hint="count time from the first access, or make tick_ns longer",
+            )
+
     def _refusal(self, batch: Batch, row: int) -> UsageError:
         """Why the host cannot take a row."""
         return UsageError(
@@ -242,7 +251,11 @@ class Engine:
         )
 
     def advance(self, time_ns: int) -> None:
-        """Let time pass, with the proactive agings that fall due up to and including `time_ns`."""
+        """Let time pass, with the proactive agings that fall due up to and including `time_ns`.
+
+        Raises UsageError past 2^31 - 1 ticks.
+        """
+        self._in_reach(time_ns)
         while self._next_age is not None and self._next_age <= time_ns:
             self._set_now(self._next_age)
             self.age()

@@ -1,6 +1,6 @@
 """How good aging is, against the truth: when each page was last used. Formulas: docs/quality-of-aging.md.
 
-Everything is counted in integers over one population (the resident pages) at one moment (the end of an aging pass); ratios
+Everything is counted in integers over one population (the pages on lists) at one moment (the end of an aging pass); ratios
 are properties, so that samples can be added up.
 """
 

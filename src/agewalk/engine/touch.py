@@ -243,12 +243,14 @@ def any_fault(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
 
 
 @njit_inline
-def make_room(s: State, folio: Int, space: Int, write: Int) -> bool:
+def make_room(s: State, folio: Int, space: Int, kind: Int) -> bool:
     """alloc_folio(): reclaim before the access, if it will need a frame and free ones are down at the minimum. Does it wake
     kswapd, being down at the low watermark?"""
     word = s.word
     wakes = False
-    if needs_frame(s, folio, space, write):
+    if needs_frame(s, folio, space, kind & at.WRITTEN):
+        if kind & at.P_PRIMARY:
+            s.pmd[folio // at.PTES, at.M_YOUNG] = 1  # the CPU came by on its way to the fault, before reclaim may walk
         wakes = bool(word[at.FRAMES] - word[at.HELD] <= word[at.LOW])
         retries = 0
         while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
@@ -328,7 +330,7 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         space = i64(s.pmd[folio // at.PTES, at.M_SPACE])
         seq = i64(s.space[space, at.S_INVALIDATED])
-        wakes = make_room(s, folio, space, kind & at.WRITTEN)
+        wakes = make_room(s, folio, space, kind)
         any_fault(s, folio, space, kind, seq)
         if wakes:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))

@@ -99,7 +99,7 @@ function drawMisses() {
   const series = [];
   if (m.lru.length) series.push({ name: "LRU, exact", title: "LRU, exact", colour: "var(--ink)", points: m.lru });
   if (m.opt.length) series.push({ name: "OPT", title: "OPT (Belady)", colour: "var(--soft)", points: m.opt, dash: "5 4" });
-  series.push({ name: "LRU, sampled", title: `LRU, from ${share(m.rate)} of the pages`, colour: "var(--c5)", points: m.sample.map(p => [p[0], p[1]]), errors: m.sample.map(p => p[2]), noLine: true, dots: true });
+  series.push({ name: "LRU, sampled", title: `LRU, from ${share(m.rate)} of the pages`, colour: "var(--ink)", hollow: true, points: m.sample.map(p => [p[0], p[1]]), errors: m.sample.map(p => p[2]), noLine: true, dots: true });
   for (const group of groups) {
     const found = memories.map(size => rowsOf(size).find(r => r.policy === group.policies[0])).filter(r => r && r.policy !== "lru" && r.policy !== "opt");
     if (found.length) series.push({ name: group.name, title: group.policies.join(", "), colour: group.colour, points: found.map(r => [r.memory_bytes, r.faults / r.accesses]), dots: true });
@@ -129,6 +129,7 @@ function drawWhere() {
   }));
   const table = colours(), out = [];
   const head = make("div", null, { class: "maps head" });
+  head.append(make("div", "page", { class: "pages" }));
   for (const [kind, name] of KINDS) {
     const cell = make("div"), key = make("div", null, { class: "scale" });
     key.append(make("span", kind === "young" ? "0 %" : "0"), make("i"), make("span", kind === "young" ? "100 %" : whole(w.tops[kind][member])));
@@ -140,6 +141,7 @@ function drawWhere() {
   for (const { row: map, policies } of alike(maps, same)) {
     out.push(make("h4", policies.join(", ")));
     const line = make("div", null, { class: "maps" });
+    line.append(pageAxis(w.rows[member] * w.pagesPerRow[member]));
     for (const [kind, name] of KINDS) {
       const place = map[kind][member], rows = w.rows[member], columns = map.columns[member];
       if (place == null) { line.append(make("div", "\u2013", { class: "none", title: "this policy has no such thing" })); continue; }

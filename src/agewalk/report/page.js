@@ -104,10 +104,12 @@ function drawAnswer() {
   const least = rows.reduce((a, b) => b.refaults < a.refaults ? b : a), most = rows.reduce((a, b) => b.refaults > a.refaults ? b : a);
   const alike = rows.filter(r => r.refaults === least.refaults).map(r => r.policy);
   const who = alike.length > 2 ? `${alike.slice(0, -1).join(", ")} and ${alike.at(-1)}` : alike.join(" and ");
-  by("answer").textContent = least.refaults === most.refaults
-    ? `With ${size(memory)}, every kernel here refaults ${whole(least.refaults)} pages.`
-    : `With ${size(memory)}, ${who} refault${alike.length > 1 ? "" : "s"} least: ${whole(least.refaults)} pages. ${most.policy} refaults ${whole(most.refaults)}` +
-      (least.refaults ? `, ${Math.round(100 * (most.refaults / least.refaults - 1))} % more.` : ".");
+  const below = rowsOf(memory).filter(r => !runs(r) && r.refaults < least.refaults).sort((a, b) => b.refaults - a.refaults);
+  by("answer").textContent = (least.refaults === most.refaults
+    ? `With ${size(memory)}, every policy that a kernel can run refaults ${whole(least.refaults)} pages.`
+    : `With ${size(memory)}, of the policies that a kernel can run, ${who} refault${alike.length > 1 ? "" : "s"} least: ${whole(least.refaults)} pages. ${most.policy} refaults ${whole(most.refaults)}` +
+      (least.refaults ? `, ${Math.round(100 * (most.refaults / least.refaults - 1))} % more.` : ".")) +
+    (below.length ? ` What no kernel can run, since it sees every access or the future: ${below.map(r => `${r.policy} ${whole(r.refaults)}`).join(", ")}.` : "");
 }
 
 function nice(top) {
@@ -115,7 +117,7 @@ function nice(top) {
   const step = [1, 2, 5, 10].map(k => k * unit / 5).find(k => top / k <= 5) || unit * 2;
   return step;
 }
-/* series: [{name, title, colour, points: [[x, y]...], dots, errors: half heights, noLine, dash}]; names stand at the end of each
+/* series: [{name, title, colour, points: [[x, y]...], dots, hollow, errors: half heights, noLine, dash}]; names stand at the end of each
    line, moved apart. log: a logarithmic y axis, points above 0 only. */
 function chart(where, series, xText, yText, xTicks, hover, log) {
   const W = Math.max(320, by(where).clientWidth || 1072), narrow = W < 640, H = narrow ? 240 : 320, left = narrow ? 48 : 62, right = narrow ? 10 : 168, top = 12, bottom = 30;
@@ -142,13 +144,13 @@ function chart(where, series, xText, yText, xTicks, hover, log) {
     const path = s.points.map((p, i) => (i ? "L" : "M") + X(p[0]).toFixed(1) + "," + Y(p[1]).toFixed(1)).join("");
     if (!s.noLine) box.append(svg("path", { class: "line", d: path, style: `stroke:${s.colour}${s.dash ? ";stroke-dasharray:" + s.dash : ""}` }));
     (s.errors || []).forEach((e, i) => { const [x, y] = s.points[i]; box.append(svg("line", { class: "error", x1: X(x), x2: X(x), y1: Y(y - e), y2: Y(y + e), style: `stroke:${s.colour}` })); });
-    if (s.dots) for (const p of s.points) box.append(svg("circle", { cx: X(p[0]), cy: Y(p[1]), r: 3.5, style: `fill:${s.colour}` }));
+    if (s.dots) for (const p of s.points) box.append(svg("circle", { cx: X(p[0]), cy: Y(p[1]), r: 3.5, style: s.hollow ? `fill:var(--back);stroke:${s.colour};stroke-width:1.5` : `fill:${s.colour}` }));
   }
   const key = make("p", null, { class: "key" });
   for (const { s, y } of ends) {
     if (narrow) {
       const item = make("span", null, { title: s.title });
-      item.append(make("i", null, { style: `background:${s.colour}` }), s.name);
+      item.append(make("i", null, { style: s.hollow ? `border:2px solid ${s.colour};border-radius:50%` : `background:${s.colour}` }), s.name);
       key.append(item);
       continue;
     }
@@ -222,6 +224,12 @@ function colours() {
   }
   return table;
 }
+/* The axis beside a map of pages, from the first at the top to the last. */
+function pageAxis(pages) {
+  const axis = make("div", null, { class: "pages" });
+  axis.append(make("span", "0"), make("span", whole(pages >> 1)), make("span", whole(pages)));
+  return axis;
+}
 function drawHeat() {
   by("heatSection").hidden = !data.pictures.length;
   const table = colours();
@@ -249,8 +257,9 @@ function drawHeat() {
     });
     const ticks = make("div", null, { class: "ticks" });
     for (const t of timeTicks(0, end)) ticks.append(make("span", seconds(t), { style: `left:${100 * t / end}%` }));
-    const map = make("div", null, { class: "map" });
-    map.append(make("h3", p.name), phases, canvas, ticks);
+    const map = make("div", null, { class: "map" }), drawn = make("div", null, { class: "drawn" });
+    drawn.append(make("div"), phases, pageAxis(p.rows * p.pagesPerRow), canvas, make("div", "page", { class: "pages" }), ticks);
+    map.append(make("h3", p.name), drawn);
     return map;
   }));
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from agewalk.core.text import printable
 from agewalk.core.units import format_size, format_time
 
 Row = dict[str, Any]
@@ -32,6 +33,26 @@ def points(value: Any) -> str:
 def time(value: Any) -> str:
     """Nanoseconds in a unit that people read."""
     return "-" if value is None else format_time(value) if value else "0"
+
+
+def plain(text: str) -> str:
+    """Text of a file as rich may print it: no control characters, no markup."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
+def short(text: str, room: int) -> str:
+    """At most `room` characters: names differ at both ends, so the middle goes."""
+    if len(text) <= room:
+        return text
+    tail = room // 2
+    return f"{text[: room - 1 - tail]}…{text[-tail:]}"
+
+
+def _named(row: Row, width: int) -> str:
+    """A policy's name where `width` columns are to be shared with numbers, without markup."""
+    return short(printable(row["policy"]), max(14, width // 2 - 6))
 
 
 #: key of a row, heading, how to write it, is less better (None: neither)
@@ -84,11 +105,12 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
                 for key, _, text, _ in part:
                     top = tops[key] is not None and row[key] == tops[key] and row["ptes_walked"] is not None
                     cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
-                table.add_row(row["policy"], *cells)
+                table.add_row(plain(_named(row, console.width)), *cells)
             console.print(table)
         if causes := _causes(here, console.width):
             console.print("[bold]where aging is wrong, in shares of the pages on its lists, and why[/]")
-            console.print(causes)
+            for table in causes:
+                console.print(table)
         console.print(f"[bold]each VM: {', '.join(name for _, name, _ in _fields(here))}[/]")
         for table in _members(here, console.width):
             console.print(table)
@@ -97,7 +119,7 @@ def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None)
 
 def _parts(rows: Sequence[Row], width: int) -> list[list[Column]]:
     """The columns, in as many tables as it takes for none to be cut."""
-    first = 3 + max(len(row["policy"]) for row in rows)
+    first = 3 + max(len(_named(row, width)) for row in rows)
     parts: list[list[Column]] = [[]]
     used = first
     for column in COLUMNS:
@@ -125,24 +147,29 @@ def why(causes: dict[str, int], most: int = 3) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f} %" for n, name in first)
 
 
-def _causes(rows: Sequence[Row], width: int) -> Any:
-    """False old and false young by cause, as many causes as the width has room for; None if no policy has any."""
+def _causes(rows: Sequence[Row], width: int) -> list[Any]:
+    """False old and false young by cause, as many causes as the width has room for, each in a table of its own where it is
+    narrow; none if no policy has any."""
     known = [row for row in rows if row.get("aging", {}).get("false_old_by")]
-    if not known:
-        return None
     most = 3 if width >= 150 else 2 if width >= 118 else 1
-    table = _table()
-    table.add_column("policy", no_wrap=True)
-    for heading in ("used, called old", "idle, called young"):
-        table.add_column(heading, justify="right")
-        table.add_column("why", no_wrap=True)
-    for row in known:
-        aging = row["aging"]
-        cells = []
-        for kind in ("false_old", "false_young"):
-            cells += [share(aging[kind] / aging["pages"]) if aging["pages"] else "-", why(aging[f"{kind}_by"], most)]
-        table.add_row(row["policy"], *cells)
-    return table
+    kinds = (("used, called old", "false_old"), ("idle, called young", "false_young"))
+    tables = []
+    for part in (kinds,) if width >= 60 else tuple((kind,) for kind in kinds):
+        table = _table()
+        table.add_column("policy", no_wrap=True)
+        for heading, _ in part:
+            table.add_column(heading, justify="right")
+            table.add_column("why", no_wrap=width >= 60)
+        for row in known:
+            aging, cells = row["aging"], []
+            for _, kind in part:
+                cells += [
+                    share(aging[kind] / aging["pages"]) if aging["pages"] else "-",
+                    why(aging[f"{kind}_by"], most),
+                ]
+            table.add_row(plain(_named(row, width)), *cells)
+        tables.append(table)
+    return tables if known else []
 
 
 #: key of a VM, what it is called, how to write it; the first three always stand, the others where a policy has them
@@ -163,17 +190,17 @@ def _fields(rows: Sequence[Row]) -> list[tuple[str, str, Callable[[Any], str]]]:
 def _members(rows: Sequence[Row], width: int) -> list[Any]:
     """The VMs side by side, in as many tables as it takes."""
     fields = _fields(rows)
-    first = 3 + max(len(row["policy"]) for row in rows)
+    first = 3 + max(len(_named(row, width)) for row in rows)
     at_once = max(1, (width - first) // (8 * len(fields) + 2))
     tables = []
     for start in range(0, len(rows[0]["vms"]), at_once):
         table = _table()
         table.add_column("policy", no_wrap=True)
         for vm in rows[0]["vms"][start : start + at_once]:
-            table.add_column(vm["name"], justify="right")
+            table.add_column(plain(vm["name"]), justify="right")
         for row in rows:
             vms = row["vms"][start : start + at_once]
             cells = ["  ".join(f"{text(vm.get(key)):>6}" for key, _, text in fields) for vm in vms]
-            table.add_row(row["policy"], *cells)
+            table.add_row(plain(_named(row, width)), *cells)
         tables.append(table)
     return tables

@@ -5,7 +5,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.core.units import pages_of
+from agewalk.core.errors import ScenarioError, UsageError
+from agewalk.core.units import format_time, pages_of
 from agewalk.engine import counters as c
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
@@ -72,7 +73,19 @@ class CompiledRunner:
 
     def feed(self, rows: Accesses) -> None:
         """Take the next accesses."""
-        self.engine.feed(Batch(rows.time_ns, rows.space, rows.page.astype(np.uint32), rows.write, rows.context))
+        batch = Batch(rows.time_ns, rows.space, rows.page.astype(np.uint32), rows.write, rows.context)
+        before = int(self.engine.state.counts[c.ACCESSES])
+        try:
+            self.engine.feed(batch)
+        except UsageError as error:
+            raise self._refused(error, rows, int(self.engine.state.counts[c.ACCESSES]) - before) from None
+
+    def _refused(self, error: UsageError, rows: Accesses, at: int) -> ScenarioError:
+        """The engine names rows of a batch, which is of several traces: the member and its trace say more. at: the row."""
+        member = self.job.scenario.members[int(rows.space[at])]
+        what = str(error).partition(": ")[2] or str(error)
+        moment = format_time(int(rows.time_ns[at]))
+        return ScenarioError(f"{member.name} ({member.trace}), {moment} after the start: {what}", hint=error.hint)
 
     def bands(self) -> NDArray[np.int64]:
         """So far."""

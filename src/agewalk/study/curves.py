@@ -12,6 +12,7 @@ from agewalk.study.baselines import Numbering
 from agewalk.study.merge import merged
 from agewalk.study.scenario import Scenario
 from agewalk.study.setup import Bands, open_traces, spaces_of
+from agewalk.trace import Trace
 
 POINTS: Final = 240  # of LRU's curve
 SIZES: Final = 12  # of OPT's, and of the sample's estimate
@@ -35,9 +36,18 @@ class Curves:
     rate: float
 
 
+def _touched(traces: list[Trace], numbers: Numbering) -> NDArray[np.bool_]:
+    """By page number: does anything touch it?"""
+    seen = np.zeros(numbers.total, np.bool_)
+    for trace, first in zip(traces, numbers.first.tolist(), strict=True):
+        for batch in trace.batches():
+            seen[first + batch.gfn.astype(np.int64)] = True
+    return seen
+
+
 def curves(scenario: Scenario) -> Curves | None:
-    """Read the merged stream once; None for guests of more than MOST_PAGES. Memory: 220 bytes a page of the guests, most of it
-    address space that a sample does not touch, and 8 bytes an access where OPT is drawn."""
+    """Read the traces once to number the pages that they touch, and their merged stream once; None for guests of more than
+    MOST_PAGES. Memory: 7 bytes a page of the guests, 220 a page touched, and 8 an access where OPT is drawn."""
     from agewalk.engine.baselines.curve import LruCurve, Shards
     from agewalk.engine.baselines.opt import opt
 
@@ -47,20 +57,20 @@ def curves(scenario: Scenario) -> Curves | None:
     rows = sum(trace.rows for trace in traces)
     if numbers.total > MOST_PAGES:
         return None
-    exact = LruCurve(numbers.total if rows <= EXACT_ROWS else 1)
-    seen = np.zeros(numbers.total, np.bool_)
+    seen = _touched(traces, numbers)
+    footprint = int(np.count_nonzero(seen))
+    number = (np.cumsum(seen, dtype=np.int64) - 1).astype(np.uint32)
+    exact = LruCurve(footprint if rows <= EXACT_ROWS else 1)
     held: list[NDArray[np.uint32]] = []
-    rate = min(0.5, max(0.001, SAMPLE / numbers.total))
-    sample = Shards(numbers.total, rate=rate, seed=scenario.host.seed)
+    rate = min(0.5, max(0.001, SAMPLE / footprint))
+    sample = Shards(footprint, rate=rate, seed=scenario.host.seed)
     for part in merged(traces, [Ns(member.start) for member in scenario.members]):
-        pages = numbers.pages(part)
-        seen[pages] = True
+        pages = number[numbers.pages(part)]
         sample.feed(pages)
         if rows <= EXACT_ROWS:
             exact.feed(pages)
         if rows <= OPT_ROWS:
             held.append(pages)
-    footprint = int(np.count_nonzero(seen))
     misses = exact.misses()
     steps = sorted({max(1, footprint * i // POINTS) for i in range(1, POINTS + 1)} | {1})
     some = sorted({max(16, footprint * i // SIZES) for i in range(1, SIZES + 1)})
@@ -68,8 +78,8 @@ def curves(scenario: Scenario) -> Curves | None:
     bound = []
     if held:
         stream = np.concatenate(held)
-        bound = [(n, sum(t.faults for t in opt(stream, n, numbers.total)) / rows) for n in asked]
-    estimates = [(n, sample.estimate(n)) for n in some]
+        bound = [(n, sum(t.faults for t in opt(stream, n, footprint)) / rows) for n in asked]
+    estimates = [(n, sample.estimate(n, footprint)) for n in some]
     return Curves(
         rows,
         footprint,

@@ -12,6 +12,9 @@ from agewalk.core.effects import WRITE, Step
 from agewalk.core.units import PMD_SHIFT, PTRS_PER_PTE, Ns, Pages, pages_of
 from agewalk.engine.quality import Sample, assess, total
 from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.model.machine.view import cached_folio
+from agewalk.model.mglru.gens import MAX_NR_GENS
+from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.pte import PSE
 from agewalk.study.costs import prices
 from agewalk.study.merge import Accesses
@@ -61,8 +64,8 @@ class _Cpu(Direct):
 
 
 class _Truth:
-    """What really happened to the pages of one space: the tick of each page's last use, who is resident, who was evicted and
-    when; and by band of pages, the columns of `Runner.bands`."""
+    """What really happened to the pages of one space: the tick of each page's last use, who is resident (mapped), who was evicted
+    (its folio freed) and when; and by band of pages, the columns of `Runner.bands`."""
 
     def __init__(self, pages: int, bands: int, shift: int) -> None:
         self.shift = shift
@@ -118,6 +121,7 @@ class DirectRunner:
             if absent:
                 self.faults += 1
                 if truth.evicted[page]:
+                    truth.evicted[page] = 0
                     truth.refaults += 1
                     truth.bands[page >> truth.shift][BAND_REFAULTS] += 1
                     self.intervals[(time // TICK - truth.since[page]).bit_length()] += 1
@@ -139,7 +143,7 @@ class DirectRunner:
             ):  # a retry within one access (RET_PF_RETRY) is no second exit here
                 known = counters["kvm_mmu_page_fault"]
                 self.kvm_faults += 1
-            if machine.ops.unmapped:
+            if machine.ops.unmapped or machine.ops.freed:
                 self._gone(time // TICK)
         self.accesses += len(rows)
 
@@ -159,9 +163,12 @@ class DirectRunner:
             self.machine.advance(Ns(time))
 
     def _gone(self, now: int) -> None:
+        """Book what reclaim did. A page that it unmapped is not resident; one whose folio it freed is evicted. In between, while
+        a CPU's batch holds it, the page is on a list and in the swap cache, and a fault that finds it there is no refault."""
         for process, page in self.machine.taken():
+            self.truth[self._index[process]].resident[page] = 0
+        for process, page in self.machine.freed():
             truth = self.truth[self._index[process]]
-            truth.resident[page] = 0
             truth.evicted[page] = 1
             truth.evictions += 1
             truth.since[page] = now
@@ -169,7 +176,7 @@ class DirectRunner:
             self.hot_evictions += now - truth.used[page] < self._hot
 
     def _assess(self, time: int) -> None:
-        """Compare the generations with the truth, over the pages that are on a list."""
+        """Compare the generations with the truth, over the pages that are on a list, mapped or not."""
         gens, ages = array("q"), array("q")
         now, youngest = time // TICK, self.machine.max_seq
         self.passes += 1
@@ -180,18 +187,22 @@ class DirectRunner:
             bands, shift = self.truth[i].bands, self.truth[i].shift
             for band in bands:
                 band[BAND_LISTED] = band[BAND_YOUNG] = 0
-            for page, view in enumerate(self.machine.view(process)):
-                if view.seq is not None and view.seq >= 0:
-                    gens.append(youngest - view.seq)
+            for page in range(process.pages):
+                below = self._below(process, page, youngest)
+                if below >= 0:
+                    gens.append(below)
                     ages.append(min(now - used[page], longest))
                     bands[page >> shift][BAND_LISTED] += 1
-                    bands[page >> shift][BAND_YOUNG] += youngest - view.seq < 2
+                    bands[page >> shift][BAND_YOUNG] += below < 2
             self.young[i] += sum(gen < 2 for gen in gens[before:])
             self.used[i] += sum(age < self._hot for age in ages[before:])
-        if gens:
-            self.samples.append(
-                assess(np.frombuffer(gens, np.int64), np.frombuffer(ages, np.int64), self._hot, time_ns=time)
-            )
+        self.samples.append(assess(np.array(gens), np.array(ages), self._hot, time_ns=time))
+
+    def _below(self, process: Process, page: int, youngest: int) -> int:
+        """Generations below the youngest; -1: on no list."""
+        folio = cached_folio(self.machine.memory, process, page)
+        gen = folio_lru_gen(folio.flags.value) if folio is not None else -1
+        return (youngest - gen) % MAX_NR_GENS if gen >= 0 else -1
 
     def bands(self) -> NDArray[np.int64]:
         """So far."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.units import Ns
+from agewalk.study.merge import clock_zero
 from agewalk.study.outcome import BINS, FIRST_BIN
 from agewalk.study.scenario import Scenario
 from agewalk.study.setup import open_traces
@@ -28,7 +29,7 @@ class Heat:
     phases: list[tuple[int, str]]
 
 
-def _heat(name: str, trace: Trace, start: Ns) -> Heat:
+def _heat(name: str, trace: Trace, start: int) -> Heat:
     per_row = -(-trace.meta.pages // ROWS)
     rows = -(-trace.meta.pages // per_row)
     counts = np.zeros((rows, BINS), np.uint32)
@@ -44,13 +45,16 @@ def _heat(name: str, trace: Trace, start: Ns) -> Heat:
             bin_ns *= 2
         place = (batch.gfn.astype(np.int64) // per_row) * BINS + time // bin_ns
         counts += np.bincount(place, minlength=rows * BINS).reshape(rows, BINS).astype(np.uint32)
-    phases = [(int(p.time_ns) + start, p.text) for p in trace.meta.phases]
+    phases = [(max(0, int(p.time_ns) + start), p.text) for p in trace.meta.phases]
     return Heat(name, bin_ns, per_row, counts[:, : last // bin_ns + 1], phases)
 
 
 def heat_maps(scenario: Scenario) -> list[Heat]:
     """One picture a member, in the scenario's order; reads each trace once."""
+    traces = open_traces(scenario)
+    starts = [Ns(member.start) for member in scenario.members]
+    zero = clock_zero(traces, starts)
     return [
-        _heat(member.name, trace, Ns(member.start))
-        for member, trace in zip(scenario.members, open_traces(scenario), strict=True)
+        _heat(member.name, trace, start - zero)
+        for member, trace, start in zip(scenario.members, traces, starts, strict=True)
     ]

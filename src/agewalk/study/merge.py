@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Ns
 from agewalk.trace import Batch, Trace
 
@@ -58,6 +59,16 @@ class _Source:
         return self._held is None
 
     @property
+    def first(self) -> int:
+        """Time of the first row held, before the clock is set."""
+        assert self._held is not None
+        return int(self._held.time_ns[0]) + self._start
+
+    def count_from(self, zero: int) -> None:
+        """From now on, times are counted from `zero`."""
+        self._start = Ns(self._start - zero)
+
+    @property
     def last(self) -> int:
         """Time on the host's clock of the last row held."""
         assert self._held is not None
@@ -86,8 +97,12 @@ class _Source:
 
 
 def merged(traces: Sequence[Trace], starts: Sequence[Ns], *, rows: int = ROWS) -> Iterator[Accesses]:
-    """All rows of all traces in ascending time; `starts[i]` is added to trace i's times. Raises TraceError."""
+    """All rows of all traces in ascending time; `starts[i]` is added to trace i's times, and the first of all rows is at 0,
+    whatever clock the traces were recorded with. Raises TraceError."""
     sources = [_Source(t, i, s, rows) for i, (t, s) in enumerate(zip(traces, starts, strict=True))]
+    zero = min(source.first for source in sources)
+    for source in sources:
+        source.count_from(zero)
     while True:
         for source in sources:
             if source.empty and not source.done:
@@ -101,6 +116,11 @@ def merged(traces: Sequence[Trace], starts: Sequence[Ns], *, rows: int = ROWS) -
             return
         else:  # everything held before the horizon is out: the slot at the horizon may go on in the next batch
             next(source for source in open_ones if source.last == horizon).more()
+
+
+def clock_zero(traces: Sequence[Trace], starts: Sequence[Ns]) -> int:
+    """The time, on the traces' clock, that is 0 on the host's: that of the first access."""
+    return min(int(next(trace.batches(1)).time_ns[0]) + start for trace, start in zip(traces, starts, strict=True))
 
 
 def _in_order(parts: list[Accesses]) -> Accesses:
@@ -139,6 +159,22 @@ class Populate:
         write = rows.write.copy()
         write[fresh[first]] = True
         return Accesses(rows.time_ns, rows.space, rows.page, write, rows.context)
+
+
+def check_size(traces: Sequence[Trace]) -> None:
+    """Raise ScenarioError if the traces' guests have more pages than page numbers reach."""
+    total = sum(trace.meta.pages for trace in traces)
+    if total >= 1 << 31:
+        names = ", ".join(trace.name for trace in traces)
+        raise ScenarioError(
+            f"{names}: {total:,} pages of memory in all", hint="fewer than 2^31 (8 TiB) can be replayed at once"
+        )
+
+
+def footprints(traces: Sequence[Trace]) -> int:
+    """How many distinct pages all traces touch, each in a guest of its own."""
+    check_size(traces)
+    return sum(footprint(trace) for trace in traces)
 
 
 def footprint(trace: Trace) -> int:

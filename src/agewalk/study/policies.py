@@ -6,6 +6,7 @@ from typing import Final
 from agewalk.core.errors import InputError, ScenarioError, UsageError
 from agewalk.model.profiles import PROFILES, Profile, profile
 from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.setup import Job
 
@@ -19,23 +20,33 @@ BASELINES: Final = {
 }
 
 
-def check(job: Job) -> None:
-    """Raises ScenarioError for a policy, option or kernel that does not exist; it names the nearest."""
+def check(job: Job, *, file: str = "", chosen: bool = False) -> None:
+    """Raises ScenarioError for a policy, option or kernel that does not exist; it names the nearest.
+
+    file: the scenario's, for messages. chosen: the policies are not from there, but from the command line.
+    """
+    host = f"{file}: host.kernel" if file else "host.kernel"
+    where = f"{file}: compare." if file else "compare."
+    protocols, baselines = (
+        ("command line: --protocol", "command line: --baseline")
+        if chosen
+        else (f"{where}protocols", f"{where}baselines")
+    )
     kernel = job.scenario.host.kernel
     if kernel not in PROFILES:
-        raise ScenarioError(f"host.kernel: there is no profile {kernel!r}", hint=f"one of {', '.join(PROFILES)}")
+        raise ScenarioError(f"{host}: there is no profile {kernel!r}", hint=f"one of {', '.join(PROFILES)}")
     if not job.baseline:
         try:
-            get_protocol(job.policy.spec)
-        except UsageError as error:
-            raise ScenarioError(f"compare.protocols: {error}", hint=error.hint) from None
-        except InputError as error:
-            raise ScenarioError(f"compare.protocols: {error}", hint=error.hint) from None
+            protocol = get_protocol(job.policy.spec)
+            if job.policy.file is not None:
+                protocol_table(protocol)  # does it run, on both readings alike?
+        except (UsageError, InputError) as error:
+            raise ScenarioError(f"{protocols}: {error}", hint=error.hint) from None
     elif job.policy.name not in BASELINES:
         near = difflib.get_close_matches(job.policy.name, BASELINES, n=1)
         known = f"the baselines are {', '.join(BASELINES)}"
         raise ScenarioError(
-            f"compare.baselines: there is no {job.policy.name!r}",
+            f"{baselines}: there is no {job.policy.name!r}",
             hint=f"did you mean {near[0]!r}? {known}" if near else known,
         )
 

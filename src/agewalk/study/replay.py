@@ -2,22 +2,25 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.core.errors import UsageError
-from agewalk.core.units import Ns
+from agewalk.core.errors import ScenarioError, UsageError
+from agewalk.core.units import Ns, format_time
+from agewalk.core.userfile import users_code
 from agewalk.study.merge import Accesses, Populate, merged
 from agewalk.study.outcome import Run, TimeLineBuilder
 from agewalk.study.quality import lines_and_maps
 from agewalk.study.scenario import ProcessSection
-from agewalk.study.setup import Bands, Job, Runner, open_traces
+from agewalk.study.setup import MOST_TICKS, TICK, Bands, Job, Runner, open_traces
 from agewalk.trace import HOST
 
 Tell = Callable[[int], None]
 DIRECT_ROWS = 512  # between two words of progress
 COMPILED_ROWS = 1 << 16
+MOST_AGINGS = 1_000_000  # of a run; each looks at every page
 
 
 def runner_for(job: Job) -> Runner:
@@ -41,7 +44,14 @@ def runner_for(job: Job) -> Runner:
 
 
 def replay(job: Job, tell: Tell = lambda _: None) -> Run:
-    """Run a job; `tell` is told now and then how many accesses are done. Raises TraceError at a bad row."""
+    """Run a job, which may run a user's protocol; see `_replay`. Raises InputError, too, for what that raises."""
+    with users_code() if job.policy.file else nullcontext():
+        return _replay(job, tell)
+
+
+def _replay(job: Job, tell: Tell) -> Run:
+    """Run a job; `tell` is told now and then how many accesses are done. Raises TraceError at a bad row, ScenarioError
+    for accesses that lie too far apart."""
     began = time.perf_counter()
     runner = runner_for(job)
     traces = open_traces(job.scenario)
@@ -52,6 +62,7 @@ def replay(job: Job, tell: Tell = lambda _: None) -> Run:
     process = np.array([isinstance(m, ProcessSection) for m in job.scenario.members])
     done = 0
     for rows in merged(traces, starts):
+        _in_reach(job, int(rows.time_ns[-1]))
         rows = populated(rows)
         if process.any():  # whatever a trace says, an ordinary process has no guest
             rows = Accesses(
@@ -77,6 +88,22 @@ def replay(job: Job, tell: Tell = lambda _: None) -> Run:
         timeline, maps = lines_and_maps(lines, Bands(job.spaces), _row(runner), generations=not job.baseline)
     measured = runner.finish()
     return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, timeline, maps)
+
+
+def _in_reach(job: Job, last: int) -> None:
+    """Refuse accesses too late for the clock of the truth, or with more agings before them than anybody waits for."""
+    names = ", ".join(space.name for space in job.spaces)
+    span = f"the accesses of {names} span {format_time(last)}"
+    cause = "a trace with a gap, traces of different clocks side by side, or a start too far off?"
+    if last // TICK > MOST_TICKS:
+        most = format_time(MOST_TICKS * TICK)
+        raise ScenarioError(f"{span}; at most {most} can be replayed", hint=cause)
+    every = job.scenario.aging.every
+    if every and not job.baseline and last // every > MOST_AGINGS:
+        raise ScenarioError(
+            f"{span}, which is {last // every:,} agings, one every {format_time(every)}; at most {MOST_AGINGS:,}",
+            hint=f"{cause} If not, raise aging.every to {format_time(last // MOST_AGINGS + 1)} or more, or leave [aging] out",
+        )
 
 
 def _row(runner: Runner) -> NDArray[np.int64]:

@@ -4,8 +4,7 @@
 `ScenarioError` that names the key and says what to write instead; a trace that is bad says so itself (`TraceError`).
 """
 
-import difflib
-import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -13,10 +12,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from agewalk.core.errors import InputError, ScenarioError
-from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, pages_of, parse_size, parse_time
+from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, format_size, pages_of, parse_size, parse_time
+from agewalk.study.mistakes import explained
 
 PROTOCOLS: Final = ("linux-6.9", "v5", "houghton", "christopherson", "v7", "linux-6.18")
 BASELINES: Final = ("two-list", "lru", "opt")
+LEAST_PAGES: Final = 16  # of a host
+MOST_MEMORY: Final = Bytes(1 << 52)  # what x86 can address
+MOST_TIME: Final = Ns(11_930 * 3600 * 10**9)  # a little less than 2^31 ticks of the truth about last uses
+MOST_BYTES: Final = 1 << 20  # of a scenario file
+CONVERT: Final = "a scenario is TOML; if this is another tool's trace, 'agewalk trace convert' makes a .parquet of it"
 SHARE: Final = (7, 10)  # of the pages that a trace touches: the memory of a scenario made for it
 
 
@@ -26,13 +31,20 @@ def _size(value: object) -> int:
     size = parse_size(value)
     if size < PAGE_SIZE:
         raise ValueError(f"{value!r} holds no page of {PAGE_SIZE} bytes")
+    if size < LEAST_PAGES * PAGE_SIZE:
+        raise InputError(f"{value!r} holds fewer than {LEAST_PAGES} pages", hint="give the host at least 64 KiB")
+    if size > MOST_MEMORY:
+        raise InputError(f"{value!r} is more than {format_size(MOST_MEMORY)}", hint="no x86 host can address that much")
     return size
 
 
 def _time(value: object) -> int:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a time with a unit: write it as text, such as '{_digits(value)} ms'")
-    return parse_time(value)
+    time = parse_time(value)
+    if time > MOST_TIME:
+        raise InputError(f"{value!r} is longer than {MOST_TIME // (3600 * 10**9):,} h", hint="runs are not that long")
+    return time
 
 
 def _period(value: object) -> int:
@@ -166,19 +178,42 @@ class Scenario(_Section):
         return pages_of(self.host.memory)
 
 
+_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "": Scenario,
+    "host": HostSection,
+    "host.swap": Swap,
+    "aging": Aging,
+    "vm": VmSection,
+    "process": ProcessSection,
+    "compare": CompareSection,
+}
+
+
 def load(path: Path) -> Scenario:
     """The scenario in a TOML file, or the default one for a Parquet trace. Raises ScenarioError, TraceError."""
-    if path.is_dir():
-        raise ScenarioError(f"{path}: is a directory", hint="name a scenario (.toml) or a trace (.parquet)")
+    wanted = "name a scenario (.toml) or a trace (.parquet)"
     try:
-        head = path.open("rb").read(4)
+        about = path.stat()
+        head = _head(path) if stat.S_ISREG(about.st_mode) else b""  # a device or a pipe may never end, or never begin
     except FileNotFoundError:
-        raise ScenarioError(f"{path}: no such file", hint="name a scenario (.toml) or a trace (.parquet)") from None
+        raise ScenarioError(f"{path}: no such file", hint=wanted) from None
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}", hint="may this user read it?") from None
+    except ValueError:  # a NUL in the path
+        raise ScenarioError(f"{str(path)!r} is no path", hint=wanted) from None
+    if not stat.S_ISREG(about.st_mode):
+        what = "a directory" if stat.S_ISDIR(about.st_mode) else "not a regular file"
+        raise ScenarioError(f"{path}: is {what}", hint=wanted)
     if head == b"PAR1" or path.suffix == ".parquet":
         return of_trace(path)
+    if about.st_size > MOST_BYTES:
+        raise ScenarioError(f"{path}: {format_size(about.st_size)} are too much for a scenario (1 MiB)", hint=CONVERT)
     return parse(path)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
 
 
 def parse(path: Path) -> Scenario:
@@ -186,11 +221,10 @@ def parse(path: Path) -> Scenario:
     try:
         raw = tomllib.loads(path.read_bytes().decode())
     except UnicodeDecodeError:
-        raise ScenarioError(
-            f"{path}: is not a text file", hint="a scenario is TOML; 'agewalk trace convert' reads other tools' traces"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{path}: not TOML: {error}", hint='text values need quotes: memory = "640 MiB"') from None
+        raise ScenarioError(f"{path}: is not a text file", hint=CONVERT) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        hint = 'text values need quotes: memory = "640 MiB"' if path.suffix == ".toml" else CONVERT
+        raise ScenarioError(f"{path}: not TOML: {error}", hint=hint) from None
     if "schema" not in raw:
         raise ScenarioError(f"{path}: 'schema' is missing", hint="begin the file with: schema = 1")
     scenario = check(str(path), raw)
@@ -202,7 +236,7 @@ def check(name: str, raw: dict[str, Any]) -> Scenario:
     try:
         scenario = Scenario.model_validate(raw)
     except ValidationError as error:
-        raise _explained(name, error) from None
+        raise explained(name, error, _SECTIONS) from None
     if not scenario.members:
         raise ScenarioError(
             f"{name}: there is no [[vm]] and no [[process]]", hint='add one: [[vm]] name = "a", trace = "..."'
@@ -220,10 +254,10 @@ def check(name: str, raw: dict[str, Any]) -> Scenario:
 
 def of_trace(path: Path) -> Scenario:
     """One VM that replays `path` on a host with room for 70 % of the pages that it touches, aged every 2 s."""
-    from agewalk.study.merge import footprint
+    from agewalk.study.merge import footprints
     from agewalk.trace import open_trace
 
-    pages = footprint(open_trace(path))
+    pages = footprints([open_trace(path)])
     memory = max(16, pages * SHARE[0] // SHARE[1])
     return Scenario(
         schema_=1,
@@ -258,7 +292,7 @@ def change(
     try:
         changed = scenario.model_copy(update={"compare": CompareSection.model_validate(raw)})
     except ValidationError as error:
-        raise _explained("command line", error, "compare") from None
+        raise explained("command line", error, _SECTIONS, "compare") from None
     _once("command line", changed.compare)
     return changed
 
@@ -280,10 +314,10 @@ def _sizes(scenario: Scenario, memory: list[str] | None) -> list[str]:
                 f"command line: --memory: {text!r} is no share of memory", hint="as in --memory '50 %,70 %'"
             )
         if not touched:
-            from agewalk.study.merge import footprint
+            from agewalk.study.merge import footprints
             from agewalk.trace import open_trace
 
-            touched = sum(footprint(open_trace(member.trace)) for member in scenario.members)
+            touched = footprints([open_trace(member.trace) for member in scenario.members])
         sizes.append(f"{max(16, int(touched * share / 100)) * PAGE_SIZE} B")
     return sizes
 
@@ -315,47 +349,3 @@ def _placed(scenario: Scenario, folder: Path) -> Scenario:
             ),
         }
     )
-
-
-_SECTIONS: Final[dict[str, type[BaseModel]]] = {
-    "": Scenario,
-    "host": HostSection,
-    "host.swap": Swap,
-    "aging": Aging,
-    "vm": VmSection,
-    "process": ProcessSection,
-    "compare": CompareSection,
-}
-
-
-def _explained(name: str, error: ValidationError, inside: str = "") -> ScenarioError:
-    """The first problem of pydantic's list, in the words of the file."""
-    problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a typo explains a missing key
-    parts = [str(part) for part in problem["loc"]]
-    key = inside
-    for part in parts:
-        key += f"[{part}]" if part.isdigit() else f".{part}" if key else part
-    section = re.sub(r"\[\d+\]", "", key.rpartition(".")[0])
-    kind = problem["type"]
-    value = problem.get("input")
-    known = _SECTIONS.get(section)
-    if kind == "extra_forbidden":
-        names = [field.alias or label for label, field in known.model_fields.items()] if known else []
-        near = difflib.get_close_matches(parts[-1], names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(names)}"
-        return ScenarioError(f"{name}: unknown key '{key}'", hint=hint)
-    if kind == "missing":
-        return ScenarioError(
-            f"{name}: '{key}' is missing", hint=f"[{section or parts[0]}] needs it; see docs/compare.md"
-        )
-    if kind == "literal_error":
-        if key == "schema":
-            return ScenarioError(f"{name}: schema is {value!r}; this agewalk reads schema 1", hint="write schema = 1")
-        return ScenarioError(f"{name}: {key} = {value!r} is unknown", hint=f"one of {problem['ctx']['expected']}")
-    cause = problem.get("ctx", {}).get("error")
-    if isinstance(cause, InputError):
-        return ScenarioError(f"{name}: {key}: {cause}", hint=cause.hint)
-    if cause is not None:
-        return ScenarioError(f"{name}: {key}: {cause}", hint="docs/compare.md lists the keys with their units")
-    said = problem["msg"][:1].lower() + problem["msg"][1:]
-    return ScenarioError(f"{name}: {key} = {value!r}: {said}", hint="docs/compare.md lists the keys and their types")

@@ -6,10 +6,9 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.core.errors import ScenarioError
-from agewalk.core.units import Bytes, Ns, pages_of
+from agewalk.core.units import Bytes, Ns
 from agewalk.engine.config import region_shift
-from agewalk.study.merge import Accesses
+from agewalk.study.merge import Accesses, check_size
 from agewalk.study.outcome import Measured
 from agewalk.study.scenario import Choice, Scenario, VmSection
 from agewalk.trace import Trace, open_trace
@@ -20,6 +19,7 @@ INTERVAL: Final = Ns(2_000_000_000)  # what is cold, and what is hot, where a sc
 BANDS: Final = 32  # of a space, at most: where something happened
 ALL_BANDS: Final = 128  # of all spaces, as long as there are no more spaces than that
 TICK: Final = Ns(20_000_000)  # resolution of the truth about last uses
+MOST_TICKS: Final = (1 << 31) - 1  # from the first access to the last: 16 months
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,7 @@ class Runner(Protocol):
 def open_traces(scenario: Scenario) -> list[Trace]:
     """The traces of all members, their heads read and checked. Raises TraceError, ScenarioError."""
     traces: list[Trace] = [open_trace(member.trace) for member in scenario.members]
-    total = sum(trace.meta.pages for trace in traces)
-    if total >= 1 << 31:
-        raise ScenarioError(f"the VMs have {total} pages in all", hint="at most 2^31 (8 TiB): leave some out")
-    for memory in scenario.memories:
-        if pages_of(memory) < 16:
-            raise ScenarioError(
-                f"{memory} bytes of memory hold fewer than 16 pages", hint="give the host at least 64 KiB"
-            )
+    check_size(traces)
     return traces
 
 

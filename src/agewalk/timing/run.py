@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from agewalk.core.direct import Direct
 from agewalk.core.errors import UsageError
+from agewalk.core.userfile import users_code
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.timing.arm64 import Arm64ReadLock
 from agewalk.timing.costs import CostTable
@@ -130,6 +131,7 @@ def start(
     return machine, world
 
 
+@users_code()
 def run_row(
     experiment: Experiment,
     variant: Variant,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agewalk.core.errors import TraceError
 from agewalk.trace.format import CONTEXTS, Batch, TraceMeta
 
+MOST_NS: Final = (1 << 63) - 1  # replays count time in signed words of 64 bits
 ORDER_HINT: Final = "rows must ascend in time_ns; sort the trace by time_ns, keeping the order within a slot"
 
 
@@ -19,8 +20,8 @@ def row_error(name: str, column: str, row: int, problem: str, hint: str) -> Trac
 class StreamCheck:
     """Checks batches in the order they come; remembers the last time and the row number across batches.
 
-    Raises TraceError that names column and row: time that runs back, a gfn past memory_bytes, a vcpu past `vcpus`,
-    an unknown context.
+    Raises TraceError that names column and row: time that runs back or is past 2^63 - 1, a gfn past memory_bytes, a vcpu past
+    `vcpus`, an unknown context.
     """
 
     def __init__(self, name: str, meta: TraceMeta) -> None:
@@ -73,6 +74,13 @@ class StreamCheck:
             at = first(back) + 1
             problem = f"time runs back from {time[at - 1]} to {time[at]}"
             raise row_error(self._name, "time_ns", self.rows + at, problem, ORDER_HINT)
+        if int(time[-1]) > MOST_NS:
+            at = first(time > np.uint64(MOST_NS))
+            problem = f"time {time[at]} is past 2^63 - 1 ns, the year 2262 of a wall clock"
+            hint = (
+                "time_ns are nanoseconds: a negative time, or another unit, was taken for them when the trace was made"
+            )
+            raise row_error(self._name, "time_ns", self.rows + at, problem, hint)
         self._last = int(time[-1])
 
 

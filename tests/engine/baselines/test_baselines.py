@@ -92,12 +92,13 @@ def test_shards_error_bar_covers_the_exact_curve() -> None:
     curve.feed(pages)
     shards.feed(pages)
     exact = curve.misses() / len(pages)
+    footprint = len(np.unique(pages))
     close = [
-        abs(shards.estimate(size).ratio - exact[size]) <= shards.estimate(size).error
+        abs(shards.estimate(size, footprint).ratio - exact[size]) <= shards.estimate(size, footprint).error
         for size in range(500, 15_000, 500)
     ]
     assert sum(close) >= 0.9 * len(close)
-    assert max(shards.estimate(size).error for size in range(500, 15_000, 500)) < 0.1
+    assert max(shards.estimate(size, footprint).error for size in range(500, 15_000, 500)) < 0.1
 
 
 def test_refusals_say_what_to_do() -> None:

@@ -11,7 +11,7 @@ from agewalk.core.effects import Acquire, Step
 from agewalk.core.errors import InputError, ModelError
 from agewalk.model.kvm.kvm import GfnRange, Kvm
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.enumerate import age_rows, protocol_table, question_row
+from agewalk.model.protocols.enumerate import ELSEWHERE, age_rows, protocol_table, question_row
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
 from agewalk.model.protocols.table import QUESTIONS, STATE_CODES, ProtocolTable, State, states
 
@@ -126,3 +126,12 @@ class TakesTheLockTwice(AgingProtocol):
 def test_a_protocol_that_breaks_a_rule_is_stopped_with_the_reason() -> None:
     with pytest.raises(ModelError, match=r"waits for ever for kvm\.mmu_lock"):
         protocol_table(TakesTheLockTwice())
+
+
+@pytest.mark.parametrize("name", [*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired"])
+def test_answers_are_the_same_at_every_address(name: str) -> None:
+    """Which is asked of a user's protocol each time."""
+    protocol = get_protocol(name)
+    rows = age_rows(protocol)
+    for place in ELSEWHERE:
+        assert age_rows(protocol, place=place) == rows

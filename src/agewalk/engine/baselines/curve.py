@@ -155,16 +155,23 @@ class Shards:
             low = part * self._width
             curve.feed(kept[: _sampled(pages, low, low + self._width, self.seed, kept)])
 
-    def estimate(self, capacity: int) -> Estimate:
-        """Miss ratio of LRU with `capacity` pages: the mean of the parts, and 95 % by Student's t over them."""
-        share = self._width / _SCALE
+    def estimate(self, capacity: int, footprint: int) -> Estimate:
+        """Miss ratio of LRU with `capacity` pages: the mean of the parts, and 95 % by Student's t over them.
+
+        footprint: pages touched in all, of which each part knows its share exactly. Parts that met no page say nothing; where
+        fewer than two did, the error is 1.
+        """
         ratios = []
         for curve in self._curves:
-            expected = self.accesses * share
-            distances = curve.histogram
-            hits = float(distances[: int(capacity * share)][: len(distances) - 1].sum())
+            mine = int(curve.histogram[-1])  # pages: first uses
+            if not mine:
+                continue
+            expected = self.accesses * mine / footprint
+            hits = float(curve.histogram[: min(capacity * mine // footprint, curve.n_pages)].sum())
             hits += expected - curve.accesses  # SHARDS-adj: the first bucket takes the difference
-            ratios.append(min(1.0, max(0.0, 1.0 - hits / expected)) if expected else 1.0)
+            ratios.append(min(1.0, max(0.0, 1.0 - hits / expected)))
+        if len(ratios) < 2:
+            return Estimate(ratios[0] if ratios else 1.0, 1.0)
         mean = sum(ratios) / len(ratios)
         spread = sum((ratio - mean) ** 2 for ratio in ratios) / (len(ratios) - 1)
         return Estimate(mean, _T95[len(ratios) - 2] * (spread / len(ratios)) ** 0.5)

@@ -299,8 +299,15 @@ class Machine:
         return (page_view(self.memory, process, page, max_seq) for page in range(process.pages))
 
     def taken(self) -> list[tuple[Process, int]]:
-        """What reclaim has taken since the last call, in order, as (process, page)."""
+        """What reclaim has unmapped since the last call, in order, as (process, page)."""
+        return self._said(self.ops.unmapped)
+
+    def freed(self) -> list[tuple[Process, int]]:
+        """Whose folios reclaim has freed since the last call, in order: a page may go back to a list, unmapped, in between."""
+        return self._said(self.ops.freed)
+
+    def _said(self, pages: list[tuple[Mm, Hva]]) -> list[tuple[Process, int]]:
         by_mm = {process.mm: process for process in self.processes}
-        out = [(by_mm[mm], by_mm[mm].page(hva)) for mm, hva in self.ops.unmapped if mm in by_mm]
-        self.ops.unmapped.clear()
+        out = [(by_mm[mm], by_mm[mm].page(hva)) for mm, hva in pages if mm in by_mm]
+        pages.clear()
         return out

@@ -15,12 +15,15 @@ from agewalk.model.mm.mm import Mm
 class HostOps:
     """ReclaimOps of one host. No memcg limits: memory.min and memory.low are 0.
 
-    unmapped: the 4 KiB pages that reclaim took away, in order: what the machine reports and forgets after each event.
+    unmapped: the 4 KiB pages that reclaim took away, in order; freed: those whose folios it freed after that, which it does not
+    do while somebody holds them. What the machine reports and forgets after each event.
     """
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.unmapped: list[tuple[Mm, Hva]] = []
+        self.freed: list[tuple[Mm, Hva]] = []
+        self._was_mapped: dict[Folio, list[tuple[Mm, Hva]]] = {}  # what unmapping it, most recently, took away
 
     def folio_referenced(self, folio: Folio, mm_walk: Any) -> Step[tuple[int, bool]]:
         """folio_referenced()."""
@@ -35,7 +38,9 @@ class HostOps:
         mappings = yield Load(folio.mappings)
         done = yield from rmap.try_to_unmap(self.memory, folio)
         if done:
-            self.unmapped.extend((mm, Hva(start + i * PAGE_SIZE)) for mm, start in mappings for i in range(folio.pages))
+            pages = [(mm, Hva(start + i * PAGE_SIZE)) for mm, start in mappings for i in range(folio.pages)]
+            self._was_mapped[folio] = pages
+            self.unmapped.extend(pages)
         return done
 
     def pageout(self, folio: Folio) -> Step[bool]:
@@ -46,7 +51,10 @@ class HostOps:
     def remove_mapping(self, folio: Folio) -> Step[bool]:
         """__remove_mapping(), and the free that follows."""
         yield from rmap.try_to_unmap_flush(self.memory)
-        return (yield from swapfile.remove_mapping(self.memory, folio))
+        done = yield from swapfile.remove_mapping(self.memory, folio)
+        if done:
+            self.freed.extend(self._was_mapped.pop(folio, ()))
+        return done
 
     def free_swap_pages(self) -> Step[int]:
         """get_nr_swap_pages()."""

@@ -61,6 +61,15 @@ def folio_of(memory: Memory, process: Process, page: int) -> Folio | None:
     return memory.folio(p.pte_pfn(entry & ~p.PSE)) if entry & p.PRESENT else None
 
 
+def cached_folio(memory: Memory, process: Process, page: int) -> Folio | None:
+    """The folio of a page that is present or, unmapped by reclaim and not freed, in the swap cache."""
+    entry = entry_of(process, page)
+    if p.pte_is_swap(entry):
+        folio: Folio | None = memory.slot(p.pte_pfn(entry)).folio.value
+        return folio
+    return memory.folio(p.pte_pfn(entry & ~p.PSE)) if entry & p.PRESENT else None
+
+
 def page_view(memory: Memory, process: Process, page: int, max_seq: int) -> PageView:
     """One page now."""
     entry = entry_of(process, page)

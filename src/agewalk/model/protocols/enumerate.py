@@ -6,14 +6,18 @@ brought into the state by guests that run, start and stop; only the accessed bit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from agewalk.core.cells import Cell
 from agewalk.core.counters import Counters
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Step, Work
+from agewalk.core.errors import InputError
 from agewalk.core.units import PAGE_SIZE, PMD_SHIFT, Gfn, Hva, Pages, Pfn
+from agewalk.core.userfile import file_of, users_code
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.host_memory import Gup
@@ -43,8 +47,17 @@ from agewalk.model.protocols.table import (
     states,
 )
 
-_HVA: Final = Hva(1 << 21)
-_GFN: Final = Gfn(0)
+
+class _Place(NamedTuple):
+    """Where the page lies."""
+
+    hva: Hva
+    gfn: Gfn
+
+
+_PLACE: Final = _Place(Hva(1 << 21), Gfn(0))
+#: What depends on an address shows at one of these, unless it was made not to: the engine knows no addresses.
+ELSEWHERE: Final = (_Place(Hva(7 << 21), Gfn(5)), _Place(Hva(0x7F5A_3D20_0000), Gfn(6)))
 _PFN: Final = Pfn(7)
 _KERNEL: Final = "6.18"  # under protocols that bring no kernel of their own
 
@@ -79,6 +92,7 @@ class _World:
     kvm: Kvm | None
     fast: Cell | None  # the page's leaf SPTE in the TDP MMU
     slow: Cell | None  # and in the shadow MMU
+    hva: Hva
 
     def young(self, sptep: Cell | None) -> bool:
         """Is this SPTE there, and young?"""
@@ -99,35 +113,36 @@ def _leaf(kvm: Kvm, root: MmuPage | None, address: int) -> Cell | None:
     return None
 
 
-def _build(protocol: AgingProtocol, state: State) -> _World:
+def _build(protocol: AgingProtocol, state: State, place: _Place) -> _World:
     """A host in this state."""
+    hva, gfn = place
     cpu = Direct()
     mm = Mm("mm")
     table = PteTable(Pfn(0), "ptes")
     entry = table.ptes[0]
     entry.value = p.make_pte(_PFN, writable=True, young=state.primary)
-    world = _World(cpu, mm, entry, None, None, None)
+    world = _World(cpu, mm, entry, None, None, None, hva)
     if not state.has_notifiers:
         return world
     config = KvmConfig(
         tdp_mmu=state.tdp or not state.subscribed, ept=True, ad_bits=state.ad_bits, levels=2, level_bits=3
     )
-    slot = Memslot("slot", _GFN, Pages(1), _HVA, level_bits=config.level_bits)
+    slot = Memslot("slot", gfn, Pages(1), hva, level_bits=config.level_bits)
     kvm = new_kvm("kvm", mm, _OnePage(), protocol, KERNELS[protocol.profile or _KERNEL], config=config, slots=(slot,))
     vcpu = kvm.vcpus[0]
     cpu.run(kvm_create_vm(kvm))
     if not state.subscribed:
         cpu.run(kvm_destroy_vm(kvm))
         return world
-    cpu.run(guest_access(vcpu, _GFN, write=True))
+    cpu.run(guest_access(vcpu, gfn, write=True))
     nested = GuestTables("l2", 1, guest_mode=True, span=8)
     if state.rmaps:
         cpu.run(nested_guest_start(vcpu, nested))
-        cpu.run(guest_access(vcpu, _GFN, write=True, nested=nested))
+        cpu.run(guest_access(vcpu, gfn, write=True, nested=nested))
         if not state.shadow_pages:
             cpu.run(nested_guest_stop(kvm, nested))
-    own = _leaf(kvm, vcpu.roots[0].value if state.tdp else kvm.direct_roots[0].value, _GFN)
-    nested_leaf = _leaf(kvm, nested.root.value, _GFN)
+    own = _leaf(kvm, vcpu.roots[0].value if state.tdp else kvm.direct_roots[0].value, gfn)
+    nested_leaf = _leaf(kvm, nested.root.value, gfn)
     world.kvm = kvm
     world.fast = own if state.tdp else None
     world.slow = nested_leaf if state.tdp else own
@@ -156,11 +171,11 @@ def _check(world: _World, state: State) -> None:
 def _ask(protocol: AgingProtocol, question: Question, world: _World, size: int) -> Step[tuple[bool, bool]]:
     """(young, look_around)."""
     if question == "target":
-        verdict: Verdict = yield from protocol.target(world.mm, world.entry, _HVA, size)
+        verdict: Verdict = yield from protocol.target(world.mm, world.entry, world.hva, size)
         return verdict.referenced, verdict.look_around
     if question == "walk":
-        return (yield from protocol.walk(world.mm, world.entry, _HVA, size)), False
-    return (yield from protocol.neighbour(world.mm, world.entry, _HVA)), False
+        return (yield from protocol.walk(world.mm, world.entry, world.hva, size)), False
+    return (yield from protocol.neighbour(world.mm, world.entry, world.hva)), False
 
 
 def _costs(counted: Counters) -> Costs:
@@ -178,12 +193,25 @@ def _costs(counted: Counters) -> Costs:
     )
 
 
-def question_row(protocol: AgingProtocol, question: Question, state: State, size: int = PAGE_SIZE) -> QuestionRow:
+@contextmanager
+def _running(protocol: AgingProtocol) -> Iterator[None]:
+    """While a protocol's code runs, which may be a user's."""
+    if file_of(type(protocol)) is None:
+        yield
+        return
+    with users_code(type(protocol)):
+        yield
+
+
+def question_row(
+    protocol: AgingProtocol, question: Question, state: State, size: int = PAGE_SIZE, *, place: _Place = _PLACE
+) -> QuestionRow:
     """Ask one question in one state, about an entry that maps `size` bytes. What the VM has of them is one page, so that a young
     SPTE in a range is one SPTE here too."""
-    world = _build(protocol, state)
-    before = world.cpu.counters.snapshot()
-    young, look_around = world.cpu.run(_ask(protocol, question, world, size))
+    with _running(protocol):
+        world = _build(protocol, state, place)
+        before = world.cpu.counters.snapshot()
+        young, look_around = world.cpu.run(_ask(protocol, question, world, size))
     return QuestionRow(
         question,
         state,
@@ -196,20 +224,16 @@ def question_row(protocol: AgingProtocol, question: Question, state: State, size
     )
 
 
-def age_row(protocol: AgingProtocol, state: State, op: str, *, fast_only: bool) -> AgeRow:
+def age_row(protocol: AgingProtocol, state: State, op: str, *, fast_only: bool, place: _Place = _PLACE) -> AgeRow:
     """Call one young operation in one state, as the core mm does."""
-    world = _build(protocol, state)
-    mm, end = world.mm, Hva(_HVA + PAGE_SIZE)
-    before = world.cpu.counters.snapshot()
-    if fast_only and protocol.fast_op:
-        call = mmu_notifier.test_clear_young_fast_only(mm, _HVA, end, clear=op == "clear")
-    elif op == "clear":
-        call = mmu_notifier.clear_young(mm, _HVA, end, fast_only=fast_only)
-    else:
-        call = mmu_notifier.test_young(mm, _HVA, fast_only=fast_only)
-    answer = world.cpu.run(call)
-    counted = world.cpu.counters.since(before)
-    skipped = not counted["indirect_calls"]
+    with _running(protocol):
+        world = _build(protocol, state, place)
+        before = world.cpu.counters.snapshot()
+        answer = world.cpu.run(_call(protocol, world, op, fast_only=fast_only))
+        counted = world.cpu.counters.since(before)
+        skipped = not counted["indirect_calls"]
+        young = bool(answer & YOUNG)
+        flags = () if skipped else protocol.flags(answer, fast_only=fast_only)
     return AgeRow(
         tdp=state.tdp,
         rmaps=state.rmaps,
@@ -218,8 +242,8 @@ def age_row(protocol: AgingProtocol, state: State, op: str, *, fast_only: bool) 
         slow=state.slow,
         op=op,
         fast_only=fast_only,
-        young=bool(answer & YOUNG),
-        flags=() if skipped else protocol.flags(answer, fast_only=fast_only),
+        young=young,
+        flags=flags,
         locked=counted["lock:mmu_lock:write"] > 0,
         fast_cleared=state.fast and not world.young(world.fast),
         slow_cleared=state.slow and not world.young(world.slow),
@@ -227,19 +251,42 @@ def age_row(protocol: AgingProtocol, state: State, op: str, *, fast_only: bool) 
     )
 
 
+def _call(protocol: AgingProtocol, world: _World, op: str, *, fast_only: bool) -> Step[int]:
+    """The young operation of mm/mmu_notifier.c."""
+    mm, hva, end = world.mm, world.hva, Hva(world.hva + PAGE_SIZE)
+    if fast_only and protocol.fast_op:
+        return mmu_notifier.test_clear_young_fast_only(mm, hva, end, clear=op == "clear")
+    if op == "clear":
+        return mmu_notifier.clear_young(mm, hva, end, fast_only=fast_only)
+    return mmu_notifier.test_young(mm, hva, fast_only=fast_only)
+
+
 def protocol_table(protocol: AgingProtocol) -> ProtocolTable:
-    """The whole truth table of a protocol."""
+    """The whole truth table of a protocol. Raises InputError for a user's own whose answers depend on where the page lies."""
+    table = _table_at(protocol, _PLACE)
+    file = file_of(type(protocol))
+    for place in ELSEWHERE if file else ():
+        if _table_at(protocol, place) != table:
+            raise InputError(
+                f"{file}: {type(protocol).__name__} answers otherwise about a page at another address",
+                hint="an answer may depend on accessed bits and on what MMUs a VM has, not on hva, gfn or rng: the compiled "
+                "engine looks answers up (docs/your-own-protocol.md)",
+            )
+    return table
+
+
+def _table_at(protocol: AgingProtocol, place: _Place) -> ProtocolTable:
     asked: tuple[Question, ...] = QUESTIONS
     huge_asked: tuple[Question, ...] = HUGE_QUESTIONS
-    rows = tuple(question_row(protocol, q, s) for q in asked for s in states())
-    huge = tuple(question_row(protocol, q, s, 1 << PMD_SHIFT) for q in huge_asked for s in states())
-    return ProtocolTable(protocol.full_name, age_rows(protocol), rows, tuple(sorted(protocol.features.items())), huge)
+    rows = tuple(question_row(protocol, q, s, place=place) for q in asked for s in states())
+    huge = tuple(question_row(protocol, q, s, 1 << PMD_SHIFT, place=place) for q in huge_asked for s in states())
+    age = age_rows(protocol, place=place)
+    return ProtocolTable(protocol.full_name, age, rows, tuple(sorted(protocol.features.items())), huge)
 
 
-def age_rows(protocol: AgingProtocol, *, ad_bits: bool = True) -> tuple[AgeRow, ...]:
+def age_rows(protocol: AgingProtocol, *, ad_bits: bool = True, place: _Place = _PLACE) -> tuple[AgeRow, ...]:
     """Rows of `agewalk protocol table`, sorted. ad_bits: do SPTEs have hardware A/D bits?"""
     fast_only = (False, True) if protocol.fast_only else (False,)
     mmu_states = [s for s in states(ad_bits=(ad_bits,)) if s.subscribed and not s.primary]
-    return tuple(
-        sorted(age_row(protocol, s, op, fast_only=f) for s in mmu_states for op in ("clear", "test") for f in fast_only)
-    )
+    calls = [(s, op, f) for s in mmu_states for op in ("clear", "test") for f in fast_only]
+    return tuple(sorted(age_row(protocol, s, op, fast_only=f, place=place) for s, op, f in calls))

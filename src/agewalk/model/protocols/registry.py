@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agewalk.core.errors import InputError, UsageError
-from agewalk.core.userfile import run_user_file
+from agewalk.core.userfile import file_of, run_user_file, users_code
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.christopherson import Christopherson
 from agewalk.model.protocols.houghton import Houghton
@@ -40,7 +40,10 @@ def get_protocol(spec: str) -> AgingProtocol:
     else:
         name, _, options = spec.partition(":")
         cls = _by_name(name)
-    return cls(**_options(spec, options))
+    if not (rest and file_of(cls)):
+        return cls(**_options(spec, options))
+    with users_code(cls):
+        return cls(**_options(spec, options))
 
 
 def _by_name(name: str) -> type[AgingProtocol]:

@@ -23,9 +23,9 @@ from agewalk.model.profiles import profile
 class Fault(NamedTuple):
     """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows. kit: what shows it, a story
     of few pages, of kswapd at work ("crowded", "partly"), nested guests, guests that use the same pages ("both"), pages used
-    here and there ("scattered"), evicted ones of all "tiers" that come back, a process "beside", another swappiness or memory
-    that begins elsewhere ("anywhere"); questions about lruvecs of any size ("decisions"); stories with larger shares
-    ("scaled")."""
+    here and there ("scattered"), evicted ones of all "tiers" that come back, a process "beside" or one "beyond" its memory,
+    another swappiness or memory that begins elsewhere ("anywhere"); questions about lruvecs of any size ("decisions"); stories
+    with larger shares ("scaled")."""
 
     module: str
     before: str
@@ -140,6 +140,7 @@ FAULTS = (
     Fault("gens", "return False  # the budget", "pass  # the budget", kit="scaled"),
     Fault("isolate", "if isolated or scanned:", "if isolated and scanned:", kit="scaled"),
     Fault("usual", "RECENT | (shadow & 7) << SHADOW_SHIFT", "RECENT", kit="tiers"),
+    Fault("touch", "at.M_YOUNG] = 1  # the CPU", "at.M_YOUNG] |= 0  # the CPU", "6.9", "process", kit="beyond"),
     Fault("usual", "writes = write // (at.WRITTEN // WRITES)", "writes = i64(0)", "6.1"),
     Fault("usual", "word[at.Q_ADD], word[at.ADD_BATCH] - 1", "word[at.Q_ADD], word[at.ADD_BATCH]"),
     Fault("usual", "- word[at.HELD] - word[at.LOW]", "- word[at.HELD] - word[at.MINIMUM]", kit="crowded"),
@@ -232,6 +233,8 @@ def _stories(kit: Any, fault: Fault, pages: int) -> Iterator[tuple[dict[str, Any
     elif fault.kit == "tiers":
         for n in range(4):
             yield {"memory": 140}, kit.tiers_of(n, pages)
+    elif fault.kit == "beyond":
+        yield {"memory": 60}, kit.beyond_memory(pages)
     elif fault.kit == "beside":
         yield {"memory": 300, "spaces": [(pages, fault.mmu), (pages, "process")]}, kit.in_turns(pages)
     elif fault.kit == "partly":
@@ -287,7 +290,7 @@ def catches(fault: Fault) -> str:
             return _both_say(fault.kit)
         kit: Any = importlib.import_module("tests.engine.test_conformance")
         protocol = profile(fault.kernel).protocol
-        pages = {"crowded": 900, "partly": 900, "scattered": 1000, "anywhere": 1800}.get(
+        pages = {"crowded": 900, "partly": 900, "scattered": 1000, "anywhere": 1800, "beyond": 600}.get(
             fault.kit, 1100 if "huge" in fault.mmu else 130
         )
         for memory, story in _stories(kit, fault, pages):

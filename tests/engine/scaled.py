@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.engine.test_conformance import CROWDED, KERNELS, chance_of, pressure_of, tell
+from tests.engine.stories import CROWDED, chance_of, pressure_of
+from tests.engine.test_conformance import KERNELS, tell
 from tests.engine.test_two_list import OWN
 from tests.engine.two_lists import ListTwin
 

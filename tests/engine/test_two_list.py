@@ -15,7 +15,7 @@ from tests.engine.conformance import features_of
 from tests.engine.test_huge import huge_story
 from tests.engine.two_lists import ListTwin
 
-from agewalk.core.errors import UsageError
+from agewalk.core.errors import ModelError, UsageError
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.model.profiles import profile
@@ -130,3 +130,21 @@ def test_equal_without_the_compiler() -> None:
         "tell('6.18', [(130, 'tdp'), (70, 'process')], 110, story_of(5, process=True))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=root, timeout=300)
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_a_host_smaller_than_its_batches_runs_out_of_memory(kernel: str) -> None:
+    """All of its pages wait in the batch of new ones, on no list that reclaim could shrink."""
+    frames = profile(kernel).mm.folio_batch_size - 1
+    twin = ListTwin(kernel, OWN[kernel], [(60, "tdp")], frames)
+    rows = [(0, page, True, 0) for page in range(60)]
+    with pytest.raises(ModelError, match="out of memory") as theirs:
+        twin.touch(rows)
+    host = Host([Space("vm", 60)], frames, features_of(profile(kernel)), policy="two-list",
+                folio_batch_size=profile(kernel).mm.folio_batch_size, tick_ns=1)  # fmt: skip
+    engine = Engine(host, ProtocolTable("none", (), ()), assess=False)
+    n = len(rows)
+    with pytest.raises(ModelError, match="out of memory") as ours:
+        engine.feed(Batch(np.zeros(n, np.int64), np.zeros(n, np.uint16), np.arange(n, dtype=np.uint32),
+                          np.ones(n, np.bool_), np.zeros(n, np.uint8)))  # fmt: skip
+    assert str(theirs.value).split(",")[0] == str(ours.value).split(",")[0]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from agewalk.core.errors import UsageError
+from agewalk.core.errors import ModelError, UsageError
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import jit
@@ -208,7 +208,8 @@ class Engine:
 
         Raises UsageError for a batch that begins before the last one ended or ends past 2^31 - 1 ticks, of which nothing is taken
         then; and for a row that the host cannot take, by its index: rows before it are taken, that one and the rest are not, and
-        the host goes on from there with the next batch.
+        the host goes on from there with the next batch. Raises ModelError if it ran out of memory meanwhile, where a kernel would
+        kill a process.
         """
         n = len(batch.page)
         if not n:
@@ -231,6 +232,11 @@ class Engine:
             stopped = int(self._run(self.state, rows, done, end, self.host.tick_ns))
             if stopped > done:
                 self._now_ns = int(rows.time[stopped - 1])
+            if self.state.word[at.EXHAUSTED]:
+                raise ModelError(
+                    f"out of memory: {self.host.memory_pages} frames, none can be reclaimed",
+                    hint="give the host more memory",
+                )
             if stopped < end:
                 raise self._refusal(batch, stopped)
             done = end

@@ -152,7 +152,8 @@ RECENT: Final = 482  # + list number * RECENT_STEP: the last pages put on it, in
 RECENT_STEP: Final = 17
 LEAVES: Final = 618  # + combination (usual.py): what such a fault leaves in META, and more; -1: not known yet
 N_LEAVES: Final = 128
-N_WORDS: Final = 746
+EXHAUSTED: Final = 746  # a page was needed, none was free, none could be reclaimed
+N_WORDS: Final = 747
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

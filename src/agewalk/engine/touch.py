@@ -255,6 +255,8 @@ def make_room(s: State, folio: Int, space: Int, kind: Int) -> bool:
         retries = 0
         while word[at.FRAMES] - word[at.HELD] - 1 < word[at.MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
             retries = 0 if reclaim(s, i64(DIRECT), i64(1), i64(0)) else retries + 1
+        if word[at.HELD] >= word[at.FRAMES]:
+            word[at.EXHAUSTED] = 1
     return wakes
 
 

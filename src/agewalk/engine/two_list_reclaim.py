@@ -18,6 +18,7 @@ from agewalk.engine.layout import (
     ASK_TARGET,
     BY_MASK,
     DIRTY,
+    EXHAUSTED,
     FEATURES,
     FRAMES,
     GEN_MASK,
@@ -317,6 +318,8 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
             retries = 0
             while word[FRAMES] - word[HELD] - 1 < word[MINIMUM] and retries <= MAX_RECLAIM_RETRIES:
                 retries = 0 if reclaim_lists(s, i64(DIRECT)) else retries + 1
+            if word[HELD] >= word[FRAMES]:
+                word[EXHAUSTED] = 1
         any_fault(s, folio, space, kind, seq)
         if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))

@@ -11,7 +11,7 @@ from typing import Final
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.cells import bit_length, fetch_row, rarely
+from agewalk.engine.cells import bit_length, rarely
 from agewalk.engine.fault import refault_tier
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import META
@@ -27,8 +27,6 @@ WRITES: Final = 2
 RECENT: Final = 4  # its shadow entry counts
 SHADOW_SHIFT: Final = 3
 FILLS: Final = 64  # it fills the batch of new pages, which then go to their lists
-
-RUN_AHEAD: Final = 16  # accesses
 
 # What is kept of it beside META (32 bits)
 TIER_SHIFT: Final = 32  # of the refault, if RECENT
@@ -99,16 +97,14 @@ def fill(word: Array, page: Array, folio: Int, enters: Int, activates: Int) -> I
 @njit
 def usual_faults(s: State, r: Rows, start: Int, end: Int) -> Int:
     """Accesses from `start` on, as long as each is a fault of a known combination that needs no reclaim and wakes nobody. Returns
-    where that ends. Faults come in runs: the row of a later page is asked for without a look whether that will fault, too."""
+    where that ends."""
     word, page = s.word, s.page
-    last = end - 1
     end = min(end, start + max(word[at.FRAMES] - word[at.HELD] - word[at.LOW], i64(0)))
     now, queued, room = word[at.NOW], word[at.Q_ADD], word[at.ADD_BATCH] - 1
     first, count = counting(word)
     pmd, space, since = i64(-1), i64(0), i64(start)
     i = i64(start)
     while i < end:
-        fetch_row(page, r.pages[min(i + RUN_AHEAD, last)])
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         if folio // at.PTES != pmd:
             s.space[space, at.S_RSS] += i - since

@@ -1,12 +1,10 @@
 """A user's protocol that is wrong: exit code 2 and one message with file, line and cause; one that prints spoils no JSON."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.test_compare import SCENARIO, record
+from tests.cli.test_compare import SCENARIO, agewalk, record
 
 HEAD = """from agewalk.model.protocols.base import AgingProtocol
 
@@ -30,11 +28,6 @@ def folder(tmp_path: Path) -> Path:
     record(tmp_path / "b.parquet")
     (tmp_path / "host.toml").write_text(SCENARIO)
     return tmp_path
-
-
-def agewalk(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agewalk", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("what", WRONG)

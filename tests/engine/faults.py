@@ -53,7 +53,8 @@ class Fault(NamedTuple):
 FAULTS = (
     Fault("gens", "max_seq - back + 1", "max_seq - back", "7.3"),
     Fault("gens", "(meta & ~(GEN_MASK | REFS_FLAGS_OLD | BY_MASK))", "(meta & ~(GEN_MASK | REFS_MASK | BY_MASK))"),
-    Fault("gens", "gen_add_tail(word, page, gen * 2 + kind, folio)", "gen_add(word, page, gen * 2 + kind, folio)"),
+    Fault("gens", "gen_add_tail(word, page, gen * 2 + kind, folio)",
+          "to = gen * 2 + kind; gen_close(word, page, to, folio, gen_push(word, page, to, *gen_open(word, page, to), folio))"),
     Fault("tiers", "+ word[PROTECTED_IN + at] + word[EVICTED_IN + at]) // 2", "+ word[EVICTED_IN + at]) // 2", "7.3"),
     Fault("walk", "young * 8 >= total", "young * 6 >= total"),
     Fault("walk", "bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)", "bloom_add(word, s.bloom, s.pmd, seq, pmd)"),

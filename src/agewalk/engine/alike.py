@@ -71,10 +71,10 @@ USE_BITS: Final = REFERENCED | WORKINGSET | REFS_MASK | ACTIVE | SWAPCACHE  # wh
 
 
 @njit_merge
-def is_dirty(s: State, space: Int, meta: Int, bits: Int) -> bool:
-    """Must a folio be written before it goes? It is dirty, or new to the swap cache; or its PTE says so, or one of KVM's SPTEs,
-    where a kernel asks those. meta, bits: its META and its byte of `touch`, before it is unmapped."""
-    if meta & DIRTY or not meta & SWAPCACHE or meta & D_PRIMARY:
+def entry_is_dirty(s: State, space: Int, meta: Int, bits: Int) -> bool:
+    """Does an entry say that a small page was written: its PTE, or one of KVM's SPTEs, where a kernel asks those? meta, bits: its
+    META and its byte of `touch`, before it is unmapped."""
+    if meta & D_PRIMARY:
         return True
     writable = meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
     writable = writable or (meta & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
@@ -157,17 +157,26 @@ def keep_used(s: State, space: Int, cleared: Int) -> None:
 
 
 @njit_merge
-def leave_idle(s: State, folio: Int, space: Int, meta: Int, bits: Int, shadow: Int, now: Int) -> None:
-    """evict.unmap() and evict.leave_page() of a small page without accessed bits. meta, bits: its META, its byte of `touch`."""
+def leave_page(s: State, number: Int, space: Int, shadow: Int, meta: Int, now: Int) -> None:
+    """A page is to be free; it remembers when, and what its shadow entry is. meta: its META."""
+    s.page[number, META] = EVICTED | meta & GUEST_BITS
+    s.page[number, NEXT] = shadow
+    s.page[number, PREV] = now
+    region = region_of(s.space, space, number)
+    s.by_region[region, c.BY_EVICTIONS] += 1
+    s.by_region[region, c.BY_HOT] += now - s.used[number] < s.word[HOT_AFTER]
+
+
+@njit_merge
+def leave_idle(s: State, folio: Int, space: Int, meta: Int, shadow: Int, now: Int) -> Int:
+    """evict.unmap() of a small page without accessed bits, and leave_page(); `unmapped` is left to do. Was it to be written? One
+    that is new to the swap cache always is. meta: its META."""
+    bits = i64(s.touch[folio])
     s.touch[folio] = 0
-    s.page[folio, META] = EVICTED | meta & GUEST_BITS
-    s.page[folio, NEXT] = shadow
-    s.page[folio, PREV] = now
     if bits & USED_NOW:
         s.used[folio] = now
-    region = region_of(s.space, space, folio)
-    s.by_region[region, c.BY_EVICTIONS] += 1
-    s.by_region[region, c.BY_HOT] += now - s.used[folio] < s.word[HOT_AFTER]
+    leave_page(s, folio, space, shadow, meta, now)
+    return i64(1 if meta & DIRTY or not meta & SWAPCACHE or entry_is_dirty(s, space, meta, bits) else 0)
 
 
 @njit_merge
@@ -181,18 +190,17 @@ def unmapped(s: State, space: Int, count: Int, written: Int) -> None:
 @njit
 def free_idle(s: State, space: Int) -> None:
     """The folios of ISOLATED have no accessed bit: unmapped, written, free."""
-    word, page, touch = s.word, s.page, s.touch
+    word, page = s.word, s.page
     count, now = word[ISOLATED], word[NOW]
     unmarked = ~0 if word[FEATURES] & f.WORKINGSET_PROTECTION else ~REFERENCED
     tiers, shadows, seq = word[TIER_OF], word[SHADOW_OF], word[MIN_SEQ + ANON] << 3
     written = by_tier = i64(0)
     for i in range(1, count + 1):
         folio = i64(word[ISOLATED + i])
-        meta, bits = i64(page[folio, META]), i64(touch[folio])
-        written += is_dirty(s, space, meta, bits)
+        meta = i64(page[folio, META])
         flags = flags_of(meta & unmarked)
         by_tier += i64(1) << 16 * (tiers >> 2 * flags & 3)
-        leave_idle(s, folio, space, meta, bits, (seq | shadows >> 3 * flags & 7) & 0x7FFFFFFF, now)
+        written += leave_idle(s, folio, space, meta, (seq | shadows >> 3 * flags & 7) & 0x7FFFFFFF, now)
     for tier in range(N_TIERS):
         word[EVICTED_IN + ANON * 4 + tier] += by_tier >> 16 * tier & 0xFFFF
     unmapped(s, space, count, written)

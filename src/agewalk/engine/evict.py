@@ -2,7 +2,7 @@
 
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
-from agewalk.engine.alike import book, shrink_alike
+from agewalk.engine.alike import book, entry_is_dirty, leave_page, shrink_alike
 from agewalk.engine.cells import rarely
 from agewalk.engine.gens import add_folios, kept_flags, set_refs, try_to_inc_min_seq
 from agewalk.engine.huge import accessed
@@ -16,17 +16,13 @@ from agewalk.engine.layout import (
     BY_KEPT,
     D_PRIMARY,
     DIRTY,
-    EVICTED,
     EVICTED_IN,
     FEATURES,
-    GUEST_BITS,
-    HOT_AFTER,
     HUGE,
     ISOLATED,
     KEPT,
     LISTED,
     LOST_W_SHADOW,
-    LOST_W_TDP,
     M_SPACE,
     M_STATE,
     M_YOUNG,
@@ -36,11 +32,8 @@ from agewalk.engine.layout import (
     META,
     MIN_GENS,
     MIN_SEQ,
-    NEXT,
     NOW,
     P_SHADOW,
-    P_TDP,
-    PREV,
     PTES,
     REFERENCED,
     RW_PRIMARY,
@@ -56,9 +49,7 @@ from agewalk.engine.layout import (
     TIER_OF,
     USED_NOW,
     W_SHADOW,
-    W_TDP,
 )
-from agewalk.engine.lists import region_of
 from agewalk.engine.look import referenced
 from agewalk.engine.queues import is_queued, mark_accessed
 from agewalk.engine.state import State
@@ -119,12 +110,8 @@ def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
             meta = mark_accessed(word, page, folio, meta)
         if bits & A_TDP:
             meta = mark_accessed(word, page, folio, meta)
-    if not meta & DIRTY:
-        writable = meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
-        writable = writable or (meta & (W_SHADOW | LOST_W_SHADOW) == W_SHADOW and bits & P_SHADOW)
-        writable = writable and s.space[space, S_NOTIFIERS] and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY
-        if writable or meta & D_PRIMARY:
-            meta |= DIRTY
+    if not meta & DIRTY and entry_is_dirty(s, space, meta, bits):
+        meta |= DIRTY
     if bits & USED_NOW:
         s.used[folio] = word[NOW]
     s.touch[folio] = 0
@@ -134,25 +121,13 @@ def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
 
 
 @njit_merge
-def leave_page(s: State, number: Int, space: Int, shadow: Int, meta: Int) -> None:
-    """leave() for one page."""
-    now, region = s.word[NOW], region_of(s.space, space, number)
-    s.page[number, META] = EVICTED | meta & GUEST_BITS
-    s.page[number, NEXT] = shadow
-    s.page[number, PREV] = now
-    s.by_region[region, c.BY_EVICTIONS] += 1
-    if now - s.used[number] < s.word[HOT_AFTER]:
-        s.by_region[region, c.BY_HOT] += 1
-
-
-@njit_merge
 def leave(s: State, folio: Int, pages: Int, space: Int, shadow: Int, meta: Int) -> None:
     """The folio is to be free; its pages remember when, and have a shadow entry each. meta: its META."""
     if pages == 1:
-        leave_page(s, folio, space, shadow, meta)
+        leave_page(s, folio, space, shadow, meta, s.word[NOW])
     else:
         for each in range(folio, folio + pages):
-            leave_page(s, i64(each), space, shadow, i64(s.page[each, META]))
+            leave_page(s, i64(each), space, shadow, i64(s.page[each, META]), s.word[NOW])
 
 
 @njit_merge

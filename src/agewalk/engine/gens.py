@@ -37,7 +37,6 @@ from agewalk.engine.layout import (
     WORKINGSET,
 )
 from agewalk.engine.lists import (
-    gen_add,
     gen_add_tail,
     gen_close,
     gen_open,
@@ -92,22 +91,9 @@ def entry_of(word: Array, meta: Int) -> tuple[Int, Int]:
 
 
 @njit
-def add_folio(word: Array, page: Array, folio: Int) -> None:
-    """lru_gen_add_folio(), to the head of its list."""
-    if word[FEATURES] & f.TWO_LIST:
-        classic_add(word, page, folio)
-        return
-    meta = i64(page[folio, META])
-    gen, gone = entry_of(word, meta)
-    page[folio, META] = meta & ~gone | (gen + 1) << GEN_SHIFT
-    word[NR_PAGES + gen * 2 + ANON] += nr_pages(meta)
-    gen_add(word, page, gen * 2 + ANON, folio)
-
-
-@njit
 def add_folios(word: Array, page: Array, first: Int, count: Int) -> None:
-    """add_folio() for those in word[first], word[first + 1] ... Mostly one enters as the one before did: what is the same for
-    both is done once."""
+    """lru_gen_add_folio() for those in word[first], word[first + 1] ..., to the heads of their lists. Mostly one enters as the
+    one before did: what is the same for both is done once."""
     if word[FEATURES] & f.TWO_LIST:
         for i in range(first, first + count):
             classic_add(word, page, i64(word[i]))

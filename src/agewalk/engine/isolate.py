@@ -11,7 +11,6 @@ from agewalk.engine.layout import (
     BATCH,
     BY_MASK,
     FEATURES,
-    FLAGS_KNOWN,
     GEN_MASK,
     GEN_SHIFT,
     HUGE,
@@ -92,7 +91,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     word, page = s.word, s.page
     if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
         return i64(0), i64(0)
-    if not word[FLAGS_KNOWN]:
+    if not word[TIER_OF]:
         learn_flags(word)
     oldest = word[MIN_SEQ + kind] % N_GENS
     head = word[N_PAGES] + oldest * 2 + kind

@@ -129,8 +129,7 @@ NOTED: Final = 201  # rows of this run whose spaces are marked used
 LAST_RECLAIMED: Final = 202  # sc->nr_reclaimed when this pass of kswapd began
 AGE_NODE: Final = 203  # sc->memcgs_need_aging: 6.1's kswapd is to age before it evicts
 OPENED: Final = 204  # + generation index: the tick when it became the youngest (lrugen->timestamps)
-FLAGS_KNOWN: Final = 208  # the words below, up to PROTECTED, are filled in
-TIER_OF: Final = 209  # two bits for each of 16 combinations of flags (tiers.flags_of): the tier
+TIER_OF: Final = 209  # two bits for each of 16 combinations of flags (tiers.flags_of): the tier; 0: to be worked out
 SHADOW_OF: Final = 210  # three bits for each: what the shadow entry says of them
 PROTECTED: Final = (
     211  # + last tier that is not protected: a bit for each, whether such folios move on instead of being isolated

@@ -5,7 +5,7 @@ A new folio is on no list, and has no generation, until its batch is drained; an
 
 from agewalk.engine import features as f
 from agewalk.engine.cells import rarely
-from agewalk.engine.gens import add_folio, add_folios, del_folio, gen_of, inc_refs, set_refs, update_gen
+from agewalk.engine.gens import add_folios, del_folio, gen_of, inc_refs, set_refs, update_gen
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     ACTIVATE_BATCH,
@@ -45,7 +45,7 @@ def drain_activate(word: Array, page: Array) -> None:
         if meta & GEN_MASK and not meta & ACTIVE:
             del_folio(word, page, folio)
             page[folio, META] |= ACTIVE | BY_BATCH
-            add_folio(word, page, folio)
+            add_folios(word, page, i64(Q_ACTIVATE + 1 + i), i64(1))
     word[Q_ACTIVATE] = 0
 
 

@@ -13,7 +13,6 @@ from agewalk.engine.layout import (
     BATCH,
     EVICTED_IN,
     FEATURES,
-    FLAGS_KNOWN,
     HUGE_SHIFT,
     MIN_SEQ,
     N_TIERS,
@@ -81,7 +80,6 @@ def learn_flags(word: Array) -> None:
         for last in range(N_TIERS):
             if tier > last or is_saturated(word, refs, workingset):
                 word[PROTECTED + last] |= i64(1) << flags
-    word[FLAGS_KNOWN] = 1
 
 
 @njit

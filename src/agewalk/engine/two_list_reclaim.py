@@ -4,7 +4,7 @@ Compiled on its own: hosts under MGLRU do not wait for it.
 """
 
 from agewalk.engine import counters as c
-from agewalk.engine.alike import bits_of_all, book, is_dirty, leave_idle, unmapped
+from agewalk.engine.alike import bits_of_all, book, leave_idle, unmapped
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.evict import leave, unmap
 from agewalk.engine.fault import needs_frame
@@ -157,15 +157,14 @@ def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
 @njit
 def free_idle(s: State, space: Int) -> None:
     """shrink_one() for all of ISOLATED, small mapped pages of this space without accessed bits, which the protocol calls old."""
-    word, page, touch = s.word, s.page, s.touch
+    word, page = s.word, s.page
     count, now, clock = word[ISOLATED], word[NOW], word[T_AGE]
     s.asked[ASK_TARGET, s.space[space, S_MODE] * 8] += count
     written = i64(0)
     for i in range(1, count + 1):
         folio = i64(word[ISOLATED + i])
-        meta, bits = i64(page[folio, META]), i64(touch[folio])
-        written += is_dirty(s, space, meta, bits)
-        leave_idle(s, folio, space, meta, bits, clock & 0x7FFFFFFF, now)
+        meta = i64(page[folio, META])
+        written += leave_idle(s, folio, space, meta, clock & 0x7FFFFFFF, now)
         page[folio, AHEAD] = shadow_rest(clock, meta)
         clock += 1
     word[T_AGE] = clock

@@ -23,9 +23,9 @@ from agewalk.model.profiles import profile
 class Fault(NamedTuple):
     """`before` occurs once in the module and becomes `after`; `kernel` and `mmu` are where it shows. kit: what shows it, a story
     of few pages, of kswapd at work ("crowded", "partly"), nested guests, guests that use the same pages ("both"), pages used
-    here and there ("scattered"), evicted ones of all "tiers" that come back, a process "beside" or one "beyond" its memory,
-    another swappiness or memory that begins elsewhere ("anywhere"); questions about lruvecs of any size ("decisions"); stories
-    with larger shares ("scaled")."""
+    here and there ("scattered"), evicted ones of all "tiers" that come back, a process "beside" or one "beyond" its memory, two
+    VMs "mixed", another swappiness or memory that begins elsewhere ("anywhere"); questions about lruvecs of any size
+    ("decisions"); stories with larger shares ("scaled")."""
 
     module: str
     before: str
@@ -154,6 +154,12 @@ FAULTS = (
     Fault("usual", "meta &= at.GUEST_BITS", "meta = i64(0)", "6.1", kit="tiers"),
     Fault("usual", "at.M_STATE] == at.TABLE and", "at.M_STATE] >= 0 and", kit="anywhere"),
     Fault("touch", "if which >= 0 and s.space[space, at.S_INVALIDATED] == seq:", "if which >= 0:"),
+    Fault("usual", "if faults == room:", "if faults > room:", kit="crowded"),
+    Fault("usual", "s.space[space, at.S_RSS] += faults - since\n            since", "since", kit="mixed"),
+    Fault("hits", "kind & misses - 1", "kind"),
+    Fault("hits", "take_back(s, r, i, stopped + 1, count, missed)", "pass"),
+    Fault("hits", "take_back(s, r, i, stopped + 1, count, missed)", "take_back(s, r, i, stopped, count, 0)"),
+    Fault("hits", "range(count - 1, first - start - 1, -1)", "range(first - start, count)", kit="mixed"),
     Fault("alike", "touch[folio] & A_ANY != bits or", "bits < 0 or"),
     Fault("alike", "if word[Q_ADD] | word[Q_ACTIVATE]:", "if False:", "6.1", "tdp", kit="scattered"),
     Fault("alike", "s.space[space, S_INVALIDATED] += count", "pass"),
@@ -234,6 +240,12 @@ def _stories(kit: Any, fault: Fault, pages: int) -> Iterator[tuple[dict[str, Any
     elif fault.kit == "tiers":
         for n in range(4):
             yield {"memory": 140}, kit.tiers_of(n, pages)
+    elif fault.kit == "mixed":
+        for n in range(6):
+            yield (
+                {"memory": 150, "marks": (2, 8, 30), "spaces": [(pages, "tdp"), (pages, "tdp")]},
+                kit.mixed_of(n, pages),
+            )
     elif fault.kit == "beyond":
         yield {"memory": 60}, kit.beyond_memory(pages)
     elif fault.kit == "beside":

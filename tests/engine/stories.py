@@ -142,6 +142,19 @@ def in_turns(pages: int) -> list[tuple[Any, ...]]:
     return [("touch", rows), *[("age", True)] * 3, ("reclaim", 60), ("touch", rows[::3]), ("reclaim", 90)]
 
 
+def mixed_of(seed: int, pages: int) -> list[tuple[Any, ...]]:
+    """Two VMs use pages in no order, some twice in a row, and memory is short: hits stand between faults and before reclaim."""
+    dice = random.Random(seed)
+    events: list[tuple[Any, ...]] = []
+    for _ in range(12):
+        rows: list[tuple[int, int, bool, int]] = []
+        for _ in range(80):
+            rows.append((dice.randrange(2), dice.randrange(pages), dice.random() < 0.6, 0))
+            rows += [rows[-1]] * (dice.random() < 0.5)
+        events += [("touch", rows), ("age", True)]
+    return events
+
+
 def beyond_memory(pages: int) -> list[tuple[Any, ...]]:
     """A process writes page after page, then some of them, and reclaim ages on its behalf."""
     order = [*range(pages), *range(0, pages, 5)]

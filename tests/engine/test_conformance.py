@@ -15,6 +15,7 @@ from tests.engine.stories import (
     beyond_memory,
     chance_of,
     in_turns,
+    mixed_of,
     nested_of,
     partly_used,
     pressure_of,
@@ -155,6 +156,17 @@ def test_a_fault_marks_its_page_table_before_reclaim_walks(kernel: str) -> None:
 def test_pages_of_two_spaces_in_turns(kernel: str) -> None:
     host = {"kernel": kernel, "protocol": profile(kernel).protocol, "spaces": [(130, "tdp"), (130, "process")]}
     tell({**host, "memory": 300}, in_turns(130))
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.18"])
+@pytest.mark.parametrize("seed", range(3))
+def test_hits_between_faults_and_before_reclaim(kernel: str, seed: int) -> None:
+    host: dict[str, Any] = {
+        "kernel": kernel,
+        "protocol": profile(kernel).protocol,
+        "spaces": [(130, "tdp"), (130, "tdp")],
+    }
+    tell({**host, "memory": 150, "marks": (2, 8, 30)}, mixed_of(seed, 130))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

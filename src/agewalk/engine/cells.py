@@ -312,7 +312,7 @@ count_bits: Callable[[Any], Any] = extending.intrinsic(_count) if COMPILED else 
 
 #: lowest_bit(which): the first of them, as its i.
 lowest_bit: Callable[[Any], Any] = (
-    extending.intrinsic(_lowest) if COMPILED else lambda which: (which & -which).bit_length() - 1
+    extending.intrinsic(_lowest) if COMPILED else lambda which: (int(which) & -int(which)).bit_length() - 1
 )
 
 #: bit_length(number): as int's, of a number that is not negative.

@@ -16,7 +16,7 @@ from agewalk.engine import protocol as pt
 from agewalk.engine.config import Host, Space, region_shift
 from agewalk.engine.quality import Assessor, Sample, total
 from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
-from agewalk.engine.rows import CHUNK, Rows
+from agewalk.engine.rows import CHUNK, WORD, Rows
 from agewalk.engine.state import State
 from agewalk.engine.touch import nested_change, run_batch
 from agewalk.model.protocols.table import ProtocolTable
@@ -196,7 +196,7 @@ class Engine:
         self._assess = Assessor(host, self.state) if assess else None
         self._now_ns = 0
         self._next_age = None if host.policy == TWO_LIST else host.age_every_ns or None
-        self._chunk = np.zeros(CHUNK, np.uint32), np.zeros(CHUNK, np.uint8)
+        self._chunk = np.zeros(CHUNK, np.uint32), np.zeros(CHUNK, np.uint8), np.zeros(WORD, np.uint8)
         self._run = run_batch
         if host.policy == TWO_LIST:  # its code is compiled, or loaded, only now
             from agewalk.engine.two_list_reclaim import run_batch_two_list

@@ -10,6 +10,7 @@ from agewalk.engine.jit import Array, Int, entry, i64, njit
 from agewalk.engine.state import State
 
 BLOCK: Final = 64
+WORD: Final = 63  # accesses that are tried at a time: a bit each in a word, without its sign
 CHUNK: Final = 4096  # rows: 20 KiB, which fits the first level of the cache beside what the rows touch
 
 
@@ -24,12 +25,22 @@ class Rows(NamedTuple):
     context: Array  # uint8[rows]
     pages: Array  # uint32[CHUNK]: page of the host
     kinds: Array  # uint8[CHUNK]: bits of `touch` that the access needs, and sets
+    found: Array  # uint8[WORD]: what some accesses, tried at a time, found in `touch` (hits.py)
 
 
 def plain(pages: Array, kinds: Array) -> Rows:
     """Rows that are encoded already, for `run_rows`. pages: uint32, kinds: uint8, of one length."""
     none = np.zeros(0, np.uint8)
-    return Rows(none.astype(np.int64), none.astype(np.uint16), none.astype(np.uint32), none, none, pages, kinds)
+    return Rows(
+        none.astype(np.int64),
+        none.astype(np.uint16),
+        none.astype(np.uint32),
+        none,
+        none,
+        pages,
+        kinds,
+        np.zeros(WORD, np.uint8),
+    )
 
 
 @entry

@@ -3,8 +3,9 @@
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.cells import fetch_row, rarely
+from agewalk.engine.cells import rarely
 from agewalk.engine.fault import follow_page, get_user_page, host_access, needs_frame
+from agewalk.engine.hits import run_usual
 from agewalk.engine.huge import folio_of, is_huge
 from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import META
@@ -13,11 +14,9 @@ from agewalk.engine.queues import mark_accessed
 from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
-from agewalk.engine.usual import FILLS, combination, counting, has_table, learn, usual_faults
+from agewalk.engine.usual import FILLS, combination, counting, has_table, learn
 
 PTE_PREFETCH_NUM = 8
-LOOK_AHEAD = 32  # accesses, at least; twice that, at most
-UNROLLED = 4
 
 
 @njit_merge
@@ -276,56 +275,12 @@ def mark_running(s: State, r: Rows, end: Int) -> None:
     s.word[at.SOME_UNUSED] = unused
 
 
-@njit
-def hits(touch: Array, r: Rows, start: Int, end: Int) -> Int:
-    """Run accesses from `start` as long as they find what they need; returns where that ends. The hot loop, unrolled.
-
-    It stores even if nothing changes: a branch on that would be guessed wrong after each aging pass.
-    """
-    pages, kinds = r.pages, r.kinds
-    i = i64(start)
-    while i + UNROLLED <= end:
-        for more in range(UNROLLED):
-            before = touch[pages[i + more]]
-            after = before | kinds[i + more]
-            if after ^ before > 0xF:
-                return i + more
-            touch[pages[i + more]] = after
-        i += UNROLLED
-    while i < end:
-        before = touch[pages[i]]
-        after = before | kinds[i]
-        if after ^ before > 0xF:
-            return i
-        touch[pages[i]] = after
-        i += 1
-    return i
-
-
-@njit
-def look_ahead(s: State, r: Rows, start: Int, end: Int) -> None:
-    """Ask memory for the rows of pages that accesses `start` to `end` will miss: waited for one by one, they are what a fault
-    costs."""
-    rarely()
-    for i in range(start, end):
-        if r.kinds[i] & ~s.touch[r.pages[i]] & 0xF0:
-            fetch_row(s.page, r.pages[i])
-
-
 @entry
 def run_rows(s: State, r: Rows, n: Int) -> None:
     """The first n accesses of `r.pages` and `r.kinds`, all of one tick, in order."""
     s.word[at.NOTED] = 0
-    i = hits(s.touch, r, i64(0), n)
-    asked = i64(0)
+    i = run_usual(s, r, i64(0), n)
     while i < n:
-        if asked < min(i + LOOK_AHEAD, n):
-            start, asked = max(asked, i + 1), min(i + 2 * LOOK_AHEAD, n)
-            look_ahead(s, r, start, asked)
-        done = usual_faults(s, r, i, n)
-        if done > i:
-            i = hits(s.touch, r, done, n)
-            continue
         if s.word[at.SOME_UNUSED]:
             mark_running(s, r, i + 1)
         s.word[at.NOTED] = i + 1
@@ -336,7 +291,7 @@ def run_rows(s: State, r: Rows, n: Int) -> None:
         any_fault(s, folio, space, kind, seq)
         if wakes:
             reclaim(s, i64(KSWAPD_RUN), i64(0), i64(0))
-        i = hits(s.touch, r, i + 1, n)
+        i = run_usual(s, r, i + 1, n)
     if s.word[at.SOME_UNUSED]:
         mark_running(s, r, n)
     s.word[at.NOTED] = n

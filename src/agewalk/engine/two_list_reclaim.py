@@ -8,6 +8,7 @@ from agewalk.engine.alike import bits_of_all, book, leave_idle, unmapped
 from agewalk.engine.cells import fetch_row
 from agewalk.engine.evict import leave, unmap
 from agewalk.engine.fault import needs_frame
+from agewalk.engine.hits import run_usual
 from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import (
     A_ANY,
@@ -68,9 +69,8 @@ from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.state import State
 from agewalk.engine.tiers import nr_pages
-from agewalk.engine.touch import LOOK_AHEAD, any_fault, hits, look_ahead, mark_running
+from agewalk.engine.touch import any_fault, mark_running
 from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_add, classic_shadow, note_cost, shadow_rest
-from agewalk.engine.usual import usual_faults
 from agewalk.engine.walk import ask_huge, clear_bits
 
 GIB_PAGES_SHIFT = 18
@@ -295,16 +295,8 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
     """touch.run_rows() with the classic lists behind it."""
     word = s.word
     word[NOTED] = 0
-    i = hits(s.touch, r, i64(0), n)
-    looked = i64(0)
+    i = run_usual(s, r, i64(0), n)
     while i < n:
-        if looked < min(i + LOOK_AHEAD, n):
-            start, looked = max(looked, i + 1), min(i + 2 * LOOK_AHEAD, n)
-            look_ahead(s, r, start, looked)
-        done = usual_faults(s, r, i, n)
-        if done > i:
-            i = hits(s.touch, r, done, n)
-            continue
         if word[SOME_UNUSED]:
             mark_running(s, r, i + 1)
         word[NOTED] = i + 1
@@ -322,7 +314,7 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
         any_fault(s, folio, space, kind, seq)
         if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))
-        i = hits(s.touch, r, i + 1, n)
+        i = run_usual(s, r, i + 1, n)
     if word[SOME_UNUSED]:
         mark_running(s, r, n)
     word[NOTED] = n

@@ -11,7 +11,7 @@ from typing import Final
 from agewalk.engine import counters as c
 from agewalk.engine import features as f
 from agewalk.engine import layout as at
-from agewalk.engine.cells import bit_length, rarely
+from agewalk.engine.cells import bit_length, lowest_bit, rarely
 from agewalk.engine.fault import refault_tier
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import META
@@ -95,20 +95,21 @@ def fill(word: Array, page: Array, folio: Int, enters: Int, activates: Int) -> I
 
 
 @njit
-def usual_faults(s: State, r: Rows, start: Int, end: Int) -> Int:
-    """Accesses from `start` on, as long as each is a fault of a known combination that needs no reclaim and wakes nobody. Returns
-    where that ends."""
+def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
+    """Accesses start + i for each bit i of `missed`, as long as each is a fault of a known combination that needs no reclaim and
+    wakes nobody, or finds its page, which one before has brought. Returns the first that is neither, else start + 64."""
     word, page = s.word, s.page
-    end = min(end, start + max(word[at.FRAMES] - word[at.HELD] - word[at.LOW], i64(0)))
-    now, queued, room = word[at.NOW], word[at.Q_ADD], word[at.ADD_BATCH] - 1
+    room = max(word[at.FRAMES] - word[at.HELD] - word[at.LOW], i64(0))
+    now, queued, batch = word[at.NOW], word[at.Q_ADD], word[at.ADD_BATCH] - 1
     first, count = counting(word)
-    pmd, space, since = i64(-1), i64(0), i64(start)
-    i = i64(start)
-    while i < end:
+    pmd, space, faults, since = i64(-1), i64(0), i64(0), i64(0)
+    i = i64(start + 64)
+    while missed:
+        i = start + lowest_bit(missed)
         folio, kind = i64(r.pages[i]), i64(r.kinds[i])
         if folio // at.PTES != pmd:
-            s.space[space, at.S_RSS] += i - since
-            since = i
+            s.space[space, at.S_RSS] += faults - since
+            since = faults
             pmd = folio // at.PTES
             space = i64(s.pmd[pmd, at.M_SPACE])
             if not has_table(s, folio, space):
@@ -116,8 +117,13 @@ def usual_faults(s: State, r: Rows, start: Int, end: Int) -> Int:
         meta = i64(page[folio, META])
         which = combination(word, page, folio, meta, kind & at.WRITTEN, first, count)
         if which < 0 or not kind & at.P_TDP:
+            if kind & ~i64(s.touch[folio]) > 0xF:
+                break  # else it has been brought, and used
+            missed &= missed - 1
+            continue
+        if faults == room:
             break
-        if queued >= room:
+        if queued >= batch:
             which |= FILLS
             if word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
                 break
@@ -144,9 +150,10 @@ def usual_faults(s: State, r: Rows, start: Int, end: Int) -> Int:
         meta |= left & 0xFFFFFFFF
         page[folio, META] = meta
         s.touch[folio] = at.P_TDP | at.A_TDP | at.A_PRIMARY | at.USED_NOW | (at.WRITTEN if meta & at.W_TDP else 0)
-        i += 1
-    s.space[space, at.S_RSS] += i - since
+        faults += 1
+        missed &= missed - 1
+    s.space[space, at.S_RSS] += faults - since
     word[at.Q_ADD] = queued
-    word[at.HELD] += i - start
-    s.counts[c.SPTE_FAULTS] += i - start
-    return i
+    word[at.HELD] += faults
+    s.counts[c.SPTE_FAULTS] += faults
+    return i if missed else start + 64

@@ -1,0 +1,94 @@
+"""The hot loop: accesses that find what they need, and usual faults among them.
+
+As long as all hit, each is tried and done in turn. Once one has missed, more will: then WORD accesses are tried at a time, those
+that hit are done, and the usual faults among the others follow, in order. The order between a hit and a usual fault makes no
+difference: what a hit changes is its page's byte of `touch`, which no usual fault of another page reads or writes, and a page
+that hits is mapped, so no usual fault is its own. Any other fault, and reclaim before a fault, may read and change all bytes; so
+the hits behind one are taken back first.
+"""
+
+from typing import Final
+
+from agewalk.engine.cells import fetch_row, rarely
+from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.rows import WORD, Rows
+from agewalk.engine.state import State
+from agewalk.engine.usual import usual_faults
+
+UNROLLED: Final = 4
+
+
+@njit
+def hits(touch: Array, r: Rows, start: Int, end: Int) -> Int:
+    """Run accesses from `start` as long as they find what they need; returns where that ends. Unrolled.
+
+    It stores even if nothing changes: a branch on that would be guessed wrong after each aging pass.
+    """
+    pages, kinds = r.pages, r.kinds
+    i = i64(start)
+    while i + UNROLLED <= end:
+        for more in range(UNROLLED):
+            before = touch[pages[i + more]]
+            after = before | kinds[i + more]
+            if after ^ before > 0xF:
+                return i + more
+            touch[pages[i + more]] = after
+        i += UNROLLED
+    while i < end:
+        before = touch[pages[i]]
+        after = before | kinds[i]
+        if after ^ before > 0xF:
+            return i
+        touch[pages[i]] = after
+        i += 1
+    return i
+
+
+@njit
+def hit_block(s: State, r: Rows, start: Int, count: Int) -> Int:
+    """Run those of accesses [start, start + count) that find what they need; bit i of the result says that access start + i did
+    not. Memory is asked for the rows of pages that missed: waited for one by one, they are what a fault costs. No branches: one
+    on whether an access hits would be guessed wrong whenever it does not.
+    """
+    touch, page = s.touch, s.page
+    missed = i64(0)
+    for i in range(count):
+        folio, kind = i64(r.pages[start + i]), i64(r.kinds[start + i])
+        before = i64(touch[folio])
+        misses = i64(kind & ~before > 0xF)
+        r.found[i] = before
+        touch[folio] = before | kind & misses - 1
+        fetch_row(page, folio & -misses)
+        missed |= misses << i
+    return missed
+
+
+@njit
+def take_back(s: State, r: Rows, start: Int, first: Int, count: Int, missed: Int) -> None:
+    """Undo hit_block(s, r, start, count), which returned `missed`, for its accesses from `first` on."""
+    rarely()
+    for i in range(count - 1, first - start - 1, -1):
+        if not missed >> i & 1:
+            s.touch[i64(r.pages[start + i])] = r.found[i]
+
+
+@njit
+def run_usual(s: State, r: Rows, start: Int, end: Int) -> Int:
+    """Run accesses from `start` as long as they find what they need or are usual faults; returns where that ends."""
+    i = i64(start)
+    while True:
+        i = hits(s.touch, r, i, end)
+        if i == end or usual_faults(s, r, i, i64(1)) == i:
+            return i
+        i += 1
+        while i < end:
+            count = min(end - i, i64(WORD))
+            missed = hit_block(s, r, i, count)
+            if missed:
+                stopped = usual_faults(s, r, i, missed)
+                if stopped < i + count:
+                    take_back(s, r, i, stopped + 1, count, missed)
+                    return stopped
+            i += count
+            if not missed:
+                break

@@ -16,6 +16,7 @@ from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.engine.huge import accessed, folio_of, is_huge
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
+from agewalk.engine.state import State
 from agewalk.model.kvm.kvm import GuestTables
 from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
@@ -92,6 +93,7 @@ class Twin:
             policy=self.policy,
         )  # fmt: skip
         self.engine = Engine(host, table_of(rules), assess=False)
+        self.engine.state.word[at.MAX_HOLES] = 5  # lists are closed up now and then
         if marks:
             theirs, ours = self.machine.memory, self.engine.state.word
             theirs.minimum, theirs.low, theirs.high = marks
@@ -268,11 +270,7 @@ class Twin:
             ],
             "sizes": [int(n) for n in word[at.NR_PAGES : at.NR_PAGES + 8]],
             "lists": [
-                [
-                    where[f] if s.page[f, at.META] & at.MAPPED else "unmapped"
-                    for f in _members(s.page, int(word[at.N_PAGES]) + n)
-                ]
-                for n in range(8)
+                [where[f] if s.page[f, at.META] & at.MAPPED else "unmapped" for f in members(s, n)] for n in range(8)
             ],
             "free": int(word[at.FRAMES] - word[at.HELD]),
             "avg_refaulted": [int(n) for n in word[at.AVG_REFAULTED : at.AVG_REFAULTED + 8]],
@@ -359,12 +357,18 @@ def _leaf_young(kvm: Any, root: Any, address: int) -> bool:
     return False
 
 
-def _members(page: Any, head: int) -> list[int]:
-    out, at_ = [], int(page[head, at.NEXT])
-    while at_ != head:
-        out.append(at_)
-        at_ = int(page[at_, at.NEXT])
-    return out
+def members(state: State, number: int) -> list[int]:
+    """Folios of a list, the newest first."""
+    out, place = [], int(state.word[at.TAILS + number])
+    while place != state.word[at.HEADS + number]:
+        if state.queue[place] != at.HOLE:
+            out.append(int(state.queue[place]))
+            assert state.page[out[-1], at.SLOT] == place
+            assert len(out) <= len(state.page), "a list in a ring"
+        place += 1
+        if place % at.SEGMENT == 0:
+            place = int(state.after[place // at.SEGMENT - 1]) * at.SEGMENT
+    return out[::-1]
 
 
 def _view(meta: int, max_seq: int) -> PageView:

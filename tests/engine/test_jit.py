@@ -41,9 +41,10 @@ def test_importing_the_package_loads_no_compiler() -> None:
 
 
 def test_a_page_costs_less_than_24_bytes() -> None:
-    state = build(Host([Space("vm", 1 << 20)], 1 << 20, {}), np.zeros((3, MODES * 8), np.uint8))
-    per_page = state.touch.nbytes + state.page.nbytes + state.used.nbytes + state.pmd.nbytes
-    assert per_page / (1 << 20) < 21.1
+    for policy, most in (("mglru", 22), ("two-list", 24)):
+        host = Host([Space("vm", 1 << 20)], 1 << 20, {}, policy=policy)
+        state = build(host, np.zeros((3, MODES * 8), np.uint8))
+        assert sum(array.nbytes for array in state) / (1 << 20) < most
 
 
 def test_unknown_features_and_sizes_are_refused() -> None:
@@ -54,6 +55,8 @@ def test_unknown_features_and_sizes_are_refused() -> None:
     for nothing in (Host([], 10, {}), Host([Space("vm", 8)], 0, {})):
         with pytest.raises(UsageError, match="a host needs a space and a page of memory"):
             build(nothing, np.zeros((3, MODES * 8), np.uint8))
+    with pytest.raises(UsageError, match=r"2,147,483,648 pages in all"):
+        build(Host([Space("vm", 1 << 31)], 8, {}), np.zeros((3, MODES * 8), np.uint8))
 
 
 @jit.entry
@@ -93,7 +96,7 @@ def test_windows_of_up_to_64_elements() -> None:
     dice = np.random.default_rng(1)
     state.touch[:] = dice.integers(0, 256, 1024) * dice.integers(0, 2, 1024)
     state.page[:, at.META] = dice.integers(-(1 << 31), 1 << 31, len(state.page))
-    state.page[:, at.NEXT :] = -1
+    state.page[:, at.SLOT] = -1
     for first, count in [(0, 64), (0, 1), (63, 2), (500, 64), (960, 64), (1023, 1), (1000, 24), (300, 63)]:
         touch, meta = state.touch[first : first + count], state.page[first : first + count, at.META]
         found = np.flatnonzero(touch & 5)

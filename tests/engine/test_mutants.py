@@ -42,7 +42,7 @@ def test_a_fault_is_caught_a_hint_is_not_and_what_nobody_runs_is_named() -> None
         "host = {'kernel': '6.12', 'protocol': 'linux-6.13', 'spaces': [(130, 'tdp')], 'memory': 95}\n"
         "def run(): tell(host, story_of(3)[:14])\n"
         "for m in mutants_of('lists', source('lists')):\n"
-        "    if m.function == 'gen_push' and m.after == 'pass':\n"
+        "    if m.function in ('push', 'fetch_ahead') and m.after == 'pass':\n"
         "        print(judged(m, [Case('story', run, 1.0, {('lists', m.line)})], 10).split()[0], m.described().split(': ')[1])\n"
         "        elsewhere = judged(m, [Case('story', run, 1.0, set())], 10)\n"
         "        assert elsewhere == 'never run'\n"
@@ -53,5 +53,5 @@ def test_a_fault_is_caught_a_hint_is_not_and_what_nobody_runs_is_named() -> None
         capture_output=True, text=True,
     )  # fmt: skip
     said = done.stdout.splitlines()
-    assert "caught page[member, NEXT] = newest  ->  pass" in said
-    assert "ALIVE page[i64(word[slot]), AHEAD] = member  ->  pass" in said
+    assert "caught s.queue[place] = folio  ->  pass" in said
+    assert "ALIVE fetch_row(s.page, i64(s.queue[then]))  ->  pass" in said

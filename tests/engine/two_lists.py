@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from tests.engine.conformance import Twin, _members
+from tests.engine.conformance import Twin, members
 
 from agewalk.engine import layout as at
 from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU
@@ -52,9 +52,8 @@ class ListTwin(Twin):
         s, word = self.engine.state, self.engine.state.word
         both = super().ours()
         both["pages"] = [page if page.seq in (None, -1) else page._replace(seq=-1) for page in both["pages"]]
-        first = word[at.N_PAGES]
-        inactive = _members(s.page, int(first + at.LIST_INACTIVE))
-        active = _members(s.page, int(first + at.LIST_ACTIVE))
+        inactive = members(s, at.LIST_INACTIVE)
+        active = members(s, at.LIST_ACTIVE)
         return {
             **_shared(both),
             "inactive": [self._folio(f) for f in inactive],

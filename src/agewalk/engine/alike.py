@@ -35,11 +35,9 @@ from agewalk.engine.layout import (
     META,
     MIN_SEQ,
     N_TIERS,
-    NEXT,
     NOW,
     P_SHADOW,
     P_TDP,
-    PREV,
     PTES,
     Q_ACTIVATE,
     Q_ADD,
@@ -53,6 +51,7 @@ from agewalk.engine.layout import (
     S_NOTIFIERS,
     S_PAGES,
     S_RSS,
+    SHADOW,
     SHADOW_OF,
     SWAPCACHE,
     TIER_OF,
@@ -128,7 +127,7 @@ def shrink_alike(s: State) -> bool:
             return False
         keep_used(s, space, answer & bits & A_ANY)
         book(s, i64(0), word[ISOLATED])
-        add_folios(word, s.page, i64(ISOLATED + 1), i64(word[ISOLATED]))
+        add_folios(s, i64(ISOLATED + 1), i64(word[ISOLATED]))
     else:
         return False
     s.asked[ASK_TARGET, row] += word[ISOLATED]
@@ -160,8 +159,8 @@ def keep_used(s: State, space: Int, cleared: Int) -> None:
 def leave_page(s: State, number: Int, space: Int, shadow: Int, meta: Int, now: Int) -> None:
     """A page is to be free; it remembers when, and what its shadow entry is. meta: its META."""
     s.page[number, META] = EVICTED | meta & GUEST_BITS
-    s.page[number, NEXT] = shadow
-    s.page[number, PREV] = now
+    s.page[number, SHADOW] = shadow
+    s.left[number] = now
     region = region_of(s.space, space, number)
     s.by_region[region, c.BY_EVICTIONS] += 1
     s.by_region[region, c.BY_HOT] += now - s.used[number] < s.word[HOT_AFTER]

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 #: What a touch goes through, as `context` in a trace.
 GUEST, NESTED, HOST = 0, 1, 2
+
+#: Fewer pages than this make a host (7.9 TiB): each has a place on a list, and a place is a number of 31 bits.
+TOO_MANY_PAGES: Final = (1 << 31) - (1 << 25)
 
 
 @dataclass(frozen=True)

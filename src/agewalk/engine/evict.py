@@ -79,7 +79,7 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
             for _ in range(used):
-                page[folio, META] = mark_accessed(word, page, folio, i64(page[folio, META]))
+                page[folio, META] = mark_accessed(s, folio, i64(page[folio, META]))
         if written and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             page[folio, META] = page[folio, META] | DIRTY
     if page[folio, META] & D_PRIMARY:
@@ -107,9 +107,9 @@ def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
             s.pmd[folio // PTES, M_YOUNG] = 1
     elif bits & (A_TDP | A_SHADOW) and word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
         if bits & A_SHADOW:  # kvm_set_pfn_accessed() for each accessed SPTE
-            meta = mark_accessed(word, page, folio, meta)
+            meta = mark_accessed(s, folio, meta)
         if bits & A_TDP:
-            meta = mark_accessed(word, page, folio, meta)
+            meta = mark_accessed(s, folio, meta)
     if not meta & DIRTY and entry_is_dirty(s, space, meta, bits):
         meta |= DIRTY
     if bits & USED_NOW:
@@ -190,7 +190,7 @@ def put_back(s: State, kept: Int, retried: Int) -> None:
         page[folio, META] = kept_flags(word, meta) | BY_KEPT
         word[KEPT + back] = folio
         back += 1
-    add_folios(word, page, i64(KEPT), back)
+    add_folios(s, i64(KEPT), back)
 
 
 @njit_inline
@@ -231,16 +231,16 @@ def oldest_seq(word: Array) -> Int:
 @njit
 def evict_folios(s: State, nr_to_scan: Int) -> Int:
     """evict_folios(): one batch. Returns how much was looked at; 0 when there is nothing to be had."""
-    word, page = s.word, s.page
+    word = s.word
     if word[FEATURES] & f.FLUSHES_EMPTY_FIRST:
-        try_to_inc_min_seq(word, page)
+        try_to_inc_min_seq(s)
     budget = min(nr_to_scan, i64(MAX_BATCH)) if word[FEATURES] & f.SCAN_LIMIT else i64(MAX_BATCH)
     scanned = isolate_folios(s, budget)
     if word[FEATURES] & f.FLUSHES_EMPTY_FIRST:
         if scanned:
-            try_to_inc_min_seq(word, page)
+            try_to_inc_min_seq(s)
     else:
-        if try_to_inc_min_seq(word, page):
+        if try_to_inc_min_seq(s):
             scanned += 1
         if word[MAX_SEQ] - oldest_seq(word) + 1 == MIN_GENS:
             scanned = i64(0)

@@ -117,7 +117,7 @@ def huge_fault(s: State, folio: Int, space: Int, write: Int) -> bool:
         s.space[space, at.S_INVALIDATED] += 1  # of the huge zero page
     word[at.HELD] += at.PTES
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-    meta = add_in_fault(word, page, i64(first), i64(page[first, META]) | at.RESIDENT | at.HUGE)
+    meta = add_in_fault(s, i64(first), i64(page[first, META]) | at.RESIDENT | at.HUGE)
     page[first, META] = meta | at.MAPPED | at.RW_PRIMARY | at.D_PRIMARY
     s.space[space, at.S_RSS] += at.PTES
     return True
@@ -133,15 +133,16 @@ def pte_alloc(s: State, folio: Int) -> None:
 
 
 @njit_merge
-def add_in_fault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+def add_in_fault(s: State, folio: Int, meta: Int) -> Int:
     """folio_add_lru() of a page that a fault brings in, from META to META."""
+    word = s.word
     if word[at.FEATURES] & f.TWO_LIST:
         pass  # lru_gen_in_fault() is MGLRU's
     elif not word[at.FEATURES] & f.FAULT_ADDS_WORKINGSET or meta & at.WORKINGSET:
         meta |= at.ACTIVE
     elif not meta & at.REFERENCED:
-        meta = mark_accessed(word, page, folio, meta)
-    return queue_add(word, page, folio, meta)
+        meta = mark_accessed(s, folio, meta)
+    return queue_add(s, folio, meta)
 
 
 @njit_merge
@@ -157,7 +158,7 @@ def new_anon(s: State, folio: Int, space: Int, meta: Int) -> Int:
     """do_anonymous_page() for a write, do_wp_page() of the zero page: a new page, mapped writable, dirty. From META to META."""
     s.word[at.HELD] += 1
     s.by_region[region_of(s.space, space, folio), c.BY_FAULTS] += 1
-    meta = add_in_fault(s.word, s.page, folio, at.RESIDENT | meta & at.GUEST_BITS)
+    meta = add_in_fault(s, folio, at.RESIDENT | meta & at.GUEST_BITS)
     return map_page(s, folio, space, meta) | at.RW_PRIMARY | at.D_PRIMARY
 
 
@@ -169,21 +170,21 @@ def swap_in(s: State, folio: Int, space: Int, write: Int, meta: Int) -> Int:
     s.by_region[region, c.BY_FAULTS] += 1
     if not meta & at.RESIDENT:
         word[at.HELD] += 1
-        shadow = i64(page[folio, at.NEXT])
-        away = word[at.NOW] - page[folio, at.PREV]
+        shadow = i64(page[folio, at.SHADOW])
+        away = word[at.NOW] - s.left[folio]
         s.by_region[region, c.BY_REFAULTS] += 1
         s.intervals[bit_length(away)] += 1
         meta = at.RESIDENT | meta & at.GUEST_BITS
         if word[at.FEATURES] & f.SWAPIN_THROUGH_CACHE:
             meta |= at.SWAPCACHE
         if word[at.FEATURES] & f.TWO_LIST:
-            meta = classic_refault(word, page, folio, meta)
+            meta = classic_refault(s, folio, meta)
         else:
             meta = refault(word, meta, shadow)
-        meta = add_in_fault(word, page, folio, meta)
+        meta = add_in_fault(s, folio, meta)
     elif write:
         page[folio, META] = meta
-        lru_add_drain(word, page)
+        lru_add_drain(s)
         meta = i64(page[folio, META])
     meta |= write * ((at.D_PRIMARY | at.RW_PRIMARY) // at.WRITTEN)  # no branch: it would often be guessed wrong
     if word[at.FEATURES] & f.SWAPIN_MAPS_WRITABLE:
@@ -245,13 +246,13 @@ def host_access(s: State, folio: Int, space: Int, write: Int) -> None:
 
 
 @njit_merge
-def follow_page(word: Array, page: Array, folio: Int, write: Int, meta: Int) -> Int:
+def follow_page(s: State, folio: Int, write: Int, meta: Int) -> Int:
     """What get_user_page() leaves on a page that is mapped as it needs it, past its fast path. From META to META."""
     if meta & at.ZERO:
         return meta
     if write and not meta & (at.D_PRIMARY | at.DIRTY):
         meta |= at.DIRTY
-    return mark_accessed(word, page, folio, meta)  # FOLL_TOUCH
+    return mark_accessed(s, folio, meta)  # FOLL_TOUCH
 
 
 @njit_merge
@@ -262,4 +263,4 @@ def get_user_page(s: State, folio: Int, space: Int, write: Int, whole: Int, meta
         return whole, meta | at.REFERENCED
     if not meta & (at.RW_PRIMARY if write else at.MAPPED | at.ZERO):  # what may be written is there
         whole, meta = handle_mm_fault(s, folio, space, write, meta)
-    return whole, follow_page(s.word, s.page, whole, write, meta)
+    return whole, follow_page(s, whole, write, meta)

@@ -3,17 +3,16 @@
 from typing import Final
 
 from agewalk.engine import features as f
-from agewalk.engine.cells import fetch_row
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
 from agewalk.engine.layout import (
     ACTIVE,
-    AHEAD,
     ANON,
     BY_CARRY,
     BY_MASK,
     FEATURES,
     GEN_MASK,
     GEN_SHIFT,
+    HEADS,
     HUGE,
     MAX_BATCH,
     MAX_SEQ,
@@ -21,7 +20,6 @@ from agewalk.engine.layout import (
     MIN_GENS,
     MIN_SEQ,
     N_GENS,
-    N_PAGES,
     NOW,
     NR_PAGES,
     OPENED,
@@ -33,18 +31,20 @@ from agewalk.engine.layout import (
     REFS_SHIFT,
     SWAPCACHE,
     SWAPPINESS,
+    TAILS,
     WALK_SEQ,
     WORKINGSET,
 )
 from agewalk.engine.lists import (
-    gen_add_tail,
-    gen_close,
-    gen_open,
-    gen_push,
+    fetch_ahead,
+    list_add_tail,
     list_del,
     list_empty,
     list_tail,
+    push,
+    step,
 )
+from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
 from agewalk.engine.two_list import classic_add, classic_del
 
@@ -91,44 +91,45 @@ def entry_of(word: Array, meta: Int) -> tuple[Int, Int]:
 
 
 @njit
-def add_folios(word: Array, page: Array, first: Int, count: Int) -> None:
+def add_folios(s: State, first: Int, count: Int) -> None:
     """lru_gen_add_folio() for those in word[first], word[first + 1] ..., to the heads of their lists. Mostly one enters as the
     one before did: what is the same for both is done once."""
+    word, page = s.word, s.page
     if word[FEATURES] & f.TWO_LIST:
         for i in range(first, first + count):
-            classic_add(word, page, i64(word[i]))
+            classic_add(s, i64(word[i]))
         return
     alike = number = i64(-1)
-    mark = gone = newest = turn = since = i64(0)
+    mark = gone = place = since = i64(0)
     for i in range(first, first + count):
         folio = i64(word[i])
         meta = i64(page[folio, META])
         if meta & ENTRY_BITS != alike:
             if number >= 0:
-                gen_close(word, page, number, newest, turn)
+                word[HEADS + number] = place
                 word[NR_PAGES + number] += (i - since) * nr_pages(alike)
             alike, since = meta & ENTRY_BITS, i64(i)
             gen, gone = entry_of(word, meta)
             mark, number = (gen + 1) << GEN_SHIFT, gen * 2 + ANON
-            newest, turn = gen_open(word, page, number)
+            place = i64(word[HEADS + number])
         page[folio, META] = meta & ~gone | mark
-        turn = gen_push(word, page, number, newest, turn, folio)
-        newest = folio
+        place = push(s, place, folio)
     if number >= 0:
-        gen_close(word, page, number, newest, turn)
+        word[HEADS + number] = place
         word[NR_PAGES + number] += (first + count - since) * nr_pages(alike)
 
 
 @njit_merge
-def del_folio(word: Array, page: Array, folio: Int) -> None:
+def del_folio(s: State, folio: Int) -> None:
     """lru_gen_del_folio(reclaiming)."""
+    word, page = s.word, s.page
     if word[FEATURES] & f.TWO_LIST:
-        classic_del(word, page, folio)
+        classic_del(s, folio)
         return
     meta = i64(page[folio, META])
     word[NR_PAGES + gen_of(meta) * 2 + ANON] -= nr_pages(meta)
     page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
-    list_del(page, folio)
+    list_del(s, folio)
 
 
 @njit
@@ -177,22 +178,23 @@ def inc_gen(word: Array, page: Array, folio: Int) -> Int:
 
 
 @njit
-def inc_min_seq(word: Array, page: Array, kind: Int) -> bool:
+def inc_min_seq(s: State, kind: Int) -> bool:
     """inc_min_seq(): empty the oldest generation into the next, tail to tail; False if more than MAX_LRU_BATCH are left."""
+    word, page = s.word, s.page
     swappiness = word[SWAPPINESS]
     if not (kind == ANON and swappiness == 0) and not (kind == 1 and swappiness > 200):
-        base = word[N_PAGES]
-        head = base + word[MIN_SEQ + kind] % N_GENS * 2 + kind
+        number = word[MIN_SEQ + kind] % N_GENS * 2 + kind
         rework = word[FEATURES] & f.WORKINGSET_PROTECTION
         for _ in range(MAX_BATCH):
-            if list_empty(page, head):
+            place = list_tail(s, number)
+            if place == word[HEADS + number]:
                 break
-            folio = list_tail(page, head)
-            fetch_row(page, i64(page[folio, AHEAD]))
+            folio = i64(s.queue[place])
+            fetch_ahead(s, place)
+            word[TAILS + number] = step(s, place)
             meta = i64(page[folio, META])
             gen = inc_gen(word, page, folio)
-            list_del(page, folio)
-            gen_add_tail(word, page, gen * 2 + kind, folio)
+            list_add_tail(s, gen * 2 + kind, folio)
             if rework:
                 refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)
                 if refs + workingset != 5:
@@ -205,17 +207,18 @@ def inc_min_seq(word: Array, page: Array, kind: Int) -> bool:
 
 
 @njit
-def try_to_inc_min_seq(word: Array, page: Array) -> bool:
+def try_to_inc_min_seq(s: State) -> bool:
     """try_to_inc_min_seq(): pass over empty oldest generations, MIN_NR_GENS stay. Did any type move on?"""
+    word = s.word
     swappiness = word[SWAPPINESS]
     rework = word[FEATURES] & f.BY_EVICTABLE_TYPE
-    base, max_seq = word[N_PAGES], word[MAX_SEQ]
+    max_seq = word[MAX_SEQ]
     first, last = 0 if swappiness else 1, 1 if swappiness <= 200 else 0
     anon, file = i64(word[MIN_SEQ]), i64(word[MIN_SEQ + 1])
     if first == 0:
-        while anon + MIN_GENS <= max_seq and list_empty(page, base + anon % N_GENS * 2):
+        while anon + MIN_GENS <= max_seq and list_empty(s, anon % N_GENS * 2):
             anon += 1
-    while last == 1 and file + MIN_GENS <= max_seq and list_empty(page, base + file % N_GENS * 2 + 1):
+    while last == 1 and file + MIN_GENS <= max_seq and list_empty(s, file % N_GENS * 2 + 1):
         file += 1
     if rework:
         if anon == word[MIN_SEQ] and file == word[MIN_SEQ + 1]:
@@ -241,12 +244,13 @@ def try_to_inc_min_seq(word: Array, page: Array) -> bool:
 
 
 @njit
-def inc_max_seq(word: Array, page: Array) -> None:
+def inc_max_seq(s: State) -> None:
     """inc_max_seq(): a new youngest generation; if there are four already, the oldest is merged into the next first."""
+    word = s.word
     for i in range(2):
         kind = i if word[FEATURES] & f.BY_EVICTABLE_TYPE else 1 - i
         while word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == N_GENS:
-            inc_min_seq(word, page, i64(kind))
+            inc_min_seq(s, i64(kind))
     word[MAX_SEQ] += 1
     word[OPENED + word[MAX_SEQ] % N_GENS] = word[NOW]
 

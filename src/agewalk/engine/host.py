@@ -13,10 +13,10 @@ from agewalk.engine import features as f
 from agewalk.engine import jit
 from agewalk.engine import layout as at
 from agewalk.engine import protocol as pt
-from agewalk.engine.config import Host, Space, region_shift
+from agewalk.engine.config import TOO_MANY_PAGES, Host, Space, region_shift
 from agewalk.engine.quality import Assessor, Sample, total
 from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
-from agewalk.engine.rows import CHUNK, WORD, Rows
+from agewalk.engine.rows import AHEAD, CHUNK, WORD, Rows
 from agewalk.engine.state import State
 from agewalk.engine.touch import nested_change, run_batch
 from agewalk.model.protocols.table import ProtocolTable
@@ -85,7 +85,7 @@ def bloom_keys(mm_number: int, first_pmd: int, pmds: int) -> npt.NDArray[np.int3
 
 
 def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
-    """Lay out an empty host. Raises UsageError if it has no space or no memory."""
+    """Lay out an empty host. Raises UsageError if it has no space or no memory, or too many pages."""
     if not host.spaces or host.memory_pages < 1:
         raise UsageError(
             "a host needs a space and a page of memory", hint="Host(spaces=[Space(...)], memory_pages=...)"
@@ -97,9 +97,8 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         lead = (space.hva >> 12) % at.PTES
         firsts.append(total + lead)
         total += -(-(lead + space.pages) // at.PTES) * at.PTES
-    page = np.zeros((total + at.N_LISTS + at.SPARE, 4), np.int32)[: -at.SPARE]
-    sentinels = np.arange(total, total + at.N_LISTS)
-    page[sentinels, at.NEXT] = page[sentinels, at.PREV] = sentinels
+    if total >= TOO_MANY_PAGES:
+        raise UsageError(f"{total:,} pages in all", hint=f"fewer than {TOO_MANY_PAGES:,} (7.9 TiB) make a host")
     word = np.zeros(at.N_WORDS, np.int64)
     word[at.MAX_SEQ] = at.MIN_GENS + 1
     word[at.WALK_SEQ] = at.MIN_GENS
@@ -116,6 +115,13 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word[at.ADD_BATCH] = host.folio_batch_size
     word[at.ACTIVATE_BATCH] = host.folio_batch_size
     word[at.LEAVES : at.LEAVES + at.N_LEAVES] = -1
+    word[at.MAX_HOLES] = min(total // 8, 1 << 24)
+    segments = (
+        2 + (total + int(word[at.MAX_HOLES])) // at.SEGMENT + 2 * at.N_LISTS
+    )  # any list begins and ends within one
+    word[at.FRESH] = at.N_LISTS + 1
+    word[at.HEADS : at.HEADS + at.N_LISTS] = np.arange(1, at.N_LISTS + 1) * at.SEGMENT
+    word[at.TAILS : at.TAILS + at.N_LISTS] = np.arange(1, at.N_LISTS + 1) * at.SEGMENT
     rows = np.zeros((len(host.spaces), at.S_COLUMNS), np.int64)
     regions = 0
     pmd = np.zeros((total // at.PTES, at.M_COLUMNS), np.int32)
@@ -141,8 +147,12 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     asked = np.zeros(answers.shape, np.int64)
     return State(
         touch=np.zeros(total + at.SPARE, np.uint8)[: -at.SPARE],
-        page=page,
+        page=np.zeros((total + at.SPARE, 2), np.int32)[: -at.SPARE],
         used=np.zeros(total, np.int32),
+        left=np.zeros(total, np.int32),
+        rest=np.zeros(total if host.policy == TWO_LIST else 1, np.uint16),
+        queue=np.zeros(segments * at.SEGMENT + at.SPARE, np.int32),
+        after=np.zeros(segments, np.int32),
         word=word,
         space=rows,
         pmd=pmd,
@@ -196,7 +206,9 @@ class Engine:
         self._assess = Assessor(host, self.state) if assess else None
         self._now_ns = 0
         self._next_age = None if host.policy == TWO_LIST else host.age_every_ns or None
-        self._chunk = np.zeros(CHUNK, np.uint32), np.zeros(CHUNK, np.uint8), np.zeros(WORD, np.uint8)
+        self._chunk = tuple(
+            np.zeros(n, kind) for n, kind in ((CHUNK + AHEAD, np.uint32), (CHUNK, np.uint8), (WORD, np.uint8))
+        )
         self._run = run_batch
         if host.policy == TWO_LIST:  # its code is compiled, or loaded, only now
             from agewalk.engine.two_list_reclaim import run_batch_two_list

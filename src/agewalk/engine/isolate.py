@@ -5,14 +5,16 @@ from typing import Final
 from agewalk.engine import features as f
 from agewalk.engine.cells import fetch_row, rarely
 from agewalk.engine.gens import gen_of, inc_gen
-from agewalk.engine.jit import Array, Int, i64, njit
+from agewalk.engine.jit import Int, i64, njit
 from agewalk.engine.layout import (
-    AHEAD,
     BATCH,
     BY_MASK,
     FEATURES,
     GEN_MASK,
     GEN_SHIFT,
+    HEADS,
+    HOLE,
+    HOLES,
     HUGE,
     ISOLATED,
     MAX_SEQ,
@@ -21,20 +23,18 @@ from agewalk.engine.layout import (
     MIN_SEQ,
     MOVING,
     N_GENS,
-    N_PAGES,
-    NEXT,
     NR_PAGES,
-    PREV,
     PROTECTED,
     PROTECTED_IN,
     REFERENCED,
     REFS_FLAGS_OLD,
     REFS_MASK,
     SWAPPINESS,
+    TAILS,
     TIER_OF,
     WORKINGSET,
 )
-from agewalk.engine.lists import gen_add, gen_add_tail, gen_close, gen_open, gen_push, list_tail
+from agewalk.engine.lists import fetch_ahead, list_add, list_add_tail, push, step
 from agewalk.engine.state import State
 from agewalk.engine.tiers import flags_of, is_saturated, learn_flags, lru_refs, nr_pages, tier_idx, type_to_scan
 
@@ -42,42 +42,43 @@ SORT_BITS: Final = GEN_MASK | REFERENCED | WORKINGSET | REFS_MASK | HUGE  # what
 
 
 @njit
-def protect(word: Array, page: Array, folio: Int, meta: Int, kind: Int) -> None:
+def protect(s: State, folio: Int, meta: Int, kind: Int) -> None:
     """sort_folio() of one whose tier is protected: it goes on to the next generation."""
+    word, page = s.word, s.page
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     gen = inc_gen(word, page, folio)
     if protects:
-        gen_add(word, page, gen * 2 + kind, folio)
+        list_add(s, gen * 2 + kind, folio)
     else:
-        gen_add_tail(word, page, gen * 2 + kind, folio)
+        list_add_tail(s, gen * 2 + kind, folio)
     flags = flags_of(meta)
     if not (protects and is_saturated(word, lru_refs(word, meta), flags >> 1 & 1)):
         word[PROTECTED_IN + kind * 4 + (word[TIER_OF] >> 2 * flags & 3)] += nr_pages(meta)
 
 
 @njit
-def sort_folios(word: Array, page: Array, count: Int, kind: Int, oldest: Int) -> None:
+def sort_folios(s: State, count: Int, kind: Int, oldest: Int) -> None:
     """sort_folio() for the first folios of MOVING, in their order: they were promoted by their flags, mostly to where the one
     before was, or their tier is protected. oldest: index of the generation that they leave."""
+    word, page = s.word, s.page
     rarely()
-    number, newest, turn = i64(-1), i64(0), i64(0)
+    number, place = i64(-1), i64(0)
     for i in range(count):
         folio = i64(word[MOVING + i])
         meta = i64(page[folio, META])
         to = gen_of(meta) * 2 + kind
         if to != number:
             if number >= 0:
-                gen_close(word, page, number, newest, turn)
+                word[HEADS + number] = place
                 number = i64(-1)
             if to == oldest * 2 + kind:
-                protect(word, page, folio, meta, kind)
+                protect(s, folio, meta, kind)
                 continue
             number = to
-            newest, turn = gen_open(word, page, number)
-        turn = gen_push(word, page, number, newest, turn, folio)
-        newest = folio
+            place = i64(word[HEADS + number])
+        place = push(s, place, folio)
     if number >= 0:
-        gen_close(word, page, number, newest, turn)
+        word[HEADS + number] = place
 
 
 @njit
@@ -94,7 +95,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     if not word[TIER_OF]:
         learn_flags(word)
     oldest = word[MIN_SEQ + kind] % N_GENS
-    head = word[N_PAGES] + oldest * 2 + kind
+    number = oldest * 2 + kind
     here, protected = (oldest + 1) << GEN_SHIFT, word[PROTECTED + last_tier]
     unused, used = (
         ~(GEN_MASK | BY_MASK | REFS_MASK),
@@ -106,10 +107,14 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     scanned = isolated = moving = i64(0)
     left, taken = i64(budget), i64(word[ISOLATED])
     alike, pages, stays, moves = i64(-1), i64(0), i64(0), False
-    folio = list_tail(page, head)
-    while left and isolated < BATCH and folio != head:
-        before = i64(page[folio, PREV])
-        fetch_row(page, i64(page[folio, AHEAD]))
+    place, head = i64(word[TAILS + number]), word[HEADS + number]
+    while left and isolated < BATCH and place != head:
+        folio = i64(s.queue[place])
+        fetch_ahead(s, place)
+        place = step(s, place)
+        if folio == HOLE:
+            word[HOLES] -= 1
+            continue
         meta = i64(page[folio, META])
         if meta & SORT_BITS != alike:
             alike = meta & SORT_BITS
@@ -122,22 +127,21 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
             word[MOVING + moving] = folio
             moving += 1
             if moving == BATCH:
-                sort_folios(word, page, moving, kind, oldest)
+                sort_folios(s, moving, kind, oldest)
                 moving = i64(0)
         else:
             fetch_row(s.touch, folio)
             fetch_row(s.used, folio)
+            fetch_row(s.left, folio)
             page[folio, META] = meta & stays
             taken += 1
             word[ISOLATED + taken] = folio
             isolated += pages
-        folio = before
     if moving:
-        sort_folios(word, page, moving, kind, oldest)
-    page[head, PREV] = folio
-    page[folio, NEXT] = head
+        sort_folios(s, moving, kind, oldest)
+    word[TAILS + number] = place
     word[ISOLATED] = taken
-    word[NR_PAGES + oldest * 2 + kind] -= isolated
+    word[NR_PAGES + number] -= isolated
     if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
         scanned = i64(0)
     return scanned, isolated

@@ -1,16 +1,16 @@
-"""Where the bits of a page live: one byte that every access reads, 16 bytes that faults, aging and eviction read.
+"""Where the bits of a page live: one byte that every access reads, 8 bytes that faults, aging and eviction read.
 
 `touch[page]` (uint8)         what an access finds: which tables map the page for hardware, which accessed bits are set
-`page[page]`  (4 x int32)     META flags, NEXT and PREV of the LRU list, AHEAD a page that a walk of the list soon meets
-                              not resident: NEXT holds the shadow entry, PREV the tick of the eviction
+`page[page]`  (2 x int32)     META flags; SLOT, its place on the LRU list; not resident: SHADOW, the shadow entry, instead
 `used[page]`  (int32)         tick of the last access
+`left[page]`  (int32)         tick of the eviction
+`queue`       (int32)         the LRU lists: a place for each page, and some to spare (lists.py)
 
-Sentinels of the lists follow the last page in `page`, so that a list is a ring without special cases. Page numbers run
-over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page table).
-All of it is 21 bytes a page and 32 a PMD.
+Page numbers run over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page
+table). All of it is 21.6 bytes a page and 32 a PMD.
 
 A 2 MiB folio is the 512 pages of one PMD, mapped by one entry (M_STATE is HUGE_ENTRY). Its first page stands for it: there are
-META, NEXT and PREV of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:
+META and SLOT of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:
 the bits that an access needs are set in all of them, an accessed bit of the entry is the or of 512, USED_NOW and USED stay true
 for each page. META of the other 511 holds only what is theirs alone: 4 KiB SPTEs of the shadow MMU, and the guest's bits.
 """
@@ -32,9 +32,8 @@ P_ANY: Final = P_TDP | P_SHADOW | P_PRIMARY
 
 # --- columns of page[]
 META: Final = 0
-NEXT: Final = 1
-PREV: Final = 2
-AHEAD: Final = 3  # a hint, of no other effect than speed (lists.py)
+SLOT: Final = 1
+SHADOW: Final = 1  # if EVICTED
 NEVER: Final = -(1 << 30)  # used[] of a page of a 2 MiB folio that nobody has touched
 
 # --- page[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
@@ -51,7 +50,7 @@ GEN_SHIFT: Final = 9
 GEN_MASK: Final = 7 << GEN_SHIFT  # generation index + 1; 0 while on no list
 ZERO: Final = 1 << 12  # the PTE is present and maps the shared zero page
 RESIDENT: Final = 1 << 13  # a folio holds its contents
-EVICTED: Final = 1 << 14  # was resident before: NEXT is its shadow entry
+EVICTED: Final = 1 << 14  # was resident before: SHADOW is its shadow entry
 W_TDP: Final = 1 << 15  # the TDP MMU's SPTE may be written (dirty comes with writable)
 W_SHADOW: Final = 1 << 16
 D_PRIMARY: Final = 1 << 17  # dirty bit of the PTE
@@ -78,7 +77,7 @@ BY_CARRY: Final = 5 << BY_SHIFT  # moved on from the oldest generation
 REFS_FLAGS_OLD: Final = REFS_MASK | REFERENCED | WORKINGSET  # what a promotion cleared up to 6.13
 REFS_FLAGS: Final = REFS_MASK | REFERENCED  # LRU_REFS_FLAGS since 6.14
 
-# --- lists: sentinel number = pages + list number
+# --- lists
 N_GENS: Final = 4  # MAX_NR_GENS
 MIN_GENS: Final = 2  # MIN_NR_GENS
 N_TIERS: Final = 4  # MAX_NR_TIERS
@@ -90,6 +89,8 @@ LIST_ACTIVE: Final = 10  # + type
 N_LISTS: Final = 12
 PTES: Final = 512  # PTRS_PER_PTE
 SPARE: Final = 64  # elements behind `touch` and `page` that vectors may read, too
+SEGMENT: Final = 128  # places of a list that follow each other in `queue`
+HOLE: Final = -1  # nobody's place in it
 
 # --- word[]: what there is one of in a lruvec
 MAX_SEQ: Final = 0
@@ -97,7 +98,7 @@ MIN_SEQ: Final = 1  # + type
 WALK_SEQ: Final = 3  # mm_state.seq
 FEATURES: Final = 4
 SWAPPINESS: Final = 5
-N_PAGES: Final = 6  # first sentinel
+N_PAGES: Final = 6
 HELD: Final = 7  # pages resident
 FRAMES: Final = 8  # pages of memory
 NOW: Final = 9  # tick
@@ -147,12 +148,16 @@ NEED_AGING: Final = 350  # what get_nr_to_scan() found last: few cold pages are 
 ISOLATED: Final = 351  # folios that eviction took off their list: how many, then which, at most BATCH
 KEPT: Final = 416  # those of them that stay
 LISTED: Final = 480  # of which 64 pages `listed` knows, two times; -1: none
-RECENT: Final = 482  # + list number * RECENT_STEP: the last pages put on it, in a ring, and the place of the next
-RECENT_STEP: Final = 17
-LEAVES: Final = 618  # + combination (usual.py): what such a fault leaves in META, and more; -1: not known yet
+HEADS: Final = 482  # + list number: the place in `queue` for the next folio at its head
+TAILS: Final = 494  # + list number: that of the folio at its tail
+FREE: Final = 506  # the first segment of `queue` that a list has given back; 0: none
+FRESH: Final = 507  # the first that no list ever had
+HOLES: Final = 508  # places of lists that nobody has
+MAX_HOLES: Final = 509
+LEAVES: Final = 510  # + combination (usual.py): what such a fault leaves in META, and more; -1: not known yet
 N_LEAVES: Final = 128
-EXHAUSTED: Final = 746  # a page was needed, none was free, none could be reclaimed
-N_WORDS: Final = 747
+EXHAUSTED: Final = 638  # a page was needed, none was free, none could be reclaimed
+N_WORDS: Final = 639
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

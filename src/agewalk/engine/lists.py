@@ -1,113 +1,170 @@
-"""Doubly linked lists inside `page[NEXT]` and `page[PREV]` (include/linux/list.h). NEXT of a sentinel is the head.
+"""Lists of folios as queues of numbers, where the kernel links folios (include/linux/list.h).
 
-A walk over a list of pages in no order waits for memory at every step, and cannot know the next page before it has read this one.
-So a page also remembers, in `page[AHEAD]`, which one was put on the list RING additions after it: a walk asks for that one as
-it comes by, and many loads are under way at a time. The hint may be stale; nothing but speed depends on it.
+A list is a run of places in `queue`, from word[TAILS + number] to before word[HEADS + number], in segments of SEGMENT places;
+`after` says which segment follows, towards the head. The head's segment has a place left. A walk from the tail knows early
+which pages it will meet, and asks memory for their rows: one that follows links would wait for each.
+
+`page[folio, SLOT]` is the folio's place while it is on a list. Off the middle of one, it leaves a HOLE, which walks pass over; if
+there get to be too many, all lists are closed up. Segments that no list needs wait in a list of their own, which ends with 0.
 """
 
 from typing import Final
 
+from agewalk.engine.cells import fetch_row, rarely
 from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import AHEAD, N_PAGES, NEXT, PREV, RECENT, RECENT_STEP, S_FIRST, S_REGION, S_REGION_SHIFT
+from agewalk.engine.layout import (
+    FREE,
+    FRESH,
+    HEADS,
+    HOLE,
+    HOLES,
+    MAX_HOLES,
+    N_LISTS,
+    S_FIRST,
+    S_REGION,
+    S_REGION_SHIFT,
+    SEGMENT,
+    SLOT,
+    TAILS,
+)
+from agewalk.engine.state import State
+
+AHEAD: Final = 16  # places: how far a walk sees
 
 
 @njit
-def list_init(page: Array, head: Int) -> None:
-    """INIT_LIST_HEAD()."""
-    page[head, NEXT] = head
-    page[head, PREV] = head
+def take_segment(s: State) -> Int:
+    """A segment that no list has."""
+    word = s.word
+    free = i64(word[FREE])
+    if free:
+        word[FREE] = s.after[free]
+        return free
+    word[FRESH] += 1
+    return word[FRESH] - 1
 
 
 @njit
-def list_empty(page: Array, head: Int) -> bool:
+def lengthen(s: State, place: Int) -> Int:
+    """push() has filled the segment before `place`: the first place of the next one."""
+    rarely()
+    segment = take_segment(s)
+    s.after[place // SEGMENT - 1] = segment
+    return segment * SEGMENT
+
+
+@njit
+def shorten(s: State, place: Int) -> Int:
+    """step() has left the segment before `place`: the first place of the next one."""
+    rarely()
+    segment = place // SEGMENT - 1
+    then = i64(s.after[segment])
+    s.after[segment] = s.word[FREE]
+    s.word[FREE] = segment
+    return then * SEGMENT
+
+
+@njit_merge
+def push(s: State, place: Int, folio: Int) -> Int:
+    """list_add(): the folio gets the place at the head of a list; returns the next one, which is to become the list's head."""
+    s.queue[place] = folio
+    s.page[folio, SLOT] = place
+    place += 1
+    return place if place % SEGMENT else lengthen(s, place)
+
+
+@njit_merge
+def step(s: State, place: Int) -> Int:
+    """The place before that at the tail of a list, which its folio leaves; it is to become the list's tail."""
+    place += 1
+    return place if place % SEGMENT else shorten(s, place)
+
+
+@njit_merge
+def fetch_ahead(s: State, place: Int) -> None:
+    """Ask memory for the row of the page that a walk meets AHEAD places later; of any page, if the list ends before."""
+    then = place + AHEAD
+    if place % SEGMENT >= SEGMENT - AHEAD:
+        then = i64(s.after[place // SEGMENT]) * SEGMENT + then % SEGMENT
+    fetch_row(s.page, i64(s.queue[then]))
+
+
+@njit
+def list_tail(s: State, number: Int) -> Int:
+    """The place at the tail, past holes; that at the head, where nobody is, if the list is empty."""
+    word = s.word
+    place = i64(word[TAILS + number])
+    while place != word[HEADS + number] and s.queue[place] == HOLE:
+        place = step(s, place)
+        word[HOLES] -= 1
+    word[TAILS + number] = place
+    return place
+
+
+@njit
+def list_empty(s: State, number: Int) -> bool:
     """Nothing on it."""
-    return bool(page[head, NEXT] == head)
+    return bool(list_tail(s, number) == s.word[HEADS + number])
 
 
-@njit_merge
-def list_add(page: Array, head: Int, member: Int) -> None:
+@njit
+def list_add(s: State, number: Int, folio: Int) -> None:
     """To the head."""
-    first = i64(page[head, NEXT])
-    page[member, NEXT] = first
-    page[member, PREV] = head
-    page[first, PREV] = member
-    page[head, NEXT] = member
+    s.word[HEADS + number] = push(s, i64(s.word[HEADS + number]), folio)
 
 
 @njit
-def list_add_tail(page: Array, head: Int, member: Int) -> None:
+def list_add_tail(s: State, number: Int, folio: Int) -> None:
     """To the tail."""
-    last = i64(page[head, PREV])
-    page[member, PREV] = last
-    page[member, NEXT] = head
-    page[last, NEXT] = member
-    page[head, PREV] = member
-
-
-@njit_merge
-def list_del(page: Array, member: Int) -> None:
-    """Off whatever list it is on; its own links are stale afterwards."""
-    after = i64(page[member, NEXT])
-    before = i64(page[member, PREV])
-    page[before, NEXT] = after
-    page[after, PREV] = before
+    place = i64(s.word[TAILS + number])
+    if place % SEGMENT == 0:
+        segment = take_segment(s)
+        s.after[segment] = place // SEGMENT
+        place = (segment + 1) * SEGMENT
+    place -= 1
+    s.queue[place] = folio
+    s.page[folio, SLOT] = place
+    s.word[TAILS + number] = place
 
 
 @njit
-def list_tail(page: Array, head: Int) -> Int:
-    """lru_to_folio(): the member at the tail; the sentinel itself if the list is empty."""
-    return i64(page[head, PREV])
-
-
-RING: Final = RECENT_STEP - 1
-
-
-@njit_merge
-def gen_add(word: Array, page: Array, number: Int, member: Int) -> None:
-    """list_add() to list `number` (generation index * 2 + type), with the hint of the page put there RING additions ago."""
-    slot = RECENT + number * RECENT_STEP
-    turn = i64(word[slot + RING])
-    page[i64(word[slot + turn]), AHEAD] = member
-    word[slot + turn] = member
-    word[slot + RING] = (turn + 1) % RING
-    list_add(page, word[N_PAGES] + number, member)
-
-
-@njit_merge
-def gen_open(word: Array, page: Array, number: Int) -> tuple[Int, Int]:
-    """Before some gen_push() to one list: its newest member, and the turn of its ring."""
-    return i64(page[word[N_PAGES] + number, NEXT]), i64(word[RECENT + number * RECENT_STEP + RING])
-
-
-@njit_merge
-def gen_push(word: Array, page: Array, number: Int, newest: Int, turn: Int, member: Int) -> Int:
-    """gen_add() to an open list, in front of `newest`; the next turn. The list is whole again after gen_close()."""
-    slot = RECENT + number * RECENT_STEP + turn
-    page[i64(word[slot]), AHEAD] = member
-    word[slot] = member
-    page[member, NEXT] = newest
-    page[newest, PREV] = member
-    return (turn + 1) % RING
-
-
-@njit_merge
-def gen_close(word: Array, page: Array, number: Int, newest: Int, turn: Int) -> None:
-    """After the last gen_push()."""
-    head = word[N_PAGES] + number
-    page[newest, PREV] = head
-    page[head, NEXT] = newest
-    word[RECENT + number * RECENT_STEP + RING] = turn
+def list_del(s: State, folio: Int) -> None:
+    """Off whatever list it is on."""
+    s.queue[i64(s.page[folio, SLOT])] = HOLE
+    s.word[HOLES] += 1
+    if s.word[HOLES] > s.word[MAX_HOLES]:
+        for number in range(N_LISTS):
+            close_up(s, i64(number))
+        s.word[HOLES] = 0
 
 
 @njit
-def gen_add_tail(word: Array, page: Array, number: Int, member: Int) -> None:
-    """list_add_tail(): a walk meets this page before those that were put there earlier."""
-    slot = RECENT + number * RECENT_STEP
-    turn = i64(word[slot + RING])
-    page[member, AHEAD] = word[slot + turn]
-    word[slot + turn] = member
-    word[slot + RING] = (turn + 1) % RING
-    list_add_tail(page, word[N_PAGES] + number, member)
+def close_up(s: State, number: Int) -> None:
+    """The folios of a list move up to its tail, and close its holes."""
+    rarely()
+    place = to = i64(s.word[TAILS + number])
+    head = s.word[HEADS + number]
+    while place != head:
+        folio = i64(s.queue[place])
+        if folio != HOLE:
+            s.queue[to] = folio
+            s.page[folio, SLOT] = to
+            to = following(s, to)
+        place = following(s, place)
+    s.word[HEADS + number] = to
+    place = (to // SEGMENT + 1) * SEGMENT
+    if to // SEGMENT != head // SEGMENT:
+        place = following(s, place - 1)
+        while place // SEGMENT != head // SEGMENT:
+            place = shorten(s, place + SEGMENT)
+        shorten(s, place + SEGMENT)
+
+
+@njit
+def following(s: State, place: Int) -> Int:
+    """The place after this one, towards the head."""
+    place += 1
+    return place if place % SEGMENT else i64(s.after[place // SEGMENT - 1]) * SEGMENT
 
 
 @njit

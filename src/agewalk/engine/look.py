@@ -94,7 +94,7 @@ def promote_neighbours(s: State, first: Int, which: Int, mode: Int, seen: Int, a
             continue
         young += 1
         if features & f.LOOK_AROUND_AT_ONCE:
-            seen_young(word, page, near, word[HAS_WALK])
+            seen_young(s, near, word[HAS_WALK])
         elif not meta & GEN_MASK:
             page[near, META] = page[near, META] | REFERENCED
         elif gen_of(meta) != word[MAX_SEQ] % N_GENS:
@@ -104,7 +104,7 @@ def promote_neighbours(s: State, first: Int, which: Int, mode: Int, seen: Int, a
         if word[HAS_WALK] or later >= PAGEVEC_SIZE:
             update_gen(word, page, i64(word[LATER + i]), i64(BY_LOOK))
         else:
-            queue_activate(word, page, i64(word[LATER + i]))
+            queue_activate(s, i64(word[LATER + i]))
     return young
 
 

@@ -26,60 +26,65 @@ from agewalk.engine.layout import (
     REFS_FLAGS_OLD,
     T_AGE,
 )
+from agewalk.engine.state import State
 from agewalk.engine.tiers import nr_pages
 
 
 @njit
-def drain_add(word: Array, page: Array) -> None:
+def drain_add(s: State) -> None:
     """folio_batch_move_lru(lru_add)."""
-    add_folios(word, page, i64(Q_ADD + 1), i64(word[Q_ADD]))
+    word = s.word
+    add_folios(s, i64(Q_ADD + 1), i64(word[Q_ADD]))
     word[Q_ADD] = 0
 
 
 @njit
-def drain_activate(word: Array, page: Array) -> None:
+def drain_activate(s: State) -> None:
     """folio_batch_move_lru(lru_activate): off its list, and back as active; isolated ones are left alone."""
+    word, page = s.word, s.page
     for i in range(word[Q_ACTIVATE]):
         folio = i64(word[Q_ACTIVATE + 1 + i])
         meta = i64(page[folio, META])
         if meta & GEN_MASK and not meta & ACTIVE:
-            del_folio(word, page, folio)
+            del_folio(s, folio)
             page[folio, META] |= ACTIVE | BY_BATCH
-            add_folios(word, page, i64(Q_ACTIVATE + 1 + i), i64(1))
+            add_folios(s, i64(Q_ACTIVATE + 1 + i), i64(1))
     word[Q_ACTIVATE] = 0
 
 
 @njit
-def lru_add_drain(word: Array, page: Array) -> None:
+def lru_add_drain(s: State) -> None:
     """lru_add_drain()."""
-    drain_add(word, page)
-    drain_activate(word, page)
+    drain_add(s)
+    drain_activate(s)
 
 
 @njit_merge
-def queue_add(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+def queue_add(s: State, folio: Int, meta: Int) -> Int:
     """folio_add_lru() past the flags, from META to META. Large folios are not kept waiting (folio_may_be_lru_cached())."""
+    word, page = s.word, s.page
     waiting = word[Q_ADD] + 1
     word[ENTERED] = meta
     word[Q_ADD] = waiting
     word[Q_ADD + waiting] = folio
     if waiting >= word[ADD_BATCH] or meta & HUGE:
         page[folio, META] = meta
-        drain_add(word, page)
+        drain_add(s)
         return i64(page[folio, META])
     return meta
 
 
 @njit
-def queue_activate(word: Array, page: Array, folio: Int) -> None:
+def queue_activate(s: State, folio: Int) -> None:
     """folio_activate()."""
+    word, page = s.word, s.page
     meta = i64(page[folio, META])
     if meta & ACTIVE or not meta & GEN_MASK:
         return
     word[Q_ACTIVATE + 1 + word[Q_ACTIVATE]] = folio
     word[Q_ACTIVATE] += 1
     if word[Q_ACTIVATE] >= word[ACTIVATE_BATCH] or meta & HUGE:
-        drain_activate(word, page)
+        drain_activate(s)
 
 
 @njit
@@ -95,8 +100,9 @@ def is_queued(word: Array, folio: Int) -> bool:
 
 
 @njit
-def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
+def seen_young(s: State, folio: Int, has_walk: Int) -> None:
     """walk_update_folio(): an accessed bit of the folio was found and cleared, by a task with an mm_walk or without."""
+    word, page = s.word, s.page
     if has_walk:
         update_gen(word, page, folio, i64(BY_LOOK))
         return
@@ -116,17 +122,18 @@ def seen_young(word: Array, page: Array, folio: Int, has_walk: Int) -> None:
             page[folio, META] = meta & ~REFS_FLAGS_OLD
     gen = gen_of(i64(page[folio, META]))
     if gen not in (-1, new_gen):
-        queue_activate(word, page, folio)
+        queue_activate(s, folio)
 
 
 @njit
-def classic_activate(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+def classic_activate(s: State, folio: Int, meta: Int) -> Int:
     """The second access with the classic lists: the folio is activated, in its batch, if it still waits there
     (__lru_cache_activate_folio()). From META to META."""
+    word, page = s.word, s.page
     rarely()  # not so here; but merged into every fault it takes registers from all of them
     if meta & GEN_MASK:
         page[folio, META] = meta
-        queue_activate(word, page, folio)
+        queue_activate(s, folio)
         meta = i64(page[folio, META])
     else:
         for i in range(word[Q_ADD]):
@@ -137,11 +144,12 @@ def classic_activate(word: Array, page: Array, folio: Int, meta: Int) -> Int:
 
 
 @njit_merge
-def mark_accessed(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+def mark_accessed(s: State, folio: Int, meta: Int) -> Int:
     """folio_mark_accessed(). With the classic lists the first access marks a folio, the second activates it. meta: its META,
     which need not be written yet; returns what to write."""
+    word = s.word
     if not word[FEATURES] & f.TWO_LIST:
         return inc_refs(word, meta)
     if not meta & REFERENCED:
         return meta | REFERENCED
-    return meta if meta & ACTIVE else classic_activate(word, page, folio, meta)
+    return meta if meta & ACTIVE else classic_activate(s, folio, meta)

@@ -149,7 +149,7 @@ def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
     """lru_gen_shrink_lruvec(): try_to_shrink_lruvec() at word[PRIORITY]."""
     word = s.word
     features = word[FEATURES]
-    lru_add_drain(word, s.page)
+    lru_add_drain(s)
     word[HAS_WALK] = 1 if word[KSWAPD] or (proactive and features & f.PROACTIVE_WALK) else 0
     if word[KSWAPD]:
         set_initial_priority(word, goal)
@@ -238,7 +238,7 @@ def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
             left = first - done
             goal = left // 4 if word[FEATURES] & f.RECLAIM_QUARTERS else left
             if not retries:
-                lru_add_drain(word, s.page)
+                lru_add_drain(s)
             freed = do_try_to_free_pages(s, max(goal, i64(SWAP_CLUSTER_MAX)), i64(1))
             done += freed
             if not freed:

@@ -5,11 +5,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from agewalk.engine import layout as at
-from agewalk.engine.cells import one_argument
+from agewalk.engine.cells import fetch_row, one_argument
 from agewalk.engine.jit import Array, Int, entry, i64, njit
 from agewalk.engine.state import State
 
 BLOCK: Final = 64
+AHEAD: Final = 32  # rows: note_used() asks for the memory of that one
 WORD: Final = 63  # accesses that are tried at a time: a bit each in a word, without its sign
 CHUNK: Final = 4096  # rows: 20 KiB, which fits the first level of the cache beside what the rows touch
 
@@ -23,7 +24,7 @@ class Rows(NamedTuple):
     number: Array  # uint32[rows]: page of that space
     write: Array  # uint8[rows]
     context: Array  # uint8[rows]
-    pages: Array  # uint32[CHUNK]: page of the host
+    pages: Array  # uint32[CHUNK + AHEAD]: page of the host
     kinds: Array  # uint8[CHUNK]: bits of `touch` that the access needs, and sets
     found: Array  # uint8[WORD]: what some accesses, tried at a time, found in `touch` (hits.py)
 
@@ -121,6 +122,7 @@ def note_used(s: State, r: Rows, n: Int) -> None:
     now = s.word[at.NOW]
     for i in range(n):
         page = r.pages[i]
+        fetch_row(s.used, i64(r.pages[i + AHEAD]))
         s.used[page] = now
         s.touch[page] &= 255 - at.USED_NOW
 

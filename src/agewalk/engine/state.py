@@ -11,8 +11,12 @@ class State(NamedTuple):
     """Everything that a run changes. Shapes and columns: `agewalk.engine.layout`."""
 
     touch: Array  # uint8[pages]
-    page: Array  # int32[pages + N_LISTS, 4]
+    page: Array  # int32[pages, 2]
     used: Array  # int32[pages]: tick of the last access
+    left: Array  # int32[pages]: tick of the eviction, if EVICTED
+    rest: Array  # uint16[pages]: the classic lists' shadow entries, what SHADOW has no room for (else: of one element)
+    queue: Array  # int32[segments * SEGMENT + SPARE]: lists
+    after: Array  # int32[segments]: which segment follows in a list
     word: Array  # int64[N_WORDS]
     space: Array  # int64[spaces, S_COLUMNS]
     pmd: Array  # int32[pmds, M_COLUMNS]

@@ -7,7 +7,7 @@ from agewalk.engine.cells import rarely
 from agewalk.engine.fault import follow_page, get_user_page, host_access, needs_frame
 from agewalk.engine.hits import run_usual
 from agewalk.engine.huge import folio_of, is_huge
-from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
+from agewalk.engine.jit import Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.layout import META
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.queues import mark_accessed
@@ -58,13 +58,14 @@ def install(s: State, folio: Int, space: Int, present: Int, small: Int) -> None:
 
 
 @njit_merge
-def finish_fault(word: Array, page: Array, folio: Int, meta: Int) -> Int:
+def finish_fault(s: State, folio: Int, meta: Int) -> Int:
     """kvm_mmu_finish_page_fault(): what the fault says about the page, from META to META."""
+    word = s.word
     if not meta & at.MAPPED:
         return meta  # the shared zero page
     if meta & at.RW_PRIMARY and word[at.FEATURES] & f.FAULT_MARKS_DIRTY:
         meta |= at.DIRTY
-    return mark_accessed(word, page, folio, meta)
+    return mark_accessed(s, folio, meta)
 
 
 @njit
@@ -72,10 +73,10 @@ def retry_fault(s: State, whole: Int, write: Int, meta: Int) -> Int:
     """The second time around in faultin_pfn(), when the page is mapped. From META to META."""
     rarely()
     if s.word[at.FEATURES] & f.RETRY_MARKS_ACCESSED:
-        meta = finish_fault(s.word, s.page, whole, meta)
+        meta = finish_fault(s, whole, meta)
     if meta & at.MAPPED and meta & at.RW_PRIMARY:
         return meta | at.REFERENCED
-    return follow_page(s.word, s.page, whole, write, meta)
+    return follow_page(s, whole, write, meta)
 
 
 @njit_merge
@@ -130,7 +131,7 @@ def prefetch(s: State, folio: Int, space: Int, direct: Int, shift: Int) -> None:
         page[whole, META] |= marks
         set_written(s, i64(near), space)
         if not direct or word[at.FEATURES] & f.DIRECT_PREFETCH_MARKS:
-            page[whole, META] = mark_accessed(word, page, whole, i64(page[whole, META]))
+            page[whole, META] = mark_accessed(s, whole, i64(page[whole, META]))
 
 
 @njit_merge
@@ -152,7 +153,7 @@ def tdp_access(s: State, folio: Int, space: Int, write: Int, seq: Int) -> None:
             meta &= ~(at.W_TDP | at.LOST_W_TDP)
             if meta & at.RW_PRIMARY:
                 meta |= at.W_TDP
-            meta = finish_fault(s.word, page, whole, meta)
+            meta = finish_fault(s, whole, meta)
         meta &= ~at.TRACKED_TDP
     meta &= ~(write * (at.LOST_W_TDP // at.WRITTEN))
     page[whole, META] = meta
@@ -201,7 +202,7 @@ def shadow_access(s: State, folio: Int, space: Int, write: Int, seq: Int, direct
         touch[folio] |= present | accessed
         if not direct or (s.space[space, at.S_AD] and not is_huge(s.pmd, folio)):
             prefetch(s, folio, space, direct, shift)
-        page[whole, META] = finish_fault(s.word, page, whole, i64(page[whole, META]))
+        page[whole, META] = finish_fault(s, whole, i64(page[whole, META]))
     page[entry, META] = page[entry, META] & ~(tracked | (lost if write else 0))
     touch[folio] |= accessed
     install(s, folio, space, present, small)
@@ -230,12 +231,12 @@ def any_fault(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
     which = i64(-1)
     if kind & at.P_TDP and has_table(s, folio, space):
         first, count = counting(word)
-        which = combination(word, s.page, folio, i64(s.page[folio, META]), kind & at.WRITTEN, first, count)
+        which = combination(s, folio, i64(s.page[folio, META]), kind & at.WRITTEN, first, count)
         if word[at.Q_ADD] + 1 >= word[at.ADD_BATCH]:
             which |= FILLS
         if which < 0 or word[at.LEAVES + which] >= 0 or word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
             which = i64(-1)
-    shadow, clock, activated = i64(s.page[folio, at.NEXT]), i64(word[at.T_AGE]), i64(word[at.Q_ACTIVATE])
+    shadow, clock, activated = i64(s.page[folio, at.SHADOW]), i64(word[at.T_AGE]), i64(word[at.Q_ACTIVATE])
     slow(s, folio, space, kind, seq)
     if which >= 0 and s.space[space, at.S_INVALIDATED] == seq:
         learn(s, folio, which, shadow, clock, activated)
@@ -341,7 +342,7 @@ def nested_change(s: State, space: Int, alive: Int) -> None:
         whole = folio_of(s.pmd, i64(folio))
         mapped = s.page[whole, META] & at.MAPPED
         if propagates and s.touch[folio] & accessed and mapped:
-            s.page[whole, META] = mark_accessed(s.word, s.page, whole, i64(s.page[whole, META]))
+            s.page[whole, META] = mark_accessed(s, whole, i64(s.page[whole, META]))
         dirty = s.page[folio, META] & lost == at.W_SHADOW >> shift and mapped
         if dirty and s.touch[folio] & present and s.word[at.FEATURES] & f.ZAP_PROPAGATES_DIRTY:
             s.page[whole, META] = s.page[whole, META] | at.DIRTY

@@ -14,7 +14,6 @@ from agewalk.engine.layout import (
     A_ANY,
     A_PRIMARY,
     ACTIVE,
-    AHEAD,
     ASK_HUGE_TARGET,
     ASK_TARGET,
     BY_MASK,
@@ -23,8 +22,11 @@ from agewalk.engine.layout import (
     FEATURES,
     FRAMES,
     GEN_MASK,
+    HEADS,
     HELD,
     HIGH,
+    HOLE,
+    HOLES,
     HUGE,
     ISOLATED,
     KEPT,
@@ -37,13 +39,10 @@ from agewalk.engine.layout import (
     MAPPED,
     META,
     MINIMUM,
-    N_PAGES,
-    NEXT,
     NOTED,
     NOW,
     NR_ACTIVE,
     NR_INACTIVE,
-    PREV,
     PRIORITY,
     PTES,
     RECLAIMED,
@@ -59,11 +58,12 @@ from agewalk.engine.layout import (
     T_AGE,
     T_COST,
     T_REFAULTS,
+    TAILS,
     WORKINGSET,
     WRITTEN,
     YOUNG,
 )
-from agewalk.engine.lists import list_tail
+from agewalk.engine.lists import fetch_ahead, step
 from agewalk.engine.queues import is_queued, lru_add_drain
 from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
@@ -107,22 +107,26 @@ def asked(s: State, folio: Int, meta: Int) -> bool:
 def isolate(s: State, active: Int, nr_to_scan: Int) -> Int:
     """isolate_lru_folios(): from the tail of a list, which is cut once at the end, to ISOLATED. How many pages."""
     word, page = s.word, s.page
-    head = word[N_PAGES] + (LIST_ACTIVE if active else LIST_INACTIVE)
+    number = LIST_ACTIVE if active else LIST_INACTIVE
     taken, folios = i64(0), i64(0)
-    folio = list_tail(page, head)
-    while taken < nr_to_scan and folio != head:
-        before = i64(page[folio, PREV])
-        fetch_row(page, i64(page[folio, AHEAD]))
+    place, head = i64(word[TAILS + number]), word[HEADS + number]
+    while taken < nr_to_scan and place != head:
+        folio = i64(s.queue[place])
+        fetch_ahead(s, place)
+        place = step(s, place)
+        if folio == HOLE:
+            word[HOLES] -= 1
+            continue
         fetch_row(s.touch, folio)
         fetch_row(s.used, folio)
+        fetch_row(s.left, folio)
+        fetch_row(s.rest, folio)
         meta = i64(page[folio, META])
         taken += nr_pages(meta)
         page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
         folios += 1
         word[ISOLATED + folios] = folio
-        folio = before
-    page[head, PREV] = folio
-    page[folio, NEXT] = head
+    word[TAILS + number] = place
     word[ISOLATED] = folios
     word[NR_ACTIVE if active else NR_INACTIVE] -= taken
     return taken
@@ -150,7 +154,7 @@ def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
         page[folio, META] = meta
         return False
     leave(s, folio, pages, space, word[T_AGE] & 0x7FFFFFFF, meta)
-    classic_shadow(word, page, folio, meta)
+    classic_shadow(s, folio, meta)
     return True
 
 
@@ -165,7 +169,7 @@ def free_idle(s: State, space: Int) -> None:
         folio = i64(word[ISOLATED + i])
         meta = i64(page[folio, META])
         written += leave_idle(s, folio, space, meta, clock & 0x7FFFFFFF, now)
-        page[folio, AHEAD] = shadow_rest(clock, meta)
+        s.rest[folio] = shadow_rest(clock, meta)
         clock += 1
     word[T_AGE] = clock
     unmapped(s, space, count, written)
@@ -175,7 +179,7 @@ def free_idle(s: State, space: Int) -> None:
 def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
     """shrink_inactive_list(): pages reclaimed."""
     word, page = s.word, s.page
-    lru_add_drain(word, page)
+    lru_add_drain(s)
     taken = isolate(s, i64(0), nr_to_scan)
     if not taken:
         return i64(0)
@@ -199,7 +203,7 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
         folio = i64(word[KEPT + i])
         if page[folio, META] & ACTIVE:
             activated += nr_pages(i64(page[folio, META]))
-        classic_add(word, page, folio)
+        classic_add(s, folio)
     word[T_AGE] += activated
     note_cost(word, reclaimed * SWAP_CLUSTER_MAX + taken - reclaimed)
     return reclaimed
@@ -209,7 +213,7 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
 def shrink_active(s: State, nr_to_scan: Int) -> None:
     """shrink_active_list(): back to the inactive list, accessed bits cleared on the way, whatever they say."""
     word, page = s.word, s.page
-    lru_add_drain(word, page)
+    lru_add_drain(s)
     isolate(s, i64(1), nr_to_scan)
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
@@ -217,7 +221,7 @@ def shrink_active(s: State, nr_to_scan: Int) -> None:
         if meta & MAPPED:
             asked(s, folio, meta)
         page[folio, META] = (page[folio, META] & ~ACTIVE) | WORKINGSET
-        classic_add(word, page, folio)
+        classic_add(s, folio)
 
 
 @njit

@@ -45,16 +45,17 @@ def counting(word: Array) -> tuple[Int, Int]:
 
 
 @njit_merge
-def combination(word: Array, page: Array, folio: Int, meta: Int, write: Int, first: Int, count: Int) -> Int:
+def combination(s: State, folio: Int, meta: Int, write: Int, first: Int, count: Int) -> Int:
     """Which combination a fault there is; -1 if it is of another kind. first, count: as of counting()."""
+    page = s.page
     if meta & ~(at.EVICTED | at.GUEST_BITS):
         return i64(-1)  # mapped, or on its way out
     writes = write // (at.WRITTEN // WRITES)
     if not meta & at.EVICTED:
         return writes if write and not meta else i64(-1)  # a read maps the zero page
-    shadow = i64(page[folio, at.NEXT])
+    shadow = i64(page[folio, at.SHADOW])
     if not count:
-        return writes | BACK if is_far(word, page, folio) else i64(-1)
+        return writes | BACK if is_far(s, folio) else i64(-1)
     if 0 <= (shadow >> 3) - first < count:
         return writes | BACK | RECENT | (shadow & 7) << SHADOW_SHIFT
     return writes | BACK
@@ -68,7 +69,7 @@ def has_table(s: State, folio: Int, space: Int) -> bool:
 
 @njit
 def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: Int) -> None:
-    """Keep what a fault of combination `which` has left. From before it: shadow, the page's NEXT; clock, T_AGE; activated, how
+    """Keep what a fault of combination `which` has left. From before it: shadow, the page's SHADOW; clock, T_AGE; activated, how
     many waited for their activation."""
     word = s.word
     left = i64(s.page[folio, META]) & ~at.GUEST_BITS
@@ -82,15 +83,16 @@ def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: 
 
 
 @njit
-def fill(word: Array, page: Array, folio: Int, enters: Int, activates: Int) -> Int:
+def fill(s: State, folio: Int, enters: Int, activates: Int) -> Int:
     """The page fills the batch of new ones: they all go to their lists; the bits of META that say where this one went."""
+    word, page = s.word, s.page
     rarely()
     page[folio, META] = enters
     word[at.Q_ADD] += 1
     word[at.Q_ADD + word[at.Q_ADD]] = folio
-    drain_add(word, page)
+    drain_add(s)
     if activates:
-        queue_activate(word, page, folio)
+        queue_activate(s, folio)
     return i64(page[folio, META]) & at.GEN_MASK
 
 
@@ -115,7 +117,7 @@ def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
             if not has_table(s, folio, space):
                 break
         meta = i64(page[folio, META])
-        which = combination(word, page, folio, meta, kind & at.WRITTEN, first, count)
+        which = combination(s, folio, meta, kind & at.WRITTEN, first, count)
         if which < 0 or not kind & at.P_TDP:
             if kind & ~i64(s.touch[folio]) > 0xF:
                 break  # else it has been brought, and used
@@ -134,13 +136,13 @@ def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
         s.by_region[region, c.BY_FAULTS] += 1
         if which & BACK:
             s.by_region[region, c.BY_REFAULTS] += 1
-            s.intervals[bit_length(now - page[folio, at.PREV])] += 1
+            s.intervals[bit_length(now - s.left[folio])] += 1
             if which & RECENT:
                 word[at.REFAULTED_IN + (left >> TIER_SHIFT & 3)] += 1
         meta &= at.GUEST_BITS
         if which & FILLS:
             word[at.Q_ADD] = queued
-            meta |= fill(word, page, folio, word[at.ENTERS + (which & ~FILLS)] | meta, left >> ACTIVATES_SHIFT)
+            meta |= fill(s, folio, word[at.ENTERS + (which & ~FILLS)] | meta, left >> ACTIVATES_SHIFT)
             queued = i64(0)
         else:
             queued += 1

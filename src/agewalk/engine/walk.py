@@ -314,6 +314,6 @@ def try_to_inc_max_seq(s: State, force_scan: Int) -> bool:
         s.word[HAS_WALK] = 3 if s.word[SWAPPINESS] else 1
     walk_all(s, force_scan)
     s.word[WALK_SEQ] += 1
-    inc_max_seq(s.word, s.page)
+    inc_max_seq(s)
     s.counts[c.AGINGS] += 1
     return True

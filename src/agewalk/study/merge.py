@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Ns
+from agewalk.engine.config import TOO_MANY_PAGES
 from agewalk.trace import Batch, Trace
 
 ROWS = 1 << 16
@@ -164,10 +165,11 @@ class Populate:
 def check_size(traces: Sequence[Trace]) -> None:
     """Raise ScenarioError if the traces' guests have more pages than page numbers reach."""
     total = sum(trace.meta.pages for trace in traces)
-    if total >= 1 << 31:
+    if total >= TOO_MANY_PAGES:
         names = ", ".join(trace.name for trace in traces)
         raise ScenarioError(
-            f"{names}: {total:,} pages of memory in all", hint="fewer than 2^31 (8 TiB) can be replayed at once"
+            f"{names}: {total:,} pages of memory in all",
+            hint="fewer than 2^31 - 2^25 (7.9 TiB) can be replayed at once",
         )
 
 

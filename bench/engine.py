@@ -1,7 +1,7 @@
 """The engine's speed: next to a bare loop (the limit) and to libcachesim on the same accesses; memory; aging; the start.
 
 `run(smoke)` prints tables and returns the numbers. Medians of CPU seconds; every ratio comes from one run. The two real
-traces are the shipped samples, or, with AGEWALK_TRACES naming a directory, the full recordings there.
+traces are whole recordings (`bench/traces/`); a smoke run takes the samples that ship with agewalk.
 
 The comparison under reclaim, so that it is fair both ways. Same accesses in the same order, one object a page, every object of
 size 1, memory for the same share of the distinct pages. Every page is first met by a write (as a guest's memory is: zeroed or
@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+import agewalk
 from agewalk.engine import layout as at
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine, build, compile_once
@@ -90,13 +91,10 @@ def _populating(pages: U32, writes: npt.NDArray[np.bool_], times: npt.NDArray[np
 
 def streams(*, smoke: bool) -> dict[str, Stream]:
     """The access streams. The real ones say themselves what was written, in the others it is a third of all pages."""
-    data = os.environ.get("AGEWALK_TRACES")
-    folder = Path(data) if data else Path(__file__).parents[1] / "src" / "agewalk" / "data"
+    folder = Path(next(iter(agewalk.__path__))) / "data" if smoke else Path(__file__).parent / "traces"
     found: dict[str, Stream] = {}
     for name in ("sqlite-vm", "redis-vm"):
-        table = pq.read_table(folder / f"{name}.parquet", columns=["time_ns", "gfn", "write"])[
-            : 400_000 if smoke else None
-        ]
+        table = pq.read_table(folder / f"{name}.parquet", columns=["time_ns", "gfn", "write"])
         pages, writes, times = (table[name].to_numpy() for name in ("gfn", "write", "time_ns"))
         found[name] = _populating(pages.astype(np.uint32), writes.astype(np.bool_), times.astype(np.int64))
     n, pages = (400_000, 50_000) if smoke else (10_000_000, 1_000_000)

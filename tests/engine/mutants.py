@@ -33,10 +33,10 @@ import agewalk
 
 ENGINE = Path(next(iter(agewalk.__path__))) / "engine"
 MODULES = (
-    "evict", "fault", "gens", "host", "huge", "lists", "look", "quality", "queues", "reclaim", "rows", "tiers", "touch",
-    "two_list", "two_list_reclaim", "walk",
+    "alike", "evict", "fault", "gens", "hits", "host", "huge", "isolate", "lists", "look", "quality", "queues", "reclaim", "rows", "tiers",
+    "touch", "two_list", "two_list_reclaim", "usual", "walk",
 )  # fmt: skip
-KIT = ("conformance", "huge", "nested", "two_list", "recut", "rows", "quality_causes", "quality")
+KIT = ("lists", "conformance", "huge", "nested", "two_list", "recut", "rows", "quality_causes", "quality")
 OTHER: dict[type, Any] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
     ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitAnd,

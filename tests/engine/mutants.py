@@ -33,8 +33,8 @@ import agewalk
 
 ENGINE = Path(next(iter(agewalk.__path__))) / "engine"
 MODULES = (
-    "alike", "evict", "fault", "gens", "hits", "host", "huge", "isolate", "lists", "look", "quality", "queues", "reclaim", "rows", "tiers",
-    "touch", "two_list", "two_list_reclaim", "usual", "walk",
+    "alike", "evict", "fault", "gens", "hits", "host", "huge", "isolate", "lists", "look", "quality", "queues", "reclaim",
+    "rows", "tiers", "touch", "two_list", "two_list_reclaim", "usual", "walk",
 )  # fmt: skip
 KIT = ("lists", "conformance", "huge", "nested", "two_list", "recut", "rows", "quality_causes", "quality")
 OTHER: dict[type, Any] = {

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.engine.mutants import mutants_of
+from tests.engine.mutants import ENGINE, MODULES, mutants_of
 
 SOURCE = '''
 def f(a: int, b: int) -> bool:
@@ -33,6 +33,11 @@ def test_every_token_and_statement_of_every_function_is_changed() -> None:
         ("f", 6, "a < 2", "(a <= 2)"), ("f", 6, "2", "(3)"), ("f", 6, "2", "(1)"), ("f", 7, "True", "(False)"),
         ("C.g", 12, "self.h(f(1, 0))", "pass"), ("C.g", 12, "1", "(2)"), ("C.g", 12, "1", "(0)"), ("C.g", 12, "0", "(1)"),
     ]  # fmt: skip
+
+
+def test_it_knows_every_module_that_has_kernels() -> None:
+    kernels = {path.stem for path in ENGINE.glob("*.py") if "@njit" in path.read_text() and path.stem != "jit"}
+    assert kernels <= set(MODULES)
 
 
 def test_a_fault_is_caught_a_hint_is_not_and_what_nobody_runs_is_named() -> None:

@@ -2,13 +2,15 @@
 
 `Twin` holds both. Compared are, of every page, what a witness records (generation, flags, swapped or not), its accessed bits in
 all three tables, and both bits in tables that guests built; of a VM whether it has rmaps and indirect shadow pages; of the lruvec
-the window, sizes, tiers, the order of every list, the Bloom filters, what its walks counted; free frames; and counts.
+the window, sizes, tiers, the order of every list, the Bloom filters, what its walks counted; free frames; counts; who left, who
+came back and after how long, and when each page was last used (`ledger.py`).
 """
 
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from tests.engine.ledger import HOT, Ledger
 
 from agewalk.core.units import Bytes, Hva, Ns, Pages
 from agewalk.engine import layout as at
@@ -90,6 +92,7 @@ class Twin:
             features=features_of(self.profile),
             folio_batch_size=self.profile.mm.folio_batch_size,
             tick_ns=1,
+            hot_after_ns=HOT,
             policy=self.policy,
         )  # fmt: skip
         self.engine = Engine(host, table_of(rules), assess=False)
@@ -99,6 +102,7 @@ class Twin:
             theirs.minimum, theirs.low, theirs.high = marks
             ours[at.MINIMUM], ours[at.LOW], ours[at.HIGH] = marks
         self.now = 0
+        self.ledger = Ledger(len(spaces))
         self.exits = 0  # accesses that KVM had to resolve
         self.faults = [0] * len(spaces)  # accesses that brought a page
 
@@ -106,7 +110,10 @@ class Twin:
 
     def touch(self, rows: list[Row]) -> None:
         """Accesses: one by one there, as one batch here."""
+        self.ledger.book(self.machine, self.processes, self.now)
+        self.now += 1
         for space, page, write, context in rows:
+            self.ledger.use(space, page, self.now)
             vm = self.vms[space]
             before = self.machine.counters["kvm_mmu_page_fault"]
             absent = _folio(self.machine, self.processes[space], page) is None
@@ -120,7 +127,7 @@ class Twin:
                 self.machine.touch_guest(vm, page, write=write)
             self.exits += self.machine.counters["kvm_mmu_page_fault"] > before
             self.faults[space] += absent and self._came(space, page)
-        self.now += 1
+            self.ledger.book(self.machine, self.processes, self.now)
         self.machine.advance(Ns(self.now))
         columns = list(zip(*rows, strict=True))
         self.engine.feed(
@@ -172,7 +179,9 @@ class Twin:
 
     def check(self, what: str = "") -> None:
         """Raise AssertionError that names the first difference."""
-        theirs, ours = self.theirs(), self.ours()
+        self.ledger.book(self.machine, self.processes, self.now)
+        theirs = {**self.theirs(), **self.ledger.as_said()}
+        ours = {**self.ours(), **self.ledger.of(self.engine)}
         for name, value in theirs.items():
             if value != ours[name]:
                 first = ""

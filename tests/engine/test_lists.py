@@ -37,9 +37,8 @@ def pop(s: State, number: Int) -> Int:
     place = lists.list_tail(s, number)
     if place == s.word[at.HEADS + number]:
         return i64(-1)
-    lists.fetch_ahead(s, place)
-    s.word[at.TAILS + number] = lists.step(s, place)
-    return i64(s.queue[place])
+    folio, s.word[at.TAILS + number] = lists.take(s, place)
+    return folio
 
 
 def state_of(holes: int) -> State:

@@ -36,13 +36,12 @@ from agewalk.engine.layout import (
     WORKINGSET,
 )
 from agewalk.engine.lists import (
-    fetch_ahead,
     list_add_tail,
     list_del,
     list_empty,
     list_tail,
     push,
-    step,
+    take,
 )
 from agewalk.engine.state import State
 from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
@@ -189,9 +188,7 @@ def inc_min_seq(s: State, kind: Int) -> bool:
             place = list_tail(s, number)
             if place == word[HEADS + number]:
                 break
-            folio = i64(s.queue[place])
-            fetch_ahead(s, place)
-            word[TAILS + number] = step(s, place)
+            folio, word[TAILS + number] = take(s, place)
             meta = i64(page[folio, META])
             gen = inc_gen(word, page, folio)
             list_add_tail(s, gen * 2 + kind, folio)

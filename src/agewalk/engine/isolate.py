@@ -14,7 +14,6 @@ from agewalk.engine.layout import (
     GEN_SHIFT,
     HEADS,
     HOLE,
-    HOLES,
     HUGE,
     ISOLATED,
     MAX_SEQ,
@@ -34,7 +33,7 @@ from agewalk.engine.layout import (
     TIER_OF,
     WORKINGSET,
 )
-from agewalk.engine.lists import fetch_ahead, list_add, list_add_tail, push, step
+from agewalk.engine.lists import list_add, list_add_tail, push, take
 from agewalk.engine.state import State
 from agewalk.engine.tiers import flags_of, is_saturated, learn_flags, lru_refs, nr_pages, tier_idx, type_to_scan
 
@@ -109,11 +108,8 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     alike, pages, stays, moves = i64(-1), i64(0), i64(0), False
     place, head = i64(word[TAILS + number]), word[HEADS + number]
     while left and isolated < BATCH and place != head:
-        folio = i64(s.queue[place])
-        fetch_ahead(s, place)
-        place = step(s, place)
+        folio, place = take(s, place)
         if folio == HOLE:
-            word[HOLES] -= 1
             continue
         meta = i64(page[folio, META])
         if meta & SORT_BITS != alike:

@@ -54,14 +54,13 @@ def lengthen(s: State, place: Int) -> Int:
 
 
 @njit
-def shorten(s: State, place: Int) -> Int:
-    """step() has left the segment before `place`: the first place of the next one."""
+def give_back(s: State, segment: Int) -> Int:
+    """A list needs a segment no more: the one that followed it."""
     rarely()
-    segment = place // SEGMENT - 1
     then = i64(s.after[segment])
     s.after[segment] = s.word[FREE]
     s.word[FREE] = segment
-    return then * SEGMENT
+    return then
 
 
 @njit_merge
@@ -77,7 +76,7 @@ def push(s: State, place: Int, folio: Int) -> Int:
 def step(s: State, place: Int) -> Int:
     """The place before that at the tail of a list, which its folio leaves; it is to become the list's tail."""
     place += 1
-    return place if place % SEGMENT else shorten(s, place)
+    return place if place % SEGMENT else give_back(s, place // SEGMENT - 1) * SEGMENT
 
 
 @njit_merge
@@ -89,14 +88,23 @@ def fetch_ahead(s: State, place: Int) -> None:
     fetch_row(s.page, i64(s.queue[then]))
 
 
+@njit_merge
+def take(s: State, place: Int) -> tuple[Int, Int]:
+    """What leaves a list from the place at its tail: a folio, or a HOLE; and the next place, which is to become the tail."""
+    folio = i64(s.queue[place])
+    fetch_ahead(s, place)
+    if folio == HOLE:
+        s.word[HOLES] -= 1
+    return folio, step(s, place)
+
+
 @njit
 def list_tail(s: State, number: Int) -> Int:
     """The place at the tail, past holes; that at the head, where nobody is, if the list is empty."""
     word = s.word
     place = i64(word[TAILS + number])
     while place != word[HEADS + number] and s.queue[place] == HOLE:
-        place = step(s, place)
-        word[HOLES] -= 1
+        _, place = take(s, place)
     word[TAILS + number] = place
     return place
 
@@ -152,12 +160,12 @@ def close_up(s: State, number: Int) -> None:
             to = following(s, to)
         place = following(s, place)
     s.word[HEADS + number] = to
-    place = (to // SEGMENT + 1) * SEGMENT
-    if to // SEGMENT != head // SEGMENT:
-        place = following(s, place - 1)
-        while place // SEGMENT != head // SEGMENT:
-            place = shorten(s, place + SEGMENT)
-        shorten(s, place + SEGMENT)
+    last = head // SEGMENT
+    if to // SEGMENT != last:
+        segment = i64(s.after[to // SEGMENT])
+        while segment != last:
+            segment = give_back(s, segment)
+        give_back(s, last)
 
 
 @njit

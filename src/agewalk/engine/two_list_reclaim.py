@@ -26,7 +26,6 @@ from agewalk.engine.layout import (
     HELD,
     HIGH,
     HOLE,
-    HOLES,
     HUGE,
     ISOLATED,
     KEPT,
@@ -63,7 +62,7 @@ from agewalk.engine.layout import (
     WRITTEN,
     YOUNG,
 )
-from agewalk.engine.lists import fetch_ahead, step
+from agewalk.engine.lists import take
 from agewalk.engine.queues import is_queued, lru_add_drain
 from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
 from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
@@ -111,11 +110,8 @@ def isolate(s: State, active: Int, nr_to_scan: Int) -> Int:
     taken, folios = i64(0), i64(0)
     place, head = i64(word[TAILS + number]), word[HEADS + number]
     while taken < nr_to_scan and place != head:
-        folio = i64(s.queue[place])
-        fetch_ahead(s, place)
-        place = step(s, place)
+        folio, place = take(s, place)
         if folio == HOLE:
-            word[HOLES] -= 1
             continue
         fetch_row(s.touch, folio)
         fetch_row(s.used, folio)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-.PHONY: help demo test witness lint bench bench-smoke constraints clean
+.PHONY: help demo test quick witness lint bench bench-smoke constraints clean
 
 help:            ## what can be made here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -18,6 +18,10 @@ demo: $(STAMP)   ## the main job on a real VM's trace that ships with the packag
 
 test: $(STAMP)   ## every test
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+quick: $(STAMP)  ## the fast tests and lint: under 3 minutes on two cores
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	$(MAKE) --no-print-directory lint
 
 witness: $(STAMP) ## all 332 recordings of real kernels (make test takes a sample)
 	$(BIN)/agewalk witness verify tests/witness

@@ -36,9 +36,18 @@ def test_an_interrupt_is_told_once(
     assert ends(capsys, *words) == (130, "", f"agewalk: {door.INTERRUPTED}\n")
 
 
+#: Starts a command with signals as an interactive shell has them: nohup ignores SIGHUP, and a shell's `&` SIGINT.
+AS_FROM_A_SHELL = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 def stop(folder: Path, words: list[str], numbers: list[signal.Signals], *, by: tuple[str, ...] = ()) -> tuple[int, str]:
     """Run a command in `folder`, and send the signals when it has begun to write; exit code and standard error."""
-    command = [*by, sys.executable, "-m", "agewalk", *words]
+    command = [sys.executable, "-c", AS_FROM_A_SHELL, *by, sys.executable, "-m", "agewalk", *words]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(600):
             if any(p.stat().st_size > 4 for p in folder.glob(".*.part")):  # rows: all libraries are loaded

@@ -151,9 +151,9 @@ def _main(words: list[str]) -> None:
                 _call(words[1], ["--help"])
             sys.stdout.write(_help())
         elif words[0] in {"--version", "-V", "version"}:
-            from importlib.metadata import version
+            from agewalk.cli.version import facts
 
-            sys.stdout.write(f"agewalk {version('agewalk')}\n")
+            sys.stdout.write("".join(printable(f"{name} {value}") + "\n" for name, value in facts()))
         else:
             _call(words[0], words[1:])
     except AgewalkError as error:

@@ -51,7 +51,7 @@ POLICIES = ("LRU", "Clock", "FIFO", "Sieve")
 TWO_LIST = "two-list 6.12"
 SHARE = 0.7  # of the footprint: memory under pressure
 ROUNDS = 11  # under reclaim: on the scans, medians of 5 differ by a third, those of 15 by a sixth
-TICK_NS = 20_000_000  # agewalk.study.setup.TICK
+TICK_NS = 20_000_000  # agewalk.study.job.TICK
 
 
 @entry

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agewalk.core.errors import AgewalkError as AgewalkError
     from agewalk.study.compare import compare as compare
-    from agewalk.study.outcome import Run as Run
+    from agewalk.study.result import Run as Run
     from agewalk.study.scenario import Scenario as Scenario
     from agewalk.study.scenario import load as load_scenario
     from agewalk.trace import open_trace as open_trace
 
 _HOMES = {
     "AgewalkError": ("agewalk.core.errors", "AgewalkError"),
-    "Run": ("agewalk.study.outcome", "Run"),
+    "Run": ("agewalk.study.result", "Run"),
     "Scenario": ("agewalk.study.scenario", "Scenario"),
     "compare": ("agewalk.study.compare", "compare"),
     "load_scenario": ("agewalk.study.scenario", "load"),

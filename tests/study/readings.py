@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agewalk.study.job import jobs
 from agewalk.study.quality import rows
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Scenario, check
-from agewalk.study.setup import jobs
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 

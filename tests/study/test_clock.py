@@ -11,9 +11,9 @@ from agewalk.core.units import Ns
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.model.protocols.table import ProtocolTable
-from agewalk.study.heat import heat_maps
+from agewalk.study.heatmap import heat_maps
+from agewalk.study.job import MOST_TICKS, TICK, Reading
 from agewalk.study.replay import replay
-from agewalk.study.setup import MOST_TICKS, TICK, Reading
 
 WALL = 1_764_370_000 * S  # a moment of 2025
 ROWS = 900

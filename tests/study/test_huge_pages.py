@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from agewalk.study.job import Reading, jobs
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, ProcessSection, Scenario, VmSection
-from agewalk.study.setup import Reading, jobs
 
 MS = 1_000_000
 

@@ -11,10 +11,10 @@ from agewalk.core.units import Bytes, Ns
 from agewalk.engine.quality import assess
 from agewalk.study.compiled import CompiledRunner
 from agewalk.study.costs import prices
-from agewalk.study.merge import Accesses
+from agewalk.study.job import Job, Reading, jobs
+from agewalk.study.merge_traces import Accesses
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, Scenario, Swap, VmSection
-from agewalk.study.setup import Job, Reading, jobs
 
 S = 1_000_000_000
 FRAMES = 16

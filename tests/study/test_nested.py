@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from agewalk.study.job import Reading, jobs
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, Scenario, VmSection
-from agewalk.study.setup import Reading, jobs
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 

@@ -9,11 +9,11 @@ from tests.study.test_metrics import S, job
 
 from agewalk.core.units import Bytes
 from agewalk.engine.baselines.curve import Shards
-from agewalk.study.curves import curves
-from agewalk.study.outcome import Measured, Member, Run, TimeLineBuilder
+from agewalk.study.job import Bands, Space
+from agewalk.study.miss_ratio_curves import curves
 from agewalk.study.quality import lines_and_maps, rows, trimmed
 from agewalk.study.replay import replay
-from agewalk.study.setup import Bands, Space
+from agewalk.study.result import Measured, Member, Run, TimeLineBuilder
 from agewalk.trace import Batch, MemoryTrace, TraceMeta, write_trace
 from agewalk.trace.memory import load
 from agewalk.trace.synth import Synthesis, SyntheticTrace

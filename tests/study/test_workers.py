@@ -9,8 +9,8 @@ import pytest
 
 from agewalk.core.errors import MissingError, TraceError
 from agewalk.study.compare import compare
+from agewalk.study.job import jobs
 from agewalk.study.scenario import load
-from agewalk.study.setup import jobs
 from agewalk.study.workers import Workers
 
 

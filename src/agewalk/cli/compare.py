@@ -19,7 +19,7 @@ from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
     from agewalk.study.compare import News
-    from agewalk.study.outcome import Run
+    from agewalk.study.result import Run
     from agewalk.study.scenario import Scenario
 
 OUT = Path("out")
@@ -84,10 +84,10 @@ def run(path: Path, wanted: Wanted) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is not a folder", hint="--out names the folder that results go to")
     from agewalk.study.compare import compare
+    from agewalk.study.job import jobs
     from agewalk.study.policies import check
     from agewalk.study.quality import rows
     from agewalk.study.scenario import change, load
-    from agewalk.study.setup import jobs
     from agewalk.study.store import Store
 
     chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
@@ -138,10 +138,10 @@ def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
     """`report.html` of a finished comparison."""
     from agewalk.report.page import Lines, Misses, Page, Picture, render
     from agewalk.report.where import Where
-    from agewalk.study.curves import curves
-    from agewalk.study.heat import heat_maps
+    from agewalk.study.heatmap import heat_maps
+    from agewalk.study.job import TICK
+    from agewalk.study.miss_ratio_curves import curves
     from agewalk.study.quality import rows
-    from agewalk.study.setup import TICK
 
     aging = scenario.aging.every
     facts = [

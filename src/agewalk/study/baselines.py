@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.units import pages_of
-from agewalk.study.merge import Accesses
-from agewalk.study.outcome import Measured, Member
-from agewalk.study.setup import Bands, Job
+from agewalk.study.job import Bands, Job
+from agewalk.study.merge_traces import Accesses
+from agewalk.study.result import Measured, Member
 
 if TYPE_CHECKING:
     from agewalk.engine.baselines.queues import Tally

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from agewalk.core.errors import Interrupted
-from agewalk.study.outcome import Run
+from agewalk.study.job import Job, Reading, jobs
 from agewalk.study.policies import check
+from agewalk.study.result import Run
 from agewalk.study.scenario import Scenario
-from agewalk.study.setup import Job, Reading, jobs
 from agewalk.study.store import Store, key
 
 
@@ -45,7 +45,7 @@ def compare(
     resume: bool = False,
     tell: Tell = lambda _: None,
 ) -> list[Run]:
-    """Run every policy of a scenario at every memory size; the runs in the order of `agewalk.study.setup.jobs`.
+    """Run every policy of a scenario at every memory size; the runs in the order of `agewalk.study.job.jobs`.
 
     workers: processes at once, by default one a core. store: where each finished run is kept at once; with `resume`, runs
     found there are not run again. tell: called from this thread whenever there is news, ten times a second.

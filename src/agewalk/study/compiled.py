@@ -13,11 +13,11 @@ from agewalk.engine.host import Batch, Engine
 from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.costs import prices
-from agewalk.study.merge import Accesses
-from agewalk.study.outcome import Measured, Member
+from agewalk.study.job import TICK, Bands, Job
+from agewalk.study.merge_traces import Accesses
 from agewalk.study.policies import kernel_of
 from agewalk.study.quality import aging_numbers, trimmed
-from agewalk.study.setup import TICK, Bands, Job
+from agewalk.study.result import Measured, Member
 
 ENTRIES_READ = ("ptes_walked", "pmds_walked", "look_around_ptes", "target_questions", "huge_target_questions")
 

@@ -17,11 +17,11 @@ from agewalk.model.mglru.gens import MAX_NR_GENS
 from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.pte import PSE
 from agewalk.study.costs import prices
-from agewalk.study.merge import Accesses
-from agewalk.study.outcome import Measured, Member
+from agewalk.study.job import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, TICK, Bands, Job
+from agewalk.study.merge_traces import Accesses
 from agewalk.study.policies import kernel_of
 from agewalk.study.quality import aging_numbers, trimmed
-from agewalk.study.setup import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, TICK, Bands, Job
+from agewalk.study.result import Measured, Member
 from agewalk.study.two_list import TwoListMachine
 from agewalk.trace import NESTED
 

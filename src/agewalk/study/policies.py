@@ -8,7 +8,7 @@ from agewalk.model.profiles import PROFILES, Profile, profile
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.study.setup import Job
+from agewalk.study.job import Job
 
 BASELINES: Final = {
     "two-list": "MGLRU off: the classic active and inactive lists, on the same host",

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.engine.quality import Sample, skew
-from agewalk.study.outcome import Maps, Run, TimeLine, TimeLineBuilder
-from agewalk.study.setup import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, Bands
+from agewalk.study.job import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, Bands
+from agewalk.study.result import Maps, Run, TimeLine, TimeLineBuilder
 
 MAP_BINS: Final = 100  # columns of a map over time, at most
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import Ns, format_time
 from agewalk.core.userfile import users_code
-from agewalk.study.merge import Accesses, Populate, merged
-from agewalk.study.outcome import Run, TimeLineBuilder
+from agewalk.study.job import MOST_TICKS, TICK, Bands, Job, Runner, open_traces
+from agewalk.study.merge_traces import Accesses, Populate, merged
 from agewalk.study.quality import lines_and_maps
+from agewalk.study.result import Run, TimeLineBuilder
 from agewalk.study.scenario import ProcessSection
-from agewalk.study.setup import MOST_TICKS, TICK, Bands, Job, Runner, open_traces
 from agewalk.trace import HOST
 
 Tell = Callable[[int], None]

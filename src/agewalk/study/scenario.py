@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from agewalk.core.errors import InputError, ScenarioError
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, format_size, pages_of, parse_size, parse_time
-from agewalk.study.mistakes import explained
+from agewalk.study.scenario_errors import explained
 
 PROTOCOLS: Final = ("linux-6.9", "v5", "houghton", "christopherson", "v7", "linux-6.18")
 BASELINES: Final = ("two-list", "lru", "opt")
@@ -254,7 +254,7 @@ def check(name: str, raw: dict[str, Any]) -> Scenario:
 
 def of_trace(path: Path) -> Scenario:
     """One VM that replays `path` on a host with room for 70 % of the pages that it touches, aged every 2 s."""
-    from agewalk.study.merge import footprints
+    from agewalk.study.merge_traces import footprints
     from agewalk.trace import open_trace
 
     pages = footprints([open_trace(path)])
@@ -314,7 +314,7 @@ def _sizes(scenario: Scenario, memory: list[str] | None) -> list[str]:
                 f"command line: --memory: {text!r} is no share of memory", hint="as in --memory '50 %,70 %'"
             )
         if not touched:
-            from agewalk.study.merge import footprints
+            from agewalk.study.merge_traces import footprints
             from agewalk.trace import open_trace
 
             touched = footprints([open_trace(member.trace) for member in scenario.members])

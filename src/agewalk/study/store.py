@@ -12,7 +12,7 @@ from typing import Any
 
 from agewalk.core.files import whole
 from agewalk.core.units import Bytes
-from agewalk.study.outcome import Run
+from agewalk.study.result import Run
 from agewalk.study.scenario import Choice, Scenario
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.errors import AgewalkError, MissingError
-from agewalk.study.outcome import Run
-from agewalk.study.setup import Job
+from agewalk.study.job import Job
+from agewalk.study.result import Run
 
 POLL_S = 0.1
 Outcome = tuple[int, Run | BaseException]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agewalk.core.units import Bytes, Ns
-from agewalk.study.merge import footprint, merged
+from agewalk.study.merge_traces import footprint, merged
 from agewalk.trace import Batch, MemoryTrace, TraceMeta
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from agewalk.core.units import Bytes, Ns
 from agewalk.engine.config import region_shift
-from agewalk.study.merge import Accesses, check_size
-from agewalk.study.outcome import Measured
+from agewalk.study.merge_traces import Accesses, check_size
+from agewalk.study.result import Measured
 from agewalk.study.scenario import Choice, Scenario, VmSection
 from agewalk.trace import Trace, open_trace
 

@@ -1,7 +1,7 @@
 """The picture of which pages are used when."""
 
-from agewalk.study.heat import ROWS, heat_maps
-from agewalk.study.outcome import BINS, FIRST_BIN
+from agewalk.study.heatmap import ROWS, heat_maps
+from agewalk.study.result import BINS, FIRST_BIN
 from agewalk.study.scenario import load
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agewalk.core.units import Bytes
-from agewalk.study.outcome import BINS, FIRST_BIN, Measured, Member, Run, TimeLineBuilder
+from agewalk.study.result import BINS, FIRST_BIN, Measured, Member, Run, TimeLineBuilder
 from agewalk.study.store import Store
 
 MEASURED = Measured(

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from agewalk.core.units import Ns, pages_of
 from agewalk.study.baselines import Numbering
-from agewalk.study.merge import merged
+from agewalk.study.job import Bands, open_traces, spaces_of
+from agewalk.study.merge_traces import merged
 from agewalk.study.scenario import Scenario
-from agewalk.study.setup import Bands, open_traces, spaces_of
 from agewalk.trace import Trace
 
 POINTS: Final = 240  # of LRU's curve

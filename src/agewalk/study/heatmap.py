@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.units import Ns
-from agewalk.study.merge import clock_zero
-from agewalk.study.outcome import BINS, FIRST_BIN
+from agewalk.study.job import open_traces
+from agewalk.study.merge_traces import clock_zero
+from agewalk.study.result import BINS, FIRST_BIN
 from agewalk.study.scenario import Scenario
-from agewalk.study.setup import open_traces
 from agewalk.trace import Trace
 
 ROWS = 128  # bands of neighbouring pages, at most

@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from agewalk.cli.compare import page
 from agewalk.study.compare import compare
-from agewalk.study.scenario import change, load
+from agewalk.study.scenario import load
+from agewalk.study.scenario_change import change
 scenario = change(load(Path(sys.argv[1])), protocols=["linux-6.18"], baselines=["lru"])
 runs = compare(scenario, workers=1)
 assert runs[0].measured.accesses == int(sys.argv[2])

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agewalk.study.job import jobs
+from agewalk.study.job import plan
 from agewalk.study.quality import rows
 from agewalk.study.replay import replay
-from agewalk.study.scenario import Scenario, check
+from agewalk.study.scenario import Scenario, checked
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 
@@ -33,13 +33,13 @@ def scenario(members: list[dict[str, Any]], **how: Any) -> Scenario:
         "process": [one for one in members if "mmu" not in one],
         "compare": {"protocols": how.get("protocols", []), "baselines": how.get("baselines", []), "memory": memory},
     }
-    return check("test", raw)
+    return checked("test", raw)
 
 
 def differences(what: Scenario) -> list[str]:
     """Where the two readings disagree: each number of the JSON but `seconds`, and the pictures of the report."""
     found = []
-    for job, reference in zip(jobs(what, "compiled"), jobs(what, "direct"), strict=True):
+    for job, reference in zip(plan(what, "compiled"), plan(what, "direct"), strict=True):
         compiled, direct = replay(job), replay(reference)
         (ours,), (theirs,) = rows([compiled]), rows([direct])
         for row in (ours, theirs):

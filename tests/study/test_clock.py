@@ -12,7 +12,7 @@ from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.heatmap import heat_maps
-from agewalk.study.job import MOST_TICKS, TICK, Reading
+from agewalk.study.job import MOST_TICKS, TICK, Executor
 from agewalk.study.replay import replay
 
 WALL = 1_764_370_000 * S  # a moment of 2025
@@ -20,7 +20,7 @@ ROWS = 900
 
 
 @pytest.mark.parametrize("engine", ["direct", "compiled"])
-def test_a_trace_with_wall_clock_times_is_like_one_from_0(write: Any, engine: Reading) -> None:
+def test_a_trace_with_wall_clock_times_is_like_one_from_0(write: Any, engine: Executor) -> None:
     times, pages = [i * S // 100 for i in range(ROWS)], [i * 7 % 40 if i % 3 else i % 60 for i in range(ROWS)]
     runs = []
     for name, zero in (("from-0", 0), ("wall", WALL)):
@@ -48,7 +48,7 @@ def job_of(one: Any, scenario: Any) -> Any:
 
 
 @pytest.mark.parametrize("engine", ["direct", "compiled"])
-def test_more_ticks_than_a_word_holds_are_refused(write: Any, engine: Reading) -> None:
+def test_more_ticks_than_a_word_holds_are_refused(write: Any, engine: Executor) -> None:
     trace = write("t", [WALL, WALL + (MOST_TICKS + 1) * TICK], [0, 1])
     with pytest.raises(ScenarioError, match=r"the accesses of a span 1193\d\.. h; at most") as caught:
         replay(job(trace, "linux-6.18", baseline=False, engine=engine))
@@ -57,7 +57,7 @@ def test_more_ticks_than_a_word_holds_are_refused(write: Any, engine: Reading) -
 
 
 @pytest.mark.parametrize("engine", ["direct", "compiled"])
-def test_a_million_agings_of_nothing_are_refused(write: Any, engine: Reading) -> None:
+def test_a_million_agings_of_nothing_are_refused(write: Any, engine: Executor) -> None:
     trace = write("t", [0, 2_000_000 * S], [0, 1])
     with pytest.raises(ScenarioError, match="is 2,000,000 agings, one every 1 s; at most 1,000,000") as caught:
         replay(job(trace, "linux-6.18", baseline=False, engine=engine, every="1 s"))

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from agewalk.study.job import Reading, jobs
+from agewalk.study.job import Executor, plan
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, ProcessSection, Scenario, VmSection
 
 MS = 1_000_000
 
 
-def run(engine: Reading, member: Any, policy: str, memory: str) -> Any:
+def run(engine: Executor, member: Any, policy: str, memory: str) -> Any:
     scenario = Scenario(
         schema_=1,
         host=HostSection(memory=memory),  # type: ignore[arg-type]
@@ -21,7 +21,7 @@ def run(engine: Reading, member: Any, policy: str, memory: str) -> Any:
         process=[member] if isinstance(member, ProcessSection) else [],
         compare=CompareSection(protocols=[Choice(name=policy)], baselines=[]),
     )
-    (job,) = jobs(scenario, engine)
+    (job,) = plan(scenario, engine)
     return replay(job).measured
 
 
@@ -53,7 +53,7 @@ def test_both_engines_agree(write: Any, policy: str, options: dict[str, Any] | N
 
 
 @pytest.mark.parametrize("engine", ["direct", "compiled"])
-def test_two_mib_are_one_fault_and_one_entry(write: Any, engine: Reading) -> None:
+def test_two_mib_are_one_fault_and_one_entry(write: Any, engine: Executor) -> None:
     # 1024 pages, two of them used at the start, one of them all the time: two faults bring 1024 pages, and each of the
     # six agings reads two entries. One accessed bit keeps 512 pages young of which 511 are idle.
     times, pages = [0, 0], [0, 1023]

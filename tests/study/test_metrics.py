@@ -11,7 +11,7 @@ from agewalk.core.units import Bytes, Ns
 from agewalk.engine.quality import assess
 from agewalk.study.compiled import CompiledRunner
 from agewalk.study.costs import prices
-from agewalk.study.job import Job, Reading, jobs
+from agewalk.study.job import Executor, Job, plan
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, Scenario, Swap, VmSection
@@ -25,7 +25,7 @@ def job(
     policy: str,
     *,
     baseline: bool,
-    engine: Reading = "direct",
+    engine: Executor = "direct",
     every: str | None = None,
     frames: int = FRAMES,
 ) -> Job:
@@ -38,7 +38,7 @@ def job(
             protocols=[] if baseline else [Choice(name=policy)], baselines=[policy] if baseline else []
         ),
     )
-    (only,) = jobs(scenario, engine)
+    (only,) = plan(scenario, engine)
     return only
 
 
@@ -66,7 +66,7 @@ def test_the_time_line_says_when(write) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("engine", ["direct", "compiled"])
-def test_a_host_with_room_only_faults_once_a_page(write, engine: Reading) -> None:  # type: ignore[no-untyped-def]
+def test_a_host_with_room_only_faults_once_a_page(write, engine: Executor) -> None:  # type: ignore[no-untyped-def]
     times, pages = [i * S // 10 for i in range(60)], [i % 6 for i in range(60)]
     measured = replay(job(write("t", times, pages), "linux-6.18", baseline=False, engine=engine, every="1 s")).measured
     assert (measured.faults, measured.refaults, measured.evictions, measured.hot_evictions) == (6, 0, 0, 0)
@@ -78,7 +78,7 @@ def test_a_host_with_room_only_faults_once_a_page(write, engine: Reading) -> Non
 
 
 @pytest.mark.parametrize("engine", ["direct", "compiled"])
-def test_what_is_cold_and_called_so(write, engine: Reading) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_cold_and_called_so(write, engine: Executor) -> None:  # type: ignore[no-untyped-def]
     # Page 0 is used all the time, pages 1..61 once at the start: 62 pages are two full batches of folio_add_lru(), so all
     # are on a list. Aging every second, until 6 s.
     times, pages = [0] * 62, [*range(62)]

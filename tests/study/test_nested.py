@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from agewalk.study.job import Reading, jobs
+from agewalk.study.job import Executor, plan
 from agewalk.study.replay import replay
 from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, Scenario, VmSection
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 
 
-def measured(engine: Reading, member: VmSection, policy: str) -> Any:
+def measured(engine: Executor, member: VmSection, policy: str) -> Any:
     scenario = Scenario(
         schema_=1,
         host=HostSection(memory="1 MiB"),  # type: ignore[arg-type]
@@ -20,7 +20,7 @@ def measured(engine: Reading, member: VmSection, policy: str) -> Any:
         vm=[member],
         compare=CompareSection(protocols=[Choice(name=policy)], baselines=["two-list"]),
     )
-    return [replay(job).measured for job in jobs(scenario, engine)]
+    return [replay(job).measured for job in plan(scenario, engine)]
 
 
 @pytest.mark.parametrize("ad_bits", [True, False])

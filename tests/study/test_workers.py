@@ -9,7 +9,7 @@ import pytest
 
 from agewalk.core.errors import MissingError, TraceError
 from agewalk.study.compare import compare
-from agewalk.study.job import jobs
+from agewalk.study.job import plan
 from agewalk.study.scenario import load
 from agewalk.study.workers import Workers
 
@@ -32,7 +32,7 @@ def test_side_by_side_is_one_after_the_other(write, tmp_path: Path) -> None:  # 
 
 
 def test_an_error_in_a_worker_arrives_with_its_hint(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    planned = jobs(scenario(write, tmp_path))
+    planned = plan(scenario(write, tmp_path))
     (tmp_path / "a.parquet").unlink()
     with Workers(list(enumerate(planned)), 2) as workers, pytest.raises(TraceError, match="no such file") as caught:
         list(workers.finished())
@@ -40,7 +40,7 @@ def test_an_error_in_a_worker_arrives_with_its_hint(write, tmp_path: Path) -> No
 
 
 def test_a_worker_that_dies_is_reported(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    planned = jobs(scenario(write, tmp_path))
+    planned = plan(scenario(write, tmp_path))
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with Workers(list(enumerate(planned)), 1) as workers, pytest.raises(MissingError, match="lru died") as caught:
         list(workers.finished())
@@ -48,7 +48,7 @@ def test_a_worker_that_dies_is_reported(write, tmp_path: Path, monkeypatch: pyte
 
 
 def test_leaving_ends_every_process(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    planned = jobs(scenario(write, tmp_path))
+    planned = plan(scenario(write, tmp_path))
     with Workers(list(enumerate(planned)), 2) as workers:
         ids = [process.pid for process in workers._processes]
     for pid in ids:

@@ -83,26 +83,29 @@ def run(path: Path, wanted: Wanted) -> None:
         raise UsageError(f"there is no engine {engine!r}", hint="--engine compiled or --engine direct")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is not a folder", hint="--out names the folder that results go to")
-    from agewalk.study.compare import compare
-    from agewalk.study.job import jobs
-    from agewalk.study.policies import check
+    from agewalk.study.compare import run_jobs
+    from agewalk.study.job import plan
+    from agewalk.study.policies import Keys
     from agewalk.study.quality import rows
-    from agewalk.study.scenario import change, load
+    from agewalk.study.scenario import load
+    from agewalk.study.scenario_change import change
     from agewalk.study.store import Store
 
     chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
-    for job in jobs(chosen):
-        given = wanted.baselines if job.baseline else wanted.protocols
-        check(job, file=str(path), chosen=given is not None)  # before anything takes time
+    keys = Keys(
+        f"{path}: host.kernel",
+        f"{path}: compare.protocols" if wanted.protocols is None else "command line: --protocol",
+        f"{path}: compare.baselines" if wanted.baselines is None else "command line: --baseline",
+    )
+    planned = plan(chosen, "direct" if engine == "direct" else "compiled", keys=keys)  # before anything takes time
     (out / "runs").mkdir(parents=True, exist_ok=True)
     with progress() as tell:
         if engine == "compiled":
             from agewalk.engine.host import compile_once
 
             compile_once(_say)
-        runs = compare(
-            chosen,
-            engine="direct" if engine == "direct" else "compiled",
+        runs = run_jobs(
+            planned,
             workers=wanted.workers or None,
             store=Store(out / "runs"),
             resume=wanted.resume,

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from agewalk.core.errors import Interrupted
-from agewalk.study.job import Job, Reading, jobs
-from agewalk.study.policies import check
+from agewalk.study.job import Executor, Job, plan
 from agewalk.study.result import Run
 from agewalk.study.scenario import Scenario
 from agewalk.study.store import Store, key
@@ -39,23 +38,33 @@ def cores() -> int:
 def compare(
     scenario: Scenario,
     *,
-    engine: Reading = "compiled",
+    engine: Executor = "compiled",
+    workers: int | None = None,
+    tell: Tell = lambda _: None,
+) -> list[Run]:
+    """Run every policy of a scenario at every memory size; see `run_jobs`, and `agewalk.study.job.plan` for the order.
+
+    Raises ScenarioError, TraceError, UsageError before anything runs where that can be known.
+    """
+    return run_jobs(plan(scenario, engine), workers=workers, tell=tell)
+
+
+def run_jobs(
+    planned: list[Job],
+    *,
     workers: int | None = None,
     store: Store | None = None,
     resume: bool = False,
     tell: Tell = lambda _: None,
 ) -> list[Run]:
-    """Run every policy of a scenario at every memory size; the runs in the order of `agewalk.study.job.jobs`.
+    """The runs of some jobs, in their order.
 
-    workers: processes at once, by default one a core. store: where each finished run is kept at once; with `resume`, runs
-    found there are not run again. tell: called from this thread whenever there is news, ten times a second.
-    Raises ScenarioError, TraceError, UsageError before anything runs where that can be known, and `Interrupted`, which
+    workers: processes at once, by default one a core; a protocol that Python made runs in this process under the direct executor.
+    store: where each finished run is kept at once; with `resume`, runs found there are not run again. tell: called from this
+    thread whenever there is news, ten times a second. Raises ScenarioError, TraceError at a bad row, and `Interrupted`, which
     counts what was kept, at Ctrl-C.
     """
-    planned = jobs(scenario, engine)
-    for job in planned:
-        check(job)
-    keys = [key(scenario, job.policy, job.memory, job.engine) for job in planned] if store else [""] * len(planned)
+    keys = [key(job.scenario, job.policy, job.memory, job.engine) for job in planned] if store else [""] * len(planned)
     runs: dict[int, Run] = {}
     if store and resume:
         runs = {i: run for i, digest in enumerate(keys) if (run := store.get(digest)) is not None}
@@ -63,7 +72,7 @@ def compare(
     board = _Board(planned, runs, tell)
     try:
         at_once = min(len(left), workers or cores())
-        one_by_one = at_once <= 1
+        one_by_one = at_once <= 1 or any(planned[i].policy.protocol is not None for i in left)
         with closing(
             _here(planned, left, board) if one_by_one else _side_by_side(planned, left, at_once, board)
         ) as works:

@@ -1,7 +1,5 @@
 """A run on the compiled engine: the same host as `study.direct` builds, a thousand times as fast."""
 
-from dataclasses import asdict
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,12 +8,10 @@ from agewalk.core.units import format_time, pages_of
 from agewalk.engine import counters as c
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.costs import prices
 from agewalk.study.job import TICK, Bands, Job
 from agewalk.study.merge_traces import Accesses
-from agewalk.study.policies import kernel_of
 from agewalk.study.quality import aging_numbers, trimmed
 from agewalk.study.result import Measured, Member
 
@@ -44,8 +40,8 @@ class CompiledRunner:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        profile, protocol = kernel_of(job)
-        features = {**asdict(profile.mm), **asdict(protocol.kvm_features(profile.kvm)), **asdict(profile.mglru)}
+        policy = job.policy
+        assert policy.table is not None, "a policy that runs no kernel has a runner of its own"
         host = Host(
             spaces=[
                 Space(
@@ -60,16 +56,16 @@ class CompiledRunner:
                 for space in job.spaces
             ],
             memory_pages=pages_of(job.memory),
-            features=features,
+            features=policy.features,
             age_every_ns=job.scenario.aging.every or 0,
             hot_after_ns=job.interval_ns,
             cold_after_ns=job.interval_ns,
             tick_ns=TICK,
-            folio_batch_size=profile.mm.folio_batch_size,
-            policy="two-list" if job.baseline else "mglru",
+            folio_batch_size=policy.kernel.mm.folio_batch_size,
+            policy="two-list" if policy.baseline else "mglru",
             regions=Bands(job.spaces).most,
         )
-        self.engine = _Engine(host, protocol_table(protocol))
+        self.engine = _Engine(host, policy.table)
 
     def feed(self, rows: Accesses) -> None:
         """Take the next accesses."""
@@ -85,7 +81,7 @@ class CompiledRunner:
         member = self.job.scenario.members[int(rows.space[at])]
         what = str(error).partition(": ")[2] or str(error)
         moment = format_time(int(rows.time_ns[at]))
-        return ScenarioError(f"{member.name} ({member.trace}), {moment} after the start: {what}", hint=error.hint)
+        return ScenarioError(f"{member.name} ({member.trace_name}), {moment} after the start: {what}", hint=error.hint)
 
     def bands(self) -> NDArray[np.int64]:
         """So far."""

@@ -19,7 +19,6 @@ from agewalk.model.mm.pte import PSE
 from agewalk.study.costs import prices
 from agewalk.study.job import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, TICK, Bands, Job
 from agewalk.study.merge_traces import Accesses
-from agewalk.study.policies import kernel_of
 from agewalk.study.quality import aging_numbers, trimmed
 from agewalk.study.result import Measured, Member
 from agewalk.study.two_list import TwoListMachine
@@ -83,9 +82,9 @@ class DirectRunner:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        profile, protocol = kernel_of(job)
+        profile, protocol = job.policy.kernel, job.policy.made()
         memory = pages_of(job.memory)
-        self.machine = (TwoListMachine if job.baseline else Machine)(profile, protocol, memory=memory)
+        self.machine = (TwoListMachine if job.policy.baseline else Machine)(profile, protocol, memory=memory)
         self.cpu = self.machine.cpu = _Cpu()
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine | None] = []
@@ -100,7 +99,7 @@ class DirectRunner:
             _Truth(space.pages, *band) for space, *band in zip(job.spaces, bands.counts, bands.shifts, strict=True)
         ]
         self.intervals = [0] * 64
-        self.every = None if job.baseline else job.scenario.aging.every
+        self.every = None if job.policy.baseline else job.scenario.aging.every
         self.next_age = self.every
         self.samples: list[Sample] = []
         self.young = [0] * len(job.spaces)

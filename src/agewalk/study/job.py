@@ -1,6 +1,6 @@
-"""One job of a comparison: a policy, a memory size, a scenario, and the address spaces that it asks for."""
+"""One job of a comparison: a policy, a memory size, a scenario, and its address spaces; and all jobs of a scenario."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from agewalk.core.units import Bytes, Ns
 from agewalk.engine.config import region_shift
 from agewalk.study.merge_traces import Accesses, check_size
+from agewalk.study.policies import Keys, Policy, baseline_policy, protocol_policy
 from agewalk.study.result import Measured
-from agewalk.study.scenario import Choice, Scenario, VmSection
-from agewalk.trace import Trace, open_trace
+from agewalk.study.scenario import CompareSection, Scenario, VmSection
+from agewalk.trace import Trace
 
-Reading = Literal["compiled", "direct"]
-READINGS: Final[tuple[Reading, ...]] = ("compiled", "direct")
+Executor = Literal["compiled", "direct"]
+EXECUTORS: Final[tuple[Executor, ...]] = ("compiled", "direct")
 INTERVAL: Final = Ns(2_000_000_000)  # what is cold, and what is hot, where a scenario does not age on a clock
 BANDS: Final = 32  # of a space, at most: where something happened
 ALL_BANDS: Final = 128  # of all spaces, as long as there are no more spaces than that
@@ -35,15 +36,14 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one run needs; picklable."""
+    """What one run needs. scenario: without its `compare` section. rows: accesses of all traces. Picklable if its policy is."""
 
     scenario: Scenario
     spaces: list[Space]
     rows: int
-    policy: Choice
-    baseline: bool
+    policy: Policy
     memory: Bytes
-    engine: Reading
+    engine: Executor
 
     @property
     def interval_ns(self) -> int:
@@ -82,7 +82,7 @@ class Runner(Protocol):
 
 def open_traces(scenario: Scenario) -> list[Trace]:
     """The traces of all members, their heads read and checked. Raises TraceError, ScenarioError."""
-    traces: list[Trace] = [open_trace(member.trace) for member in scenario.members]
+    traces = [member.opened() for member in scenario.members]
     check_size(traces)
     return traces
 
@@ -101,15 +101,19 @@ def spaces_of(scenario: Scenario, traces: list[Trace]) -> list[Space]:
     ]
 
 
-def jobs(scenario: Scenario, engine: Reading = "compiled") -> list[Job]:
-    """All runs of a comparison: for each memory size, ascending, the protocols and then the baselines."""
+def plan(scenario: Scenario, engine: Executor = "compiled", *, keys: Keys = Keys()) -> list[Job]:  # noqa: B008 - frozen
+    """All runs of a comparison: for each memory size, ascending, the protocols and then the baselines.
+
+    Each policy is made once; whatever is wrong with one is known now. keys: what messages call the scenario's keys.
+    Raises TraceError, ScenarioError.
+    """
     traces = open_traces(scenario)
     spaces = spaces_of(scenario, traces)
     rows = sum(trace.rows for trace in traces)
-    policies = [(choice, False) for choice in scenario.compare.protocols]
-    policies += [(Choice(name=name), True) for name in scenario.compare.baselines]
-    return [
-        Job(scenario, spaces, rows, policy, baseline, memory, engine)
-        for memory in scenario.memories
-        for policy, baseline in policies
-    ]
+    kernel = scenario.host.kernel
+    policies = [protocol_policy(choice, kernel, keys) for choice in scenario.compare.protocols]
+    policies += [baseline_policy(name, kernel, keys) for name in scenario.compare.baselines]
+    if engine == "compiled":  # it needs the tables alone, and a class of a notebook cannot go to another process
+        policies = [replace(policy, protocol=None) for policy in policies]
+    bare = scenario.model_copy(update={"compare": CompareSection(protocols=[], baselines=[])})
+    return [Job(bare, spaces, rows, policy, memory, engine) for memory in scenario.memories for policy in policies]

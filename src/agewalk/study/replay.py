@@ -25,7 +25,7 @@ MOST_AGINGS = 1_000_000  # of a run; each looks at every page
 
 def runner_for(job: Job) -> Runner:
     """The runner of a job's policy. Raises UsageError for a name that nobody knows."""
-    if job.baseline:
+    if not job.policy.runs_kernel:
         from agewalk.study import baselines
 
         if job.policy.name in baselines.QUEUES:
@@ -45,7 +45,7 @@ def runner_for(job: Job) -> Runner:
 
 def replay(job: Job, tell: Tell = lambda _: None) -> Run:
     """Run a job, which may run a user's protocol; see `_replay`. Raises InputError, too, for what that raises."""
-    with users_code() if job.policy.file else nullcontext():
+    with users_code() if job.policy.file and job.engine == "direct" else nullcontext():
         return _replay(job, tell)
 
 
@@ -85,7 +85,7 @@ def _replay(job: Job, tell: Tell) -> Run:
             tell(done)
     timeline = maps = None
     if lines is not None:
-        timeline, maps = lines_and_maps(lines, Bands(job.spaces), _row(runner), generations=not job.baseline)
+        timeline, maps = lines_and_maps(lines, Bands(job.spaces), _row(runner), generations=not job.policy.baseline)
     measured = runner.finish()
     return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, timeline, maps)
 
@@ -99,7 +99,7 @@ def _in_reach(job: Job, last: int) -> None:
         most = format_time(MOST_TICKS * TICK)
         raise ScenarioError(f"{span}; at most {most} can be replayed", hint=cause)
     every = job.scenario.aging.every
-    if every and not job.baseline and last // every > MOST_AGINGS:
+    if every and not job.policy.baseline and last // every > MOST_AGINGS:
         raise ScenarioError(
             f"{span}, which is {last // every:,} agings, one every {format_time(every)}; at most {MOST_AGINGS:,}",
             hint=f"{cause} If not, raise aging.every to {format_time(last // MOST_AGINGS + 1)} or more, or leave [aging] out",

@@ -4,25 +4,33 @@
 `ScenarioError` that names the key and says what to write instead; a trace that is bad says so itself (`TraceError`).
 """
 
+import os
 import stat
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from agewalk.core.errors import InputError, ScenarioError
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, format_size, pages_of, parse_size, parse_time
+from agewalk.model.protocols.base import AgingProtocol
 from agewalk.study.scenario_errors import explained
+from agewalk.trace import Trace, open_trace
+
+if TYPE_CHECKING:
+    from agewalk.study.scenario_change import Protocols
 
 PROTOCOLS: Final = ("linux-6.9", "v5", "houghton", "christopherson", "v7", "linux-6.18")
 BASELINES: Final = ("two-list", "lru", "opt")
 LEAST_PAGES: Final = 16  # of a host
 MOST_MEMORY: Final = Bytes(1 << 52)  # what x86 can address
 MOST_TIME: Final = Ns(11_930 * 3600 * 10**9)  # a little less than 2^31 ticks of the truth about last uses
+PYTHON: Final = "scenario"  # what messages begin with where no file is read
+MOST_PATH: Final = 4096  # PATH_MAX
 MOST_BYTES: Final = 1 << 20  # of a scenario file
 CONVERT: Final = "a scenario is TOML; if this is another tool's trace, 'agewalk trace convert' makes a .parquet of it"
-SHARE: Final = (7, 10)  # of the pages that a trace touches: the memory of a scenario made for it
 
 
 def _size(value: object) -> int:
@@ -54,6 +62,17 @@ def _period(value: object) -> int:
     return time
 
 
+def _source(value: object) -> object:
+    if not isinstance(value, str | os.PathLike):
+        if all(hasattr(value, name) for name in ("name", "meta", "rows", "batches")):
+            return value
+        raise ValueError(f"{value!r} is neither the path of a trace nor a trace")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not 0 < len(text) <= MOST_PATH:
+        raise ValueError("is not the path of a trace")
+    return text
+
+
 def _digits(value: object) -> str:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else "512"
 
@@ -62,6 +81,7 @@ Size = Annotated[Bytes, BeforeValidator(_size)]
 Time = Annotated[Ns, BeforeValidator(_time)]
 Period = Annotated[Ns, BeforeValidator(_period)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Source = Annotated[Any, BeforeValidator(_source)]  # the path of a trace, or a trace
 Thp = Literal["never", "always"]  # of the process's memory: 4 KiB pages, or 2 MiB at once where they fit and are free
 
 
@@ -91,32 +111,58 @@ class Aging(_Section):
     every: Period | None = None
 
 
-class VmSection(_Section):
-    """[[vm]]: a trace replayed through KVM's tables and the process's."""
+class _Member(_Section):
+    """A trace and how it is replayed. trace: a path, or a trace in memory."""
 
     name: Name
-    trace: Name
+    trace: Source
+
+    @property
+    def trace_name(self) -> str:
+        """What messages call the trace."""
+        return self.trace if isinstance(self.trace, str) else str(self.trace.name)
+
+    def opened(self) -> Trace:
+        """The trace. Raises TraceError."""
+        trace: Trace = open_trace(self.trace) if isinstance(self.trace, str) else self.trace
+        return trace
+
+
+class VmSection(_Member):
+    """[[vm]]: a trace replayed through KVM's tables and the process's."""
+
     mmu: Literal["tdp", "legacy", "shadow"] = "tdp"
     ad_bits: bool = True
     thp: Thp = "never"
     start: Time = Ns(0)
 
 
-class ProcessSection(_Section):
+class ProcessSection(_Member):
     """[[process]]: a trace replayed through the primary MMU alone."""
 
-    name: Name
-    trace: Name
     thp: Thp = "never"
     start: Time = Ns(0)
 
 
 class Choice(_Section):
-    """One entry of `protocols`: a name (or file.py:Class) and its options."""
+    """One entry of `protocols`: a name (or file.py:Class) and its options; or a protocol that Python made (`of`)."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     name: Name
+    _made: AgingProtocol | None = PrivateAttr(None)
+
+    @classmethod
+    def of(cls, protocol: AgingProtocol) -> "Choice":
+        """The entry for a protocol that is an object."""
+        choice = cls(name=protocol.full_name)
+        choice._made = protocol
+        return choice
+
+    @property
+    def made(self) -> AgingProtocol | None:
+        """The protocol, if Python made it; None: `spec` names it."""
+        return self._made
 
     @property
     def spec(self) -> str:
@@ -151,16 +197,84 @@ class CompareSection(_Section):
 
 
 class Scenario(_Section):
-    """A scenario file, checked; `load` makes one. Traces are paths that can be opened from here."""
+    """A host, its VMs and what to compare on it, checked. `load` reads one from a file; `of` makes one around traces.
+
+    In Python, sections as in a file: `Scenario(host={"memory": "24 MiB"}, vm=[{"name": "a", "trace": "a.parquet"}])`. Raises
+    ScenarioError that names the key.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     host: HostSection
     aging: Aging = Aging()
     vm: list[VmSection] = []
     process: list[ProcessSection] = []
     compare: CompareSection = CompareSection()
+
+    def __init__(self, /, **sections: Any) -> None:
+        try:
+            super().__init__(**sections)
+        except ValidationError as error:
+            raise explained(PYTHON, error, SECTIONS) from None
+        _check(self)
+
+    @classmethod
+    def of(
+        cls,
+        *traces: "str | os.PathLike[str] | Trace",
+        memory: str = "70 %",
+        kernel: str = "6.18",
+        every: str = "2 s",
+        mmu: Literal["tdp", "legacy", "shadow"] = "tdp",
+        seed: int = 7,
+    ) -> "Scenario":
+        """A host with one VM for each trace: a path, or a trace in memory; VMs are named after their traces.
+
+        memory: a size, or a share of the pages that the traces touch. every: proactive aging, "" for none.
+        Raises ScenarioError, TraceError.
+        """
+        names = [Path(_Member(name="-", trace=trace).trace_name).stem[:90] or "vm" for trace in traces]
+        vms = [
+            {"name": name if names.count(name) == 1 else f"{name}-{i}", "trace": trace, "mmu": mmu}
+            for i, (name, trace) in enumerate(zip(names, traces, strict=True))
+        ]
+        host = {"memory": "64 KiB", "kernel": kernel, "seed": seed}
+        made = cls(host=host, vm=vms, aging={"every": every} if every else {})
+        from agewalk.study.scenario_change import sizes_of
+
+        (size,) = sizes_of(made, [memory], PYTHON)
+        return cls(host=host | {"memory": size}, vm=vms, aging={"every": every} if every else {})
+
+    def with_(
+        self,
+        *,
+        memory: str | Sequence[str] | None = None,
+        protocols: "Protocols | None" = None,
+        baselines: Sequence[str] | None = None,
+        kernel: str | None = None,
+        every: str | None = None,
+        seed: int | None = None,
+    ) -> "Scenario":
+        """This scenario, changed; None leaves a thing as it is.
+
+        memory: one size or several, for a curve: "512 MiB", or "70 %" of the pages that the traces touch. protocols: names,
+        `file.py:Class`, classes or objects. Naming protocols alone leaves baselines out, and the other way round. kernel: a
+        profile. every: proactive aging, as in "30 s"; "" for none. Raises ScenarioError.
+        """
+        from agewalk.study.scenario_change import change
+
+        sizes = [memory] if isinstance(memory, str) else memory
+        return change(
+            self,
+            memory=sizes,
+            protocols=protocols,
+            baselines=baselines,
+            kernel=kernel,
+            every=every,
+            seed=seed,
+            where="with_",
+        )
 
     @property
     def members(self) -> list[VmSection | ProcessSection]:
@@ -178,7 +292,7 @@ class Scenario(_Section):
         return pages_of(self.host.memory)
 
 
-_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "": Scenario,
     "host": HostSection,
     "host.swap": Swap,
@@ -189,8 +303,9 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
 }
 
 
-def load(path: Path) -> Scenario:
+def load(path: str | os.PathLike[str]) -> Scenario:
     """The scenario in a TOML file, or the default one for a Parquet trace. Raises ScenarioError, TraceError."""
+    path = Path(path)
     wanted = "name a scenario (.toml) or a trace (.parquet)"
     try:
         about = path.stat()
@@ -205,7 +320,7 @@ def load(path: Path) -> Scenario:
         what = "a directory" if stat.S_ISDIR(about.st_mode) else "not a regular file"
         raise ScenarioError(f"{path}: is {what}", hint=wanted)
     if head == b"PAR1" or path.suffix == ".parquet":
-        return of_trace(path)
+        return Scenario.of(path)
     if about.st_size > MOST_BYTES:
         raise ScenarioError(f"{path}: {format_size(about.st_size)} are too much for a scenario (1 MiB)", hint=CONVERT)
     return parse(path)
@@ -227,16 +342,20 @@ def parse(path: Path) -> Scenario:
         raise ScenarioError(f"{path}: not TOML: {error}", hint=hint) from None
     if "schema" not in raw:
         raise ScenarioError(f"{path}: 'schema' is missing", hint="begin the file with: schema = 1")
-    scenario = check(str(path), raw)
+    scenario = checked(str(path), raw)
     return _placed(scenario, path.parent)
 
 
-def check(name: str, raw: dict[str, Any]) -> Scenario:
+def checked(name: str, raw: dict[str, Any]) -> Scenario:
     """A scenario from TOML's tables. Raises ScenarioError that begins with `name` and names the key."""
     try:
-        scenario = Scenario.model_validate(raw)
-    except ValidationError as error:
-        raise explained(name, error, _SECTIONS) from None
+        return Scenario(**raw)
+    except ScenarioError as error:
+        raise ScenarioError(name + str(error).removeprefix(PYTHON), hint=error.hint) from None
+
+
+def _check(scenario: Scenario, name: str = PYTHON) -> None:
+    """What no single key shows. Raises ScenarioError."""
     if not scenario.members:
         raise ScenarioError(
             f"{name}: there is no [[vm]] and no [[process]]", hint='add one: [[vm]] name = "a", trace = "..."'
@@ -248,81 +367,10 @@ def check(name: str, raw: dict[str, Any]) -> Scenario:
                 f"{name}: two VMs or processes are named {member.name!r}", hint="results go by name: rename one"
             )
         seen.add(member.name)
-    _once(name, scenario.compare)
-    return scenario
+    named_once(name, scenario.compare)
 
 
-def of_trace(path: Path) -> Scenario:
-    """One VM that replays `path` on a host with room for 70 % of the pages that it touches, aged every 2 s."""
-    from agewalk.study.merge_traces import footprints
-    from agewalk.trace import open_trace
-
-    pages = footprints([open_trace(path)])
-    memory = max(16, pages * SHARE[0] // SHARE[1])
-    return Scenario(
-        schema_=1,
-        host=HostSection(memory=f"{memory * PAGE_SIZE} B"),  # type: ignore[arg-type]
-        aging=Aging(every="2 s"),  # type: ignore[arg-type]
-        vm=[VmSection(name=path.stem, trace=str(path))],
-    )
-
-
-def change(
-    scenario: Scenario,
-    *,
-    memory: list[str] | None = None,
-    protocols: list[str] | None = None,
-    baselines: list[str] | None = None,
-) -> Scenario:
-    """The scenario with other memory sizes ("512 MiB", "70 %" of the pages that the traces touch, several with commas between)
-    or policies, as the command line gives them. None: as it was.
-
-    Naming protocols alone leaves baselines out, and the other way round. Raises ScenarioError.
-    """
-    if memory is None and protocols is None and baselines is None:
-        return scenario
-    compare: dict[str, Any] = {"protocols": protocols, "baselines": baselines}
-    if protocols is None and baselines is None:
-        compare = {
-            "protocols": [{"name": choice.spec} for choice in scenario.compare.protocols],
-            "baselines": scenario.compare.baselines,
-        }
-    sizes = _sizes(scenario, memory) or [f"{size} B" for size in scenario.memories]
-    raw = {"protocols": compare["protocols"] or [], "baselines": compare["baselines"] or [], "memory": sizes}
-    try:
-        changed = scenario.model_copy(update={"compare": CompareSection.model_validate(raw)})
-    except ValidationError as error:
-        raise explained("command line", error, _SECTIONS, "compare") from None
-    _once("command line", changed.compare)
-    return changed
-
-
-def _sizes(scenario: Scenario, memory: list[str] | None) -> list[str]:
-    """`--memory`'s values as sizes in bytes or text that `Size` reads. Raises ScenarioError for a share that is none."""
-    sizes = []
-    touched = 0
-    for text in (part.strip() for value in memory or [] for part in value.split(",")):
-        if not text.endswith("%"):
-            sizes.append(text)
-            continue
-        try:
-            share = float(text[:-1])
-        except ValueError:
-            share = 0.0
-        if not 0 < share <= 1000:
-            raise ScenarioError(
-                f"command line: --memory: {text!r} is no share of memory", hint="as in --memory '50 %,70 %'"
-            )
-        if not touched:
-            from agewalk.study.merge_traces import footprints
-            from agewalk.trace import open_trace
-
-            touched = footprints([open_trace(member.trace) for member in scenario.members])
-        sizes.append(f"{max(16, int(touched * share / 100)) * PAGE_SIZE} B")
-    return sizes
-
-
-def _once(name: str, compare: CompareSection) -> None:
+def named_once(name: str, compare: CompareSection) -> None:
     labels = [choice.label for choice in compare.protocols] + compare.baselines
     if not labels:
         raise ScenarioError(f"{name}: compare.protocols and compare.baselines are both empty", hint="name at least one")

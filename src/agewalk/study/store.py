@@ -12,8 +12,9 @@ from typing import Any
 
 from agewalk.core.files import whole
 from agewalk.core.units import Bytes
+from agewalk.study.policies import Policy
 from agewalk.study.result import Run
-from agewalk.study.scenario import Choice, Scenario
+from agewalk.study.scenario import Scenario
 
 
 @lru_cache(maxsize=64)
@@ -33,7 +34,7 @@ def _program() -> str:
     return seen.hexdigest()
 
 
-def key(scenario: Scenario, policy: Choice, memory: Bytes, engine: str) -> str:
+def key(scenario: Scenario, policy: Policy, memory: Bytes, engine: str) -> str:
     """32 hex digits that two runs share only if they must come out equal."""
     said: dict[str, Any] = {
         "host": scenario.host.model_dump(exclude={"memory"}),

@@ -46,6 +46,18 @@ def get_protocol(spec: str) -> AgingProtocol:
         return cls(**_options(spec, options))
 
 
+def protocol_of(protocol: str | AgingProtocol | type[AgingProtocol]) -> AgingProtocol:
+    """A protocol from its name, its class (with default options) or itself. Raises UsageError, InputError."""
+    if isinstance(protocol, str):
+        return get_protocol(protocol)
+    if isinstance(protocol, AgingProtocol):
+        return protocol
+    if not _is_protocol(protocol):
+        raise UsageError(f"{protocol!r} is no protocol", hint="a name, or a subclass of agewalk.AgingProtocol")
+    protocol.name = protocol.name or protocol.__name__
+    return protocol()
+
+
 def _by_name(name: str) -> type[AgingProtocol]:
     if name in PROTOCOLS:
         return PROTOCOLS[name]

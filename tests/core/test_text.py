@@ -1,8 +1,56 @@
-"""Nothing that a file says reaches the terminal as a command."""
+"""Nothing that a file says is a command to what shows it: a terminal, a browser, a renderer, a compiler."""
 
-from agewalk.core.text import printable
+import ast
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agewalk.core import text as t
+
+ANY = st.text(st.characters(), max_size=40)  # lone surrogates and control characters included
 
 
 def test_control_characters_become_spaces() -> None:
-    assert printable("a\x1b[31m\r\nb\x00é漢\u202e") == "a [31m  b é漢 "
-    assert printable("a\nb\x07", keep="\n") == "a\nb "
+    assert t.printable("a\x1b[31m\r\nb\x00é漢\u202e") == "a [31m  b é漢 "
+    assert t.printable("a\nb\x07", keep="\n") == "a\nb "
+
+
+@pytest.mark.parametrize(
+    "hidden", "\u200b\u200d\u2066\u202e\u061c\ufeff\u00ad\u3164\ufe0f\ud800\ufffe\U000e0041\U000e0101"
+)
+def test_what_is_not_seen_becomes_a_space(hidden: str) -> None:
+    assert t.printable(f"a{hidden}b") == "a b"
+
+
+@given(ANY)
+def test_html_holds_no_markup(name: str) -> None:
+    assert not re.search(r"[<>\"']|&(?!(amp|lt|gt|quot|#x27);)", t.html(name))
+
+
+@given(ANY)
+def test_json_in_a_script_is_the_same_document_and_inert(name: str) -> None:
+    written = t.script_json({"a": [name, {name: 1}]})
+    assert not re.search("[<>&\u2028\u2029]", written)
+    assert json.loads(written) == {"a": [t.printable(name), {t.printable(name): 1}]}
+
+
+def test_a_template_is_filled_in_one_pass() -> None:
+    assert t.filled("{{A}}-{{B}}", {"A": "{{B}}", "B": "{{A}}"}) == "{{B}}-{{A}}"
+    with pytest.raises(KeyError):
+        t.filled("{{C}}", {})
+
+
+@given(ANY)
+def test_mermaid_sees_no_syntax(name: str) -> None:
+    assert not re.search(r"[<>\"%`{}\n]|#(?!\d+;)|(?<!\d);|->", t.mermaid(name))
+
+
+@given(ANY)
+def test_comments_and_docstrings_stay_closed(name: str) -> None:
+    held = t.c_comment(f"{name}*/*/ /*")
+    assert "*/" not in held
+    assert "\n" not in held
+    assert ast.literal_eval(f'"""{t.docstring(name)}"""') == t.printable(name).replace('"', "'")

@@ -22,6 +22,7 @@ from agewalk.check.minimal import Minimal
 from agewalk.check.simulate import describe
 from agewalk.check.world import MEMORY
 from agewalk.core.errors import MissingError, UsageError
+from agewalk.core.text import c_comment, identifier
 
 _DEPTH: Final = 1_000_000
 _MANY: Final = 40  # edges of a node; more become a table
@@ -36,13 +37,13 @@ def promela(source: Minimal) -> str:
             hint="SPIN has no scheduler to express that; check it with agewalk",
         )
     world = source.world
-    lines = [f"/* {source.system.name}: {source.system.about} */"]
+    lines = [f"/* {c_comment(source.system.name)}: {c_comment(source.system.about)} */"]
     lines += _freed_table(source)
     for var, values in enumerate(world.values):
         shown = [v.text() if var == MEMORY else show(v) for v in values[:8]]
         more = ", ..." if len(values) > 8 else ""
         kind = "byte" if len(values) <= 256 else "short"
-        lines.append(f"{kind} v{var} = 0; /* {_comment(world.names[var])}: {_comment('; '.join(shown))}{more} */")
+        lines.append(f"{kind} v{var} = 0; /* {c_comment(world.names[var])}: {c_comment('; '.join(shown))}{more} */")
     body = [line for t, name in enumerate(source.automata.names) for line in _process(source, t, name)]
     lines += [line.removeprefix(_DECLARED) for line in body if line.startswith(_DECLARED)]
     lines += [line for line in body if not line.startswith(_DECLARED)]
@@ -55,14 +56,14 @@ def _freed_table(source: Minimal) -> list[str]:
     for i, mortal in enumerate(source.world.mortals):
         bits = [str(int(mortal in m.freed)) for m in source.world.values[MEMORY]]
         lines.append(
-            f"c_decl {{ static const unsigned char freed{i}[] = {{{','.join(bits)}}}; }} /* {_comment(repr(mortal))} */"
+            f"c_decl {{ static const unsigned char freed{i}[] = {{{','.join(bits)}}}; }} /* {c_comment(repr(mortal))} */"
         )
     return lines
 
 
 def _process(source: Minimal, t: int, name: str) -> list[str]:
     a = source.automaton_of[t]
-    ident = re.sub(r"\W", "_", name)
+    ident = identifier(name)
     lines = ["", f"active proctype {ident}_{t}() {{", f"  goto n{source.roots()[t]};"]
     for b in range(source.first[a], source.first[a + 1]):
         lines += _node(source, t, b)
@@ -72,11 +73,11 @@ def _process(source: Minimal, t: int, name: str) -> list[str]:
 def _node(source: Minimal, t: int, b: int) -> list[str]:
     node = source.node(b)
     if node.kind == END:
-        return [f"end_n{b}: n{b}: (false); /* returned {_comment(show(node.result))} */"]
+        return [f"end_n{b}: n{b}: (false); /* returned {c_comment(show(node.result))} */"]
     if node.kind == ERROR:
-        return [f"n{b}: assert(false); (false); /* {_comment(str(node.result))} */"]
+        return [f"n{b}: assert(false); (false); /* {c_comment(str(node.result))} */"]
     cell = source.world.names[node.var] if node.var > 0 else ""
-    head = f"n{b}: if /* {_comment(f'{node.function}(): {describe(node)} {cell}')} */"
+    head = f"n{b}: if /* {c_comment(f'{node.function}(): {describe(node)} {cell}')} */"
     if source.system.flat()[t].daemon:
         head = f"end_n{b}: {head}"
     if node.ghost:  # taken together with the step before; nobody stops here
@@ -161,10 +162,6 @@ def _chain(
 
 def _assign(values: dict[int, int]) -> list[str]:
     return [f"v{var} = {value}" for var, value in values.items()]
-
-
-def _comment(text: str) -> str:
-    return text.replace("*/", "* /").replace("\n", " ")
 
 
 @dataclass(frozen=True)

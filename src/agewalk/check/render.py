@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from agewalk.check.simulate import Path, PathStep
 from agewalk.core.files import whole
+from agewalk.core.text import docstring, identifier, printable
+from agewalk.core.text import mermaid as label
 
 _COLUMN: Final = 38
 _STEP_NS: Final = 1000  # a step's length on the timeline
@@ -65,21 +67,20 @@ def as_json(path: Path) -> list[dict[str, Any]]:
 def mermaid(path: Path) -> str:
     """A sequence diagram: threads and the shared cells between them."""
     ids = {name: f"t{i}" for i, name in enumerate(path.threads)}
-    lines = ["sequenceDiagram", *(f"  participant {ids[n]} as {n}" for n in path.threads), "  participant m as memory"]
+    lines = [
+        "sequenceDiagram",
+        *(f"  participant {ids[n]} as {label(n)}" for n in path.threads),
+        "  participant m as memory",
+    ]
     for s in path.steps:
-        what = _plain(f"{s.number} {s.function}(): {s.effect} {s.cell}")
+        what = label(f"{s.number} {s.function}(): {s.effect} {s.cell}")
         lines.append(
-            f"  {ids[s.name]}->>m: {what}" if s.changed else f"  m-->>{ids[s.name]}: {what} = {_plain(s.value)}"
+            f"  {ids[s.name]}->>m: {what}" if s.changed else f"  m-->>{ids[s.name]}: {what} = {label(s.value)}"
         )
         for name, old, new in s.changed:
-            lines.append(f"  Note over m: {_plain(f'{name}: {old} to {new}')}")
-    lines.append(f"  Note over {ids[path.threads[0]]},m: {_plain(path.outcome)}")
+            lines.append(f"  Note over m: {label(f'{name}: {old} to {new}')}")
+    lines.append(f"  Note over {ids[path.threads[0]]},m: {label(path.outcome)}")
     return "\n".join(lines) + "\n"
-
-
-def _plain(what: str) -> str:
-    """Without what Mermaid takes for syntax."""
-    return what.replace(";", ",").replace("#", "no. ").replace("->", "to").replace("\n", " ")
 
 
 def write_perfetto(path: Path, target: FilePath) -> None:
@@ -105,7 +106,7 @@ def write_perfetto(path: Path, target: FilePath) -> None:
 def _track(i: int, name: str) -> Any:
     def fill(packet: Any) -> None:
         packet.track_descriptor.uuid = i + 1
-        packet.track_descriptor.name = name
+        packet.track_descriptor.name = printable(name)
 
     return fill
 
@@ -116,7 +117,7 @@ def _begin(step: PathStep) -> Any:
         event = packet.track_event
         event.type = event.TYPE_SLICE_BEGIN
         event.track_uuid = step.thread + 1
-        event.name = f"{step.function}: {step.effect} {step.cell}".strip()
+        event.name = printable(f"{step.function}: {step.effect} {step.cell}".strip())
         for name, value in (
             ("found", step.value),
             ("holding", ", ".join(step.held)),
@@ -124,8 +125,8 @@ def _begin(step: PathStep) -> Any:
         ):
             if value:
                 note = event.debug_annotations.add()
-                note.name = name
-                note.string_value = value
+                note.name = printable(name)
+                note.string_value = printable(value)
 
     return fill
 
@@ -145,24 +146,24 @@ from agewalk.check.catalog import get_system
 from agewalk.check.explore import check{extra_import}
 
 # The interleaving that broke it, for a debugger or `agewalk check --replay`:
-REPLAY = {replay!r}
+REPLAY = {replay!a}
 
 
 def test_{ident}() -> None:
     """{outcome}"""
     outcome = check({build})
     broken = [v.name for v in outcome.verdicts if not v.holds]
-    assert {property!r} not in broken, outcome.path and outcome.path.outcome
+    assert {property!a} not in broken, outcome.path and outcome.path.outcome
 '''
 
 
 def emit_test(path: Path, system: str, broken: str, model: str = "sc") -> str:
     """Source of a pytest module that checks `system` (a name that `agewalk check` takes) for the property `broken`."""
-    build = f"get_system({system!r})"
+    build = f"get_system({system!a})"
     if model != "sc":
         build = f"with_memory_model({build}, {model!r})"
-    ident = "".join(c if c.isalnum() else "_" for c in FilePath(system).name).strip("_").lower()
+    ident = identifier(FilePath(system).name).strip("_").lower()
     return _TEST.format(
-        system=system, replay=path.replay, ident=ident, outcome=path.outcome.replace('"', "'"), build=build, property=broken,
+        system=docstring(system), replay=path.replay, ident=ident, outcome=docstring(path.outcome), build=build, property=broken,
         extra_import="\nfrom agewalk.check.weak import with_memory_model" if model != "sc" else "",
     )  # fmt: skip

@@ -180,7 +180,7 @@ def _write(outcome: Outcome, files: tuple[Path | None, ...], name: str, model: s
 
 def _save(path: Path, content: str) -> None:
     with whole(path) as part:
-        part.write_text(content)
+        part.write_text(content, encoding="utf-8")
 
 
 def document(outcome: Outcome) -> dict[str, Any]:

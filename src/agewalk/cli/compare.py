@@ -174,9 +174,8 @@ def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
             [(n * PAGE_SIZE, ratio, error) for n, ratio, error in found.shards],
             found.rate,
         )
-    return render(
-        Page(f"Aging protocols on {path.name}", facts, rows(runs), lines, pictures, misses, maps, tick_ns=TICK)
-    )
+    title, host = f"Aging protocols on {path.name}", scenario.host.memory
+    return render(Page(title, facts, rows(runs), lines, pictures, misses, maps, tick_ns=TICK, host_bytes=host))
 
 
 @contextmanager

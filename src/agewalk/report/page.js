@@ -23,18 +23,14 @@ function size(bytes) {
   return bytes + " B";
 }
 function seconds(ns) { const s = ns / 1e9; return s >= 600 ? Math.round(s / 60) + " min" : (s >= 20 || s === Math.round(s) ? Math.round(s) : s.toFixed(1)) + " s"; }
-function make(tag, text, attributes) {
-  const node = document.createElement(tag);
+/* The page's Content-Security-Policy forbids style attributes; a script may set styles one by one. */
+function dressed(node, text, attributes) {
   if (text != null) node.textContent = text;
-  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes || {})) if (name === "style") node.style.cssText = value; else node.setAttribute(name, value);
   return node;
 }
-function svg(tag, attributes, text) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text != null) node.textContent = text;
-  return node;
-}
+function make(tag, text, attributes) { return dressed(document.createElement(tag), text, attributes); }
+function svg(tag, attributes, text) { return dressed(document.createElementNS("http://www.w3.org/2000/svg", tag), text, attributes); }
 const tip = by("tip");
 function showTip(event, text) {
   tip.textContent = text; tip.hidden = false;
@@ -45,7 +41,9 @@ function hideTip() { tip.hidden = true; }
 
 const memories = [...new Set(data.results.map(r => r.memory_bytes))].sort((a, b) => a - b);
 const policies = [...new Set(data.results.map(r => r.policy))];
-let memory = memories[0];
+/* The page opens on the host's own memory, or on the size that was run next to it. */
+const host = data.host == null ? memories[0] : data.host;
+let memory = memories.reduce((a, b) => Math.abs(b - host) < Math.abs(a - host) ? b : a);
 const rowsOf = m => data.results.filter(r => r.memory_bytes === m);
 
 /* Policies that did the same in everything that is drawn share a colour and one line. */

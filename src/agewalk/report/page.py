@@ -4,10 +4,8 @@ Data travels as JSON inside the page; page.js draws it. Both themes come from pa
 """
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from importlib import resources
 from importlib.metadata import version
 from typing import Any, Final
@@ -15,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agewalk.core import text
 from agewalk.report.where import Where, packed
 
 SCRIPTS: Final = ("page.js", "aging.js", "draw.js")
@@ -22,10 +21,10 @@ SCRIPTS: Final = ("page.js", "aging.js", "draw.js")
 CAUSES: Final = {
     "not_consulted": "its accessed bit is in a table that the walk does not ask",
     "fast_only": "the walk asked, and the answer left its accessed bit out",
-    "look_around": "the walk did not come by; a look-around did, and missed it",
+    "look_around": "no walk read it; a look-around did, and missed it",
     "bloom": "the Bloom filter ruled its page table out",
     "idle_entry": "the accessed bit above its page table was clear",
-    "not_walked": "nobody walked its address space",
+    "not_walked": "no walk of its address space took place",
     "sank": "seen in time, and two generations were opened since",
     "first_sight": "seen once, which since 6.14 only marks it",
     "batch": "it waited in a CPU's batch",
@@ -53,7 +52,7 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A heat map: counts[row of pages, column of time]."""
+    """A heat map of one VM: counts[row of pages, column of time], phases as (nanoseconds, text)."""
 
     name: str
     bin_ns: int
@@ -84,8 +83,11 @@ class Misses:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything on the page. facts: what was compared, (name, value) for people. results: as in `compare --json`; tick_ns: the
-    unit of their refault intervals."""
+    """Everything on the page.
+
+    facts: what was compared, (name, value) for people. results: as in `compare --json`; tick_ns: the unit of their refault
+    intervals. host_bytes: the memory size that the page opens on; None: the smallest.
+    """
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -95,6 +97,7 @@ class Page:
     misses: Misses | None = None
     maps: Sequence[Where] = ()
     tick_ns: int = 20_000_000
+    host_bytes: int | None = None
 
 
 def _shades(counts: NDArray[np.uint32]) -> str:
@@ -110,6 +113,7 @@ def _data(page: Page) -> dict[str, Any]:
         "meanings": MEANINGS,
         "causes": CAUSES,
         "tick": page.tick_ns,
+        "host": page.host_bytes,
         "misses": asdict(page.misses) if page.misses else None,
         "where": packed(page.maps),
         "lines": [
@@ -138,19 +142,19 @@ def _data(page: Page) -> dict[str, Any]:
 
 
 def render(page: Page) -> str:
-    """The page as HTML text."""
+    """The page as HTML text. It may load nothing, and run and style itself by nothing but its own files."""
     here = resources.files("agewalk.report")
-    text = here.joinpath("page.html").read_text(encoding="utf-8")
-    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in page.facts)
-    data = json.dumps(_data(page), separators=(",", ":")).replace("</", "<\\/")
+    style = here.joinpath("page.css").read_text(encoding="utf-8")
+    script = "".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+    facts = (f"<div><dt>{text.html(name)}</dt><dd>{text.html(value)}</dd></div>" for name, value in page.facts)
     parts = {
-        "TITLE": escape(page.title),
-        "FACTS": facts,
-        "VERSION": escape(version("agewalk")),
-        "STYLE": here.joinpath("page.css").read_text(encoding="utf-8"),
-        "SCRIPT": "".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS),
-        "DATA": data,
+        "TITLE": text.html(page.title),
+        "FACTS": "".join(facts),
+        "VERSION": text.html(version("agewalk")),
+        "POLICY": f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {text.csp_hash(script)}; "
+        f"style-src {text.csp_hash(style)}",
+        "STYLE": style,
+        "SCRIPT": script,
+        "DATA": text.script_json(_data(page)),
     }
-    for name, value in parts.items():
-        text = text.replace("{{" + name + "}}", value)
-    return text
+    return text.filled(here.joinpath("page.html").read_text(encoding="utf-8"), parts)

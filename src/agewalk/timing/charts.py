@@ -1,4 +1,4 @@
-"""Charts of an experiment, as altair objects; `write_charts` saves them as HTML (nothing fetched at viewing), SVG and PNG."""
+"""Charts of an experiment, as altair objects; `write_charts` saves them as HTML, SVG and PNG."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from agewalk.core.files import whole
 from agewalk.timing.experiment import Experiment
 from agewalk.timing.run import Row
 from agewalk.timing.sensitivity import SWING, Sensitivity
+from agewalk.trace.drawn import drawn
 
 _WIDTH: Final = 330
 _HEIGHT: Final = 230
@@ -124,6 +125,6 @@ def write_charts(chart: Any, path: Path) -> list[Path]:
     for kind in ("html", "svg", "png"):
         goal = path.with_name(f"{path.name}.{kind}")
         with whole(goal) as part:
-            chart.save(str(part), format=kind, **({"inline": True} if kind == "html" else {}))
+            part.write_bytes(drawn(chart.to_dict(), kind, title=path.name))
         written.append(goal)
     return written

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agewalk.core.files import whole
+from agewalk.core.text import printable
 from agewalk.timing.record import Recorder, Slice
 
 _SEQUENCE: Final = 1
@@ -47,7 +48,7 @@ def _descriptors(recorder: Recorder, title: str) -> list[Any]:
     def process(packet: Any) -> None:
         packet.track_descriptor.uuid = _PROCESS
         packet.track_descriptor.process.pid = _HOST_PID
-        packet.track_descriptor.process.process_name = title + (
+        packet.track_descriptor.process.process_name = printable(title) + (
             f" ({recorder.dropped} events left out)" if recorder.dropped else ""
         )
         packet.track_descriptor.child_ordering = packet.track_descriptor.EXPLICIT
@@ -56,7 +57,7 @@ def _descriptors(recorder: Recorder, title: str) -> list[Any]:
         def fill(packet: Any) -> None:
             packet.track_descriptor.uuid = uuid
             packet.track_descriptor.parent_uuid = _PROCESS
-            packet.track_descriptor.name = name
+            packet.track_descriptor.name = printable(name)
             packet.track_descriptor.sibling_order_rank = order
 
         return fill
@@ -65,7 +66,7 @@ def _descriptors(recorder: Recorder, title: str) -> list[Any]:
         def fill(packet: Any) -> None:
             packet.track_descriptor.uuid = uuid
             packet.track_descriptor.parent_uuid = _PROCESS
-            packet.track_descriptor.name = name
+            packet.track_descriptor.name = printable(name)
             packet.track_descriptor.counter.SetInParent()
 
         return fill
@@ -113,11 +114,11 @@ def _begin(piece: Slice, at: int) -> Any:
         event = packet.track_event
         event.type = event.TYPE_SLICE_BEGIN
         event.track_uuid = _uuid(piece)
-        event.name = f"waits for {piece.what}" if piece.kind == "wait" else piece.what
+        event.name = printable(f"waits for {piece.what}" if piece.kind == "wait" else piece.what)
         event.categories.append(piece.kind)
         note = event.debug_annotations.add()
         note.name = "thread"
-        note.string_value = piece.of
+        note.string_value = printable(piece.of)
 
     return fill
 
@@ -137,7 +138,7 @@ def _instant(cpu: int, name: str, at: int, flow: int, *, last: bool) -> Any:
         event = packet.track_event
         event.type = event.TYPE_INSTANT
         event.track_uuid = _CPU + cpu
-        event.name = name
+        event.name = printable(name)
         (event.terminating_flow_ids if last else event.flow_ids).append(flow)
 
     return fill

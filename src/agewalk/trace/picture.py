@@ -9,6 +9,7 @@ import numpy as np
 from agewalk.core.errors import UsageError
 from agewalk.core.files import whole
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
+from agewalk.trace.drawn import drawn
 from agewalk.trace.facts import MAP_COLUMNS, Facts
 
 if TYPE_CHECKING:
@@ -30,16 +31,7 @@ def save_picture(facts: Facts, path: str | Path) -> None:
     """
     path = Path(path)
     check_place(path)
-    import vl_convert
-
-    spec = chart(facts).to_dict()
-    match path.suffix.lower():
-        case ".png":
-            content = vl_convert.vegalite_to_png(spec, scale=1.5)
-        case ".svg":
-            content = vl_convert.vegalite_to_svg(spec).encode()
-        case _:
-            content = vl_convert.vegalite_to_html(spec, bundle=True).encode()
+    content = drawn(chart(facts).to_dict(), path.suffix.lower()[1:], title=Path(facts.trace.name).name, scale=1.5)
     try:
         with whole(path) as part:
             part.write_bytes(content)

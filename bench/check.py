@@ -7,14 +7,14 @@ import shutil
 import sys
 from typing import Any
 
-from agewalk.check.automaton import Automata
-from agewalk.check.catalog import LARGEST, get_system
-from agewalk.check.fast import Fast
-from agewalk.check.learn import Learner
-from agewalk.check.matrix import run as run_matrix
-from agewalk.check.minimal import Minimal
-from agewalk.check.promela import promela, run_spin
-from agewalk.check.search import Search
+from agewalk.checker.automaton import Automata
+from agewalk.checker.catalog import LARGEST, get_system
+from agewalk.checker.fast import Fast
+from agewalk.checker.learn import Learner
+from agewalk.checker.matrix import run as run_matrix
+from agewalk.checker.minimal import Minimal
+from agewalk.checker.promela import promela, run_spin
+from agewalk.checker.search import Search
 
 SMALL = "age-vs-nested-end/linux-7.3/nested"
 

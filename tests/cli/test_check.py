@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agewalk.check.matrix import run as run_matrix
+from agewalk.checker.matrix import run as run_matrix
 from agewalk.cli import check as cli
 from agewalk.core.errors import Interrupted
 
@@ -146,7 +146,7 @@ def test_an_interrupted_search_says_what_would_have_left_a_report(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("agewalk.check.explore.check", interrupted)
+    monkeypatch.setattr("agewalk.checker.explore.check", interrupted)
     with pytest.raises(Interrupted) as stop:
         cli.command(HOLDS)
     assert "--max-seconds" in stop.value.hint
@@ -165,10 +165,10 @@ def test_matrix() -> None:
 
 
 def test_loops_and_locks_are_shown() -> None:
-    from tests.check import toys
+    from tests.checker import toys
 
-    from agewalk.check.explore import check
-    from agewalk.check.render import mermaid, text
+    from agewalk.checker.explore import check
+    from agewalk.checker.render import mermaid, text
 
     path = check(toys.retry(bounded=False)).path
     assert path is not None

@@ -13,9 +13,9 @@ from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
 
 if TYPE_CHECKING:
-    from agewalk.check.explore import Outcome
-    from agewalk.check.matrix import Cell, Matrix
-    from agewalk.check.search import Bounds, Progress
+    from agewalk.checker.explore import Outcome
+    from agewalk.checker.matrix import Cell, Matrix
+    from agewalk.checker.search import Bounds, Progress
 
 
 _BUILT_IN = "no WARN, use after free, deadlock, starvation ..."
@@ -66,7 +66,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Explore every interleaving. Exit code 1: a must-property is violated."""
-    from agewalk.check.search import Bounds
+    from agewalk.checker.search import Bounds
     from agewalk.core.units import parse_size
 
     bounds = Bounds(max_states, max_seconds, parse_size(max_memory) if max_memory else None)
@@ -99,7 +99,7 @@ def _finish(ok: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from agewalk.check.catalog import SYSTEMS, VARIANTS
+    from agewalk.checker.catalog import SYSTEMS, VARIANTS
 
     if as_json:
         rows = [
@@ -128,9 +128,9 @@ def _one(
     files: tuple[Path | None, Path | None, Path | None, Path | None],
     as_json: bool,
 ) -> None:
-    from agewalk.check.catalog import get_system
-    from agewalk.check.explore import check
-    from agewalk.check.weak import with_memory_model
+    from agewalk.checker.catalog import get_system
+    from agewalk.checker.explore import check
+    from agewalk.checker.weak import with_memory_model
 
     built = with_memory_model(get_system(name), model)
     progress = _show_progress if sys.stderr.isatty() else None
@@ -155,9 +155,9 @@ def _one(
 
 
 def _write(outcome: Outcome, files: tuple[Path | None, ...], name: str, model: str) -> None:
-    from agewalk.check import render
-    from agewalk.check.minimal import Minimal
-    from agewalk.check.promela import promela
+    from agewalk.checker import render
+    from agewalk.checker.minimal import Minimal
+    from agewalk.checker.promela import promela
 
     spin, diagram, timeline, test = files
     if spin is not None:
@@ -185,7 +185,7 @@ def _save(path: Path, content: str) -> None:
 
 def document(outcome: Outcome) -> dict[str, Any]:
     """`agewalk check SYSTEM --json` (formats.md), with a few facts more."""
-    from agewalk.check.render import as_json
+    from agewalk.checker.render import as_json
 
     return {
         "schema": 1, "system": outcome.system.name, "verdict": outcome.verdict, "states": outcome.states,
@@ -203,7 +203,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
 
 def report(outcome: Outcome, *, brief: bool = False) -> str:
     """The same for people."""
-    from agewalk.check.render import text
+    from agewalk.checker.render import text
 
     o = outcome
     rate = o.states / o.search_seconds / 1e6 if o.search_seconds else 0.0
@@ -230,11 +230,11 @@ def report(outcome: Outcome, *, brief: bool = False) -> str:
 
 
 def _replay(text: str, as_json: bool, *, brief: bool) -> None:
-    from agewalk.check import render
-    from agewalk.check.automaton import Automata
-    from agewalk.check.catalog import get_system
-    from agewalk.check.simulate import Simulator, parse_replay
-    from agewalk.check.weak import MODELS, with_memory_model
+    from agewalk.checker import render
+    from agewalk.checker.automaton import Automata
+    from agewalk.checker.catalog import get_system
+    from agewalk.checker.simulate import Simulator, parse_replay
+    from agewalk.checker.weak import MODELS, with_memory_model
 
     name, moves = parse_replay(text)
     base, _, model = name.rpartition("+")
@@ -248,10 +248,10 @@ def _replay(text: str, as_json: bool, *, brief: bool) -> None:
 
 
 def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
-    from agewalk.check.automaton import Automata
-    from agewalk.check.catalog import get_system
-    from agewalk.check.simulate import Simulator
-    from agewalk.check.weak import with_memory_model
+    from agewalk.checker.automaton import Automata
+    from agewalk.checker.catalog import get_system
+    from agewalk.checker.simulate import Simulator
+    from agewalk.checker.weak import with_memory_model
 
     simulator = Simulator(Automata(with_memory_model(get_system(name), model)))
     found: dict[str, tuple[int, str]] = {}
@@ -268,7 +268,7 @@ def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
 
 
 def _all(bounds: Bounds, as_json: bool) -> None:
-    from agewalk.check.matrix import run
+    from agewalk.checker.matrix import run
 
     def each(name: str, outcome: Outcome) -> None:
         if sys.stderr.isatty():
@@ -287,7 +287,7 @@ def _all(bounds: Bounds, as_json: bool) -> None:
 
 def table(matrix: Matrix) -> str:
     """Protocols across, properties of systems down; what is the same for all MMU kinds is one row."""
-    from agewalk.check.system import BUILT_IN
+    from agewalk.checker.system import BUILT_IN
 
     protocols = list(dict.fromkeys(c.protocol for c in matrix.cells))
     rows: dict[tuple[str, str, str], dict[str, list[Cell]]] = {}

@@ -1,6 +1,6 @@
 """Several CPUs, one step at a time in a random order: what the direct reading cannot show.
 
-Independent of `agewalk.check`. Locks make others wait; RCU frees wait for the readers of their time; a thread that cannot go
+Independent of `agewalk.checker`. Locks make others wait; RCU frees wait for the readers of their time; a thread that cannot go
 on is not scheduled; if none can, that is a deadlock.
 """
 

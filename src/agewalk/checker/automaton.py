@@ -1,0 +1,353 @@
+"""Threads as automata, unfolded only where the search has been.
+
+A node is a generator at a yield; its edges are labelled with the value of the one variable that its effect touches, so
+an edge holds the effect's whole meaning: the value left behind, and the node after it. The generator itself is run only
+to find the node behind an answer that nobody gave it before.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agewalk.checker import memory
+from agewalk.checker.effects import SILENT, Blocked, Broken, meaning, variable
+from agewalk.checker.frames import Continuation
+from agewalk.checker.ghost import Ghost
+from agewalk.checker.system import BALANCED, NO_DOUBLE_FREE, NO_SLEEP, NO_USE_AFTER_FREE, NO_WARNING, NO_WILD, System
+from agewalk.checker.world import MEMORY, World
+from agewalk.core.effects import (
+    Acquire,
+    Again,
+    Alloc,
+    Choose,
+    Effect,
+    IsContended,
+    PreemptDisable,
+    PreemptEnable,
+    RcuReadLock,
+    RcuReadUnlock,
+    Release,
+    SrcuReadLock,
+    SrcuReadUnlock,
+    Step,
+    TryAcquire,
+    Warn,
+)
+from agewalk.core.errors import ModelError, UsageError
+
+UNKNOWN: Final = -1
+BLOCKED: Final = -2
+STEP, CHOICE, END, ERROR = range(4)  # kinds of node
+_ENDLESS: Final = 100_000  # silent effects in a row
+_ENTER: Final = (RcuReadLock, SrcuReadLock)
+_LEAVE: Final = (RcuReadUnlock, SrcuReadUnlock)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a thread holds, known without looking at any cell."""
+
+    held: tuple[tuple[Any, str], ...] = ()  # (lock, mode), oldest first
+    sections: tuple[Any, ...] = ()  # read sections it is in, by domain, nested ones repeated
+    preempt: int = 0
+
+    @property
+    def atomic(self) -> bool:
+        """May it not be preempted?"""
+        return self.preempt > 0 or any(not lock.sleeps for lock, _ in self.held)
+
+
+class Node:
+    """A thread before its next visible effect (STEP, CHOICE), ended (END) or stopped by a broken rule (ERROR).
+
+    edges: (thread if the variable is the memory else 0, value id) -> (next node id | BLOCKED, value id left behind).
+    """
+
+    __slots__ = (
+        "automaton", "behind", "context", "edges", "effect", "function", "ghost", "id", "kind", "line", "live", "property",
+        "result", "target", "var", "via",
+    )  # fmt: skip
+
+    def __init__(self, ident: int, automaton: int, kind: int, context: Context) -> None:
+        self.id = ident
+        self.automaton = automaton
+        self.kind = kind
+        self.context = context
+        self.effect: Effect | None = None
+        self.var = -1
+        self.target: Any = None  # canonical object of a lifetime effect, member of a list effect
+        self.ghost = False
+        self.function = ""
+        self.line = 0
+        self.property = ""  # ERROR: which property it violates
+        self.result: Any = None  # END: what the thread returned; ERROR: what happened
+        self.edges: dict[tuple[int, int], tuple[int, int]] = {}
+        self.behind: dict[Any, int] = {}  # answer -> next node
+        self.via: tuple[int, Any] | None = None  # how a replay gets here
+        self.live: _Run | None = None  # a generator that stands here, for whoever goes on first
+
+
+@dataclass
+class _Run:
+    """A generator under way, with the objects that it made itself (canonical id -> its own)."""
+
+    generator: Generator[Effect, Any, Any]
+    local: dict[int, Any] = field(default_factory=dict)
+
+
+class Automata:
+    """All automata of a system over one numbering of nodes; identical threads share one.
+
+    learnt: all edges, in the order in which they were unfolded.
+
+    Raises ModelError when the model breaks the convention (an effect that nobody knows, an endless silent loop).
+    """
+
+    def __init__(self, system: System, *, by_frames: bool = True) -> None:
+        system.check()
+        self.system = system
+        self.threads = system.flat()
+        self.names = system.names()
+        starts: list[Callable[[], Step[Any]]] = [t.start for t in system.threads]
+        self.world = World(starts, [o for p in system.properties for o in p.over])
+        self._continuation = Continuation(self.world.key_of, self.world.is_built) if by_frames else None
+        self._by_key: dict[Any, int] = {}
+        self.nodes: list[Node] = []
+        self.learnt: list[tuple[int, tuple[int, int]]] = []
+        self._starts = starts
+        self.automaton_of = [i for i, t in enumerate(system.threads) for _ in range(t.n)]
+        self.roots = [self._root(i) for i in range(len(starts))]
+
+    # --- unfolding ----------------------------------------------------------------------------------------------------
+
+    def extend(self, ident: int, thread: int, value: int) -> None:
+        """Fill in the edge of node `ident` for value id `value` of its variable, taken by `thread`."""
+        node = self.nodes[ident]
+        key = (thread if node.var == MEMORY else 0, value)
+        if key in node.edges:
+            return
+        self.learnt.append((ident, key))
+        if node.kind == CHOICE:
+            answer = value if isinstance(node.effect, Choose) else bool(value)
+            node.edges[key] = (self._behind(node, answer), 0)
+            return
+        assert node.effect is not None
+        found = self.world.values[node.var][value]
+        try:
+            if node.var == MEMORY:
+                base = self.world.slab_base(node.effect.slab) if isinstance(node.effect, Alloc) else 0
+                left, goes_on, answer = memory.step(found, node.effect, thread, node.target, base)
+                left_id = self.world.value_id(MEMORY, left)
+                node.edges[key] = (self._behind(node, answer) if goes_on else ident, left_id)
+                if not goes_on and left == found:
+                    node.edges[key] = (BLOCKED, value)
+                return
+            left, answer = meaning(node.effect, found, node.target)
+        except Blocked:
+            node.edges[key] = (BLOCKED, value)
+            return
+        except Broken as broken:
+            node.edges[key] = (self._error(node, broken.args[0], broken.args[1]), value)
+            return
+        except memory.DoubleFreeError as error:
+            node.edges[key] = (self._error(node, NO_DOUBLE_FREE, str(error)), value)
+            return
+        node.edges[key] = (self._behind(node, answer), self.world.value_id(node.var, left))
+
+    def used_after_free(self, ident: int) -> int:
+        """The error node that stands for `ident`'s effect meeting freed memory."""
+        node = self.nodes[ident]
+        name = self.world.names[node.var]
+        return self._error(node, NO_USE_AFTER_FREE, f"{name} used after it was freed")
+
+    def choices(self, node: Node) -> int:
+        """How many answers a CHOICE node has."""
+        return node.effect.n if isinstance(node.effect, Choose) else 2
+
+    def _root(self, automaton: int) -> int:
+        run = _Run(self._starts[automaton]())
+        if not hasattr(run.generator, "send"):
+            raise UsageError(
+                f"{self.system.name}: thread {self.system.threads[automaton].name!r} starts a "
+                f"{type(run.generator).__name__}, not a generator",
+                hint="`start` is a function that yields effects; one that never does is written `return; yield`",
+            )
+        return self._drive(automaton, run, None, Context(), None)
+
+    def _behind(self, node: Node, answer: Any) -> int:
+        key = self.world.interned(answer)
+        if key in node.behind:
+            return node.behind[key]
+        run = self._run_at(node)
+        target = self._drive(node.automaton, run, answer, self._after(node, answer), (node.id, answer))
+        node.behind[key] = target
+        return target
+
+    def _run_at(self, node: Node) -> _Run:
+        if node.live is not None:
+            run, node.live = node.live, None
+            return run
+        answers = []
+        at = node
+        while at.via is not None:
+            parent, answer = at.via
+            answers.append(answer)
+            at = self.nodes[parent]
+        run = _Run(self._starts[node.automaton]())
+        effect = self._visible(run, None, Context())[0]
+        context = Context()
+        for answer in reversed(answers):
+            effect, context, _ = self._visible(run, answer, context)
+        if effect is None:
+            raise ModelError(
+                f"{self.system.name}: a generator ended sooner when replayed",
+                hint="it keeps state outside its locals and cells: see the convention in agewalk.core.effects",
+            )
+        return run
+
+    def _visible(self, run: _Run, answer: Any, context: Context) -> tuple[Effect | None, Context, Any]:
+        """Send an answer and run on to the next effect that others can see; (None, context, result) at the end."""
+        send = run.generator.send
+        answer = self.world.localised(answer, run.local)
+        again: Any = None
+        try:
+            for _ in range(_ENDLESS):
+                effect = send(answer)
+                answer = None
+                if isinstance(effect, Again):
+                    again = effect.state
+                elif isinstance(effect, SILENT):
+                    pass
+                elif isinstance(effect, PreemptDisable):
+                    context = Context(context.held, context.sections, context.preempt + 1)
+                elif isinstance(effect, PreemptEnable):
+                    context = Context(context.held, context.sections, context.preempt - 1)
+                elif isinstance(effect, _ENTER) and memory.domain_of(effect) in context.sections:
+                    context = self._entered(context, effect)
+                elif isinstance(effect, _LEAVE) and context.sections.count(memory.domain_of(effect)) > 1:
+                    context = self._left(context, effect)
+                else:
+                    return effect, context, again
+        except StopIteration as stop:
+            return None, context, stop.value
+        raise ModelError(
+            f"{self.system.name}: {_ENDLESS} silent effects in a row", hint="an endless loop without shared state"
+        )
+
+    def _drive(self, automaton: int, run: _Run, answer: Any, context: Context, via: tuple[int, Any] | None) -> int:
+        try:
+            effect, context, extra = self._visible(run, answer, context)
+        except ModelError as error:
+            return self._stopped(automaton, context, NO_WARNING, str(error), via)
+        except Exception as error:  # the model itself fell over: a finding, with its place
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            text = f"{type(error).__name__}: {error} in {where.name}(), line {where.lineno}"
+            return self._stopped(automaton, context, NO_WILD, text, via)
+        if effect is None:
+            return self._ended(automaton, context, extra, via)
+        ghost = isinstance(effect, Ghost)
+        inner = effect.effect if isinstance(effect, Ghost) else effect
+        function, line = _innermost(run.generator)
+        if isinstance(inner, Warn):
+            return self._stopped(automaton, context, NO_WARNING, inner.what, via, function=function)
+        if isinstance(inner, Acquire) and inner.lock.sleeps and (context.atomic or memory.RCU in context.sections):
+            return self._stopped(automaton, context, NO_SLEEP, f"sleeps on {inner.lock.name} in atomic context", via)
+        if isinstance(inner, Release) and (self.world.canonical(inner.lock), inner.mode) not in context.held:
+            return self._stopped(automaton, context, BALANCED, f"{inner.lock.name} unlocked but not held", via)
+        place = variable(inner)
+        if place is not None:
+            self.world.adopt(place, run.local)
+        key: Any = self._continuation.of(run.generator, effect) if self._continuation else None
+        if key is None:
+            key = ("again", extra) if extra is not None else ("via", via)
+            key = (*key, type(inner).__name__, None if place is None else self.world.key_of(place))
+        key = (automaton, key, context.held, context.sections, context.preempt)
+        if key in self._by_key:
+            return self._by_key[key]
+        node = self._make(automaton, CHOICE if isinstance(inner, (Choose, IsContended)) else STEP, context, via)
+        self._by_key[key] = node.id
+        node.effect, node.ghost, node.function, node.line, node.live = inner, ghost, function, line, run
+        if isinstance(inner, memory.LIFETIME):
+            node.var = MEMORY
+            victim = getattr(inner, "memory", None)
+            node.target = None if victim is None else self.world.mortal(victim, run.local)
+        elif place is not None:
+            node.var = self.world.var_of(place)
+            if hasattr(inner, "member"):
+                node.target = self.world.adopt(inner.member, run.local)
+        return node.id
+
+    # --- nodes --------------------------------------------------------------------------------------------------------
+
+    def _make(self, automaton: int, kind: int, context: Context, via: tuple[int, Any] | None) -> Node:
+        node = Node(len(self.nodes), automaton, kind, context)
+        node.via = via
+        self.nodes.append(node)
+        return node
+
+    def _ended(self, automaton: int, context: Context, result: Any, via: tuple[int, Any] | None) -> int:
+        if context.held or context.sections or context.preempt:
+            held = [lock.name for lock, _ in context.held] + [f"{d} read section" for d in context.sections]
+            return self._stopped(automaton, context, BALANCED, f"ended holding {held or 'preemption off'}", via)
+        key = ("end", automaton, self.world.interned(result))
+        if key not in self._by_key:
+            node = self._make(automaton, END, context, via)
+            node.result = result
+            self._by_key[key] = node.id
+        return self._by_key[key]
+
+    def _error(self, node: Node, name: str, what: str) -> int:
+        return self._stopped(node.automaton, node.context, name, what, None, function=node.function)
+
+    def _stopped(
+        self, automaton: int, context: Context, name: str, what: str, via: tuple[int, Any] | None, *, function: str = ""
+    ) -> int:
+        if any(what == p.name for p in self.system.properties):
+            name = what
+        key = ("error", automaton, name, what)
+        if key not in self._by_key:
+            node = self._make(automaton, ERROR, context, via)
+            node.property, node.result, node.function = name, what, function
+            self._by_key[key] = node.id
+        return self._by_key[key]
+
+    def _after(self, node: Node, answer: Any) -> Context:
+        """What is held behind `node`'s effect."""
+        context, effect = node.context, node.effect
+        if isinstance(effect, Acquire) or (isinstance(effect, TryAcquire) and answer):
+            lock = self.world.canonical(effect.lock)
+            return Context((*context.held, (lock, effect.mode)), context.sections, context.preempt)
+        if isinstance(effect, Release):
+            held = list(context.held)
+            held.remove((self.world.canonical(effect.lock), effect.mode))
+            return Context(tuple(held), context.sections, context.preempt)
+        if isinstance(effect, _ENTER):
+            return self._entered(context, effect)
+        return self._left(context, effect) if isinstance(effect, _LEAVE) else context
+
+    def _entered(self, context: Context, effect: Effect) -> Context:
+        return Context(context.held, (*context.sections, memory.domain_of(effect)), context.preempt)
+
+    def _left(self, context: Context, effect: Effect) -> Context:
+        sections = list(context.sections)
+        if memory.domain_of(effect) in sections:
+            sections.remove(memory.domain_of(effect))
+        return Context(context.held, tuple(sections), context.preempt)
+
+
+def _innermost(generator: Any) -> tuple[str, int]:
+    """Name and line of the function that yields: through `yield from`, and through wrappers that hold it as `inner`."""
+    name, line = generator.__name__, 0
+    at: Any = generator
+    while at is not None and getattr(at, "gi_frame", None) is not None:
+        inner = at.gi_yieldfrom
+        if inner is None:
+            inner = at.gi_frame.f_locals.get("inner")
+            inner = inner if getattr(inner, "gi_frame", None) is not None else None
+        if not at.gi_code.co_filename.endswith(("checker/ghost.py", "checker/weak.py")):
+            name, line = at.__name__, at.gi_frame.f_lineno
+        at = inner
+    return name, line

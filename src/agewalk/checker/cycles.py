@@ -1,0 +1,153 @@
+"""The compiled part of liveness: all transitions of a finished search, and the components that a run can stay in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agewalk.checker import kernel
+from agewalk.checker.jit import compiled
+
+
+@compiled()
+def index_states(states: Any, n: int, table: Any, index: Any) -> None:
+    """A hash set that also knows each state's index."""
+    words = states.shape[1]
+    mask = np.uint64(table.shape[0] - 1)
+    for i in range(n):
+        slot = kernel.hash_row(states[i], words) & mask
+        while table[slot, 0] != 0:
+            slot = (slot + np.uint64(1)) & mask
+        for w in range(words):
+            table[slot, w] = states[i, w]
+        index[slot] = i
+
+
+@compiled()
+def edges(
+    states: Any, n: int, flags: Any, lay: Any, aut: Any, cpu: Any, sym: Any, table: Any, index: Any, fan: int, start: Any,
+    target: Any, move: Any,
+) -> int:  # fmt: skip
+    """All transitions in rows: those of state i are start[i] .. start[i + 1] - 1. How many, or -1: no room."""
+    words = states.shape[1]
+    cand = np.empty((fan, words), np.uint64)
+    moves = np.empty(fan, np.uint8)
+    missing = np.empty((1, 3), np.int64)
+    ctl = np.zeros(8, np.int64)
+    mask = np.uint64(table.shape[0] - 1)
+    at = 0
+    for i in range(n):
+        start[i] = at
+        if flags[i] & kernel.F_ERROR:
+            continue
+        made = kernel.successors(states[i], words, lay, aut, cpu, sym, True, -1, cand, moves, 0, missing, ctl)
+        if at + made > target.shape[0]:
+            return -1
+        for k in range(made):
+            slot = kernel.hash_row(cand[k], words) & mask
+            while True:
+                same = True
+                for w in range(words):
+                    if table[slot, w] != cand[k, w]:
+                        same = False
+                        break
+                if same:
+                    break
+                slot = (slot + np.uint64(1)) & mask
+            target[at] = index[slot]
+            move[at] = moves[k]
+            at += 1
+    start[n] = at
+    return at
+
+
+@compiled()
+def components(n: int, start: Any, target: Any, inside: Any, component: Any) -> int:
+    """Tarjan's strongly connected components of the states marked `inside`; how many. Others get -1."""
+    low = np.full(n, -1, np.int64)
+    order = np.full(n, -1, np.int64)
+    on_stack = np.zeros(n, np.uint8)
+    stack = np.empty(n, np.int64)
+    call = np.empty(n, np.int64)
+    edge = np.empty(n, np.int64)
+    top = 0
+    counter = 0
+    found = 0
+    for i in range(n):
+        component[i] = -1
+    for root in range(n):
+        if not inside[root] or order[root] >= 0:
+            continue
+        depth = 0
+        call[0] = root
+        edge[root] = start[root]
+        order[root] = low[root] = counter
+        counter += 1
+        stack[top] = root
+        top += 1
+        on_stack[root] = 1
+        while depth >= 0:
+            v = call[depth]
+            if edge[v] < start[v + 1]:
+                w = target[edge[v]]
+                edge[v] += 1
+                if not inside[w]:
+                    continue
+                if order[w] < 0:
+                    order[w] = low[w] = counter
+                    counter += 1
+                    stack[top] = w
+                    top += 1
+                    on_stack[w] = 1
+                    edge[w] = start[w]
+                    depth += 1
+                    call[depth] = w
+                elif on_stack[w]:
+                    low[v] = min(low[v], order[w])
+                continue
+            if low[v] == order[v]:
+                while True:
+                    top -= 1
+                    w = stack[top]
+                    on_stack[w] = 0
+                    component[w] = found
+                    if w == v:
+                        break
+                found += 1
+            depth -= 1
+            if depth >= 0:
+                low[call[depth]] = min(low[call[depth]], low[v])
+    return found
+
+
+@compiled()
+def able_threads(n: int, start: Any, move: Any, able: Any) -> None:
+    """For each state, the threads that can take a step, as a mask."""
+    for i in range(n):
+        mask = 0
+        for e in range(start[i], start[i + 1]):
+            mask |= 1 << (move[e] >> 4)
+        able[i] = mask
+
+
+@compiled()
+def fairness(
+    n: int, start: Any, target: Any, move: Any, component: Any, able: Any, threads: int, runs: Any, can: Any, rests: Any,
+    loops: Any,
+) -> None:  # fmt: skip
+    """For each component and thread: does it take a step inside (`runs`), can it in some state (`can`), can it not in some
+    (`rests`); and does the component hold a cycle at all (`loops`)?"""
+    for i in range(n):
+        c = component[i]
+        if c < 0:
+            continue
+        for e in range(start[i], start[i + 1]):
+            if component[target[e]] == c:
+                runs[c, move[e] >> 4] = 1
+                loops[c] = 1
+        for t in range(threads):
+            if able[i] >> t & 1:
+                can[c, t] = 1
+            else:
+                rests[c, t] = 1

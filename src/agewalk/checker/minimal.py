@@ -1,0 +1,128 @@
+"""Minimal automata: nodes that behave alike become one, and each state takes as few bits as it can.
+
+Nodes of one automaton are merged when no reachable value tells them apart. An edge that only one of them has was never
+asked of the others, in a search that asked for all there is, so the others never meet that value: the merged automaton
+runs exactly as the first did (docs/check.md). A thread that ignores a value then has no branch on it.
+
+Which nodes become one is a choice where some of them have edges that others lack. In a system with interchangeable pages it is
+made for all orders of the pages at once, so that the minimal automata are as symmetric as those they are made of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agewalk.checker.automaton import CHOICE, STEP, Automata, Node
+from agewalk.checker.footprint import Footprints
+from agewalk.checker.learn import Source, firmness
+from agewalk.checker.merge import minimise
+from agewalk.checker.mirror import Asymmetric, Mirror
+from agewalk.checker.tables import Layout, Tables
+from agewalk.checker.world import MEMORY
+from agewalk.core.errors import ModelError
+
+
+class Minimal(Source):
+    """The automata of a finished search, minimised.
+
+    blocks[b]: the nodes that became node b (global number); automaton a's nodes are first[a] .. first[a + 1] - 1.
+    refused: why pages are not interchangeable after all, where the system says that they are.
+    """
+
+    def __init__(self, automata: Automata, *, symmetric: bool = False) -> None:
+        super().__init__(automata.system)
+        symmetric = symmetric and not self.cpus
+        self.refused = ""
+        try:
+            mirror = Mirror(automata, threads=symmetric, pages=not self.cpus, grow=False)
+            mirror.close()
+        except Asymmetric as reason:
+            self.refused = str(reason)
+            mirror = Mirror(automata, threads=symmetric, pages=False, grow=False)
+        self.mirror = mirror
+        if symmetric:
+            self._exchange(mirror)
+        self.automata = automata
+        self.system = automata.system
+        self.world = automata.world
+        self.automaton_of = automata.automaton_of
+        self.blocks, self.block_of, self.edges = minimise(automata, mirror)
+        self.first = [0]
+        for a in range(len(automata.roots)):
+            size = sum(1 for b in self.blocks if automata.nodes[b[0]].automaton == a)
+            self.first.append(self.first[-1] + size)
+        self.tables = Tables(
+            len(self.automaton_of), self.cpus, [self.first[a] for a in self.automaton_of], memory_size=1
+        )
+        self._fill()
+        self._foot = Footprints(automata, mirror)
+        self.cyclic = self._foot.cyclic
+        self._masks = self._fold_masks()
+
+    def node(self, block: int) -> Node:
+        """A node of a block; all behave alike."""
+        return self.automata.nodes[self.blocks[block][0]]
+
+    def roots(self) -> list[int]:
+        return [self.block_of[self.automata.roots[a]] for a in self.automaton_of]
+
+    def layout(self) -> Layout:
+        sizes = [self.first[a + 1] - self.first[a] for a in self.automaton_of]
+        return self.tables.layout([max(1, (s - 1).bit_length()) for s in sizes])
+
+    def learn(self, missing: list[tuple[int, ...]]) -> None:
+        for node, thread, value in missing:
+            raise ModelError(
+                f"{self.system.name}: thread {thread}'s automaton lacks {self.node(node).effect!r} on value {value}",
+                hint="a generator is not deterministic in what it is sent, or keeps state outside its locals",
+            )
+
+    def footprints(self) -> tuple[Any, ...]:
+        return self._masks
+
+    def node_images(self) -> NDArray[np.int64]:
+        assert self.mirror is not None
+        images = np.full((len(self.mirror.orders), len(self.tables.kind)), -1, np.int64)
+        for s in range(len(images)):
+            for b, members in enumerate(self.blocks):
+                images[s, b] = self.block_of[self.mirror.nodes[s][members[0]]]
+        return images
+
+    def _size_memory(self) -> None:
+        self.tables.fit(MEMORY, len(self.world.values[MEMORY]))
+        for m, value in enumerate(self.world.values[MEMORY]):
+            self.tables.freed[m] = sum(1 << i for i, o in enumerate(self.world.mortals) if o in value.freed)
+
+    def _fill(self) -> None:
+        world, tables = self.world, self.tables
+        for var, values in enumerate(world.values):
+            tables.fit(var, len(values))
+        self._size_memory()
+        for b, members in enumerate(self.blocks):
+            node = self.automata.nodes[members[0]]
+            choices = self.automata.choices(node) if node.kind == CHOICE else 0
+            tables.add_node(kind=node.kind, var=node.var, ghost=node.ghost, firm=firmness(node), choices=choices)
+            if node.kind == STEP and node.var != MEMORY:
+                owner = world.owner_of(node.var)
+                for i, mortal in enumerate(world.mortals):
+                    if owner is mortal:
+                        tables.mortal[b] = i
+                        tables.uaf[b] = self.block_of[self.automata.used_after_free(node.id)]
+        for b, edges in enumerate(self.edges):
+            for (thread, value), (target, left) in edges.items():
+                tables.set_edge(b, thread, value, target, left)
+
+    def _fold_masks(self) -> tuple[Any, ...]:
+        """Footprints of a block: those of all its nodes together."""
+        arrays = self._foot.arrays(len(self.automata.nodes))
+        folded = []
+        for a in arrays:
+            out = np.zeros(len(self.tables.kind), a.dtype)
+            for b, members in enumerate(self.blocks):
+                for m in members:
+                    out[b] |= a[m]
+            folded.append(out)
+        return tuple(folded)

@@ -1,0 +1,256 @@
+"""Aging against guests, and against itself: whose accessed bits are seen, and what is never lost."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agewalk.checker.ghost import Ghost
+from agewalk.checker.system import Property, Result, System, Thread, always, at_end, monitor, sometimes, tolerated
+from agewalk.checker.systems import monitors as m
+from agewalk.checker.systems.hosts import BASE, Host, build
+from agewalk.core.cells import Cell, Object
+from agewalk.core.effects import Choose, FetchOr, Step, Store
+from agewalk.core.units import PAGE_SIZE, Hva
+from agewalk.model.kvm.hardware import guest_access
+from agewalk.model.kvm.spte import (
+    is_accessed_spte,
+    is_dirty_spte,
+    is_shadow_present_pte,
+    spte_ad_enabled,
+    spte_writable_invariants_hold,
+)
+from agewalk.model.mm import mmu_notifier
+from agewalk.model.mm import pte as p
+from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.christopherson import WAS_FAST
+
+WALK, TARGET, NEIGHBOUR = "walk", "target", "neighbour"
+DIRTY_KEPT: Final = "no write is forgotten"
+WRITABLE: Final = "a writable SPTE is MMU-writable"
+UNSEEN: Final = "of an access, the eviction is told or the bit stays"
+NOT_FAST: Final = "this protocol has no fast_only"
+
+
+def primary(host: Host, *, young: bool = False, page: int = 0) -> Cell:
+    """A primary PTE of a page, for the protocol's side in mm/."""
+    return Cell(Object("pt"), page, p.make_pte(host.pages.present[page].value, writable=True, young=young))
+
+
+def ask(host: Host, entry: Cell, question: str, page: int = 0) -> Step[bool]:
+    """One of the three questions of MGLRU about a page: does it count as young? Watched."""
+    protocol, mm = host.protocol, host.mm
+    at = Hva(BASE + page * PAGE_SIZE)
+    if question == TARGET:
+        verdict = yield from m.covers(
+            m.stays_gone(protocol.target(mm, entry, at)), host.kvm, lambda v: v.referenced, entry
+        )
+        return verdict.referenced
+    method = protocol.walk if question == WALK else protocol.neighbour
+    return (yield from m.covers(m.stays_gone(method(mm, entry, at)), host.kvm, bool, entry))
+
+
+def ager(host: Host, entry: Cell, *questions: str) -> Any:
+    """A thread that asks one of `questions`; returns (question, answer)."""
+
+    def run() -> Step[tuple[str, bool]]:
+        which = (yield Choose(len(questions), "question")) if len(questions) > 1 else 0
+        return questions[which], (yield from ask(host, entry, questions[which]))
+
+    return run
+
+
+def guest(
+    host: Host, done: Cell | None = None, *, write: bool = True, times: int = 1, vcpu: int = 0, alias: int = 0
+) -> Any:
+    """A vCPU that touches the first page; `done` is set in the step that completes it."""
+
+    def run() -> Step[None]:
+        for _ in range(times):
+            yield from host.touch(host.kvm.vcpus[vcpu], write=write, alias=alias)
+            if done is not None:
+                yield Ghost(Store(done, True))
+
+    return run
+
+
+def spte_rules(host: Host, *cells: Cell) -> list[Property]:
+    """What holds of every SPTE at every moment."""
+    f = host.kvm.format
+
+    def writable(*sptes: int) -> bool:
+        return all(spte_writable_invariants_hold(f, s) for s in sptes if is_shadow_present_pte(s))
+
+    return [always(WRITABLE, writable, *cells), monitor(m.COVERED), monitor(m.STAYS_GONE)]
+
+
+def dirty_kept(host: Host, done: Cell, cell: Cell) -> Property:
+    """At the end a write shows: in the SPTE's D bit (W where there is none), or on the page.
+
+    From 6.13 on a page is marked dirty as soon as it is mapped writable, so without D bits nothing can be lost.
+    """
+    f = host.kvm.format
+    marked_early = host.kvm.features.fault_marks_dirty
+
+    def kept(wrote: bool, spte: int, dirty: int) -> bool:
+        if not wrote or dirty or (marked_early and not spte_ad_enabled(f, spte)):
+            return True
+        return is_shadow_present_pte(spte) and is_dirty_spte(f, spte)
+
+    return at_end(DIRTY_KEPT, kept, done, cell, host.pages.dirty)
+
+
+def unseen(host: Host, cell: Cell) -> Property:
+    """An eviction that says old leaves the bit of a later access alone: who asks again is told."""
+    f = host.kvm.format
+
+    def seen(found: tuple[str, bool] | None, value: int) -> bool:
+        return found is None or found[1] or (is_shadow_present_pte(value) and is_accessed_spte(f, value))
+
+    return tolerated(UNSEEN, seen, Result("ager"), cell)
+
+
+def age_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
+    """A young, clean page that a vCPU writes to while MGLRU asks about it twice, in a walk or at eviction, then at eviction."""
+    host = build(protocol, mmu, write=True)
+    host.clean()
+    entry, done, spte = primary(host), Cell(Object("ghost"), "wrote", value=False), host.leaf()
+    first, then = ager(host, entry, WALK, TARGET), ager(host, entry, TARGET)
+
+    def asks_twice() -> Step[tuple[str, bool]]:
+        yield from first()
+        second: tuple[str, bool] = yield from then()
+        return second
+
+    return System(
+        "age-vs-guest",
+        (Thread("ager", asks_twice), Thread("vcpu", guest(host, done))),
+        (
+            *spte_rules(host, spte),
+            dirty_kept(host, done, spte),
+            sometimes("the eviction finds it young", lambda r: r == (TARGET, True), Result("ager")),
+            sometimes("the eviction finds it old", lambda r: r == (TARGET, False), Result("ager")),
+        ),
+        about=(age_vs_guest.__doc__ or "").strip(),
+    )
+
+
+def age_vs_refault(protocol: AgingProtocol, mmu: str) -> System:
+    """A vCPU uses a page for ever, again and again, while MGLRU asks about it: does the question ever end?"""
+    host = build(protocol, mmu, write=True)
+    entry = primary(host)
+
+    def vcpu() -> Step[None]:
+        while True:
+            yield from host.touch(write=False)
+
+    return System(
+        "age-vs-refault",
+        (Thread("ager", ager(host, entry, TARGET)), Thread("vcpu", vcpu, daemon=True)),
+        (
+            *spte_rules(host, host.leaf()),
+            sometimes("the eviction finds it young", lambda r: r == (TARGET, True), Result("ager")),
+        ),
+        about=(age_vs_refault.__doc__ or "").strip(),
+    )
+
+
+def two_agers(protocol: AgingProtocol, mmu: str) -> System:
+    """Two CPUs ask about one young page that nobody touches meanwhile: somebody is told."""
+    host = build(protocol, mmu, write=True)
+    entry = primary(host)
+    told = at_end("one of two agers finds a young page young", lambda rs: any(r and r[1] for r in rs), Result("ager"))
+    once = tolerated("one access counts as young once", lambda rs: not all(r and r[1] for r in rs), Result("ager"))
+    return System(
+        "two-agers",
+        (Thread("ager", ager(host, entry, TARGET), n=2),),
+        (*spte_rules(host, host.leaf()), told, once),
+        about=(two_agers.__doc__ or "").strip(),
+    )
+
+
+def questions_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
+    """Tests, full and fast, and a fast clear, of a page that is young in the TDP MMU throughout; a vCPU goes on using it."""
+    host = build(protocol, mmu, write=True)
+    if host.nested is not None:  # the page is in both MMUs
+        host.direct.run(guest_access(host.vcpu, 0, write=True))
+    kvm, mm = host.kvm, host.mm
+
+    def tester() -> Step[int]:
+        fast = protocol.fast_only and bool((yield Choose(2, "fast_only")))
+        if fast and protocol.fast_op:
+            young = yield from m.lockless(
+                m.pure(mmu_notifier.test_clear_young_fast_only(mm, BASE, host.end, clear=False)), kvm
+            )
+            return young & 1
+        inner = m.pure(mmu_notifier.test_young(mm, BASE, fast_only=fast))
+        return (yield from (m.lockless(inner, kvm) if fast else inner)) & 1
+
+    def clearer() -> Step[int]:
+        if not protocol.fast_only:
+            return 0
+        if protocol.fast_op:
+            inner = mmu_notifier.test_clear_young_fast_only(mm, BASE, host.end, clear=True)
+        else:
+            inner = mmu_notifier.clear_young(mm, BASE, Hva(host.end), fast_only=True)
+        if protocol.name == "christopherson":
+            inner = m.fast_word(inner, kvm, WAS_FAST)
+        return (yield from m.covers(m.lockless(inner, kvm), kvm, lambda young: bool(young & 1)))
+
+    def run() -> Step[int]:
+        young = yield from tester()
+        yield from clearer()
+        return young
+
+    fast_why = {} if protocol.fast_only else {m.NO_LOCK: NOT_FAST}
+    word_why = (
+        {} if protocol.name == "christopherson" else {m.WAS_FAST_SOUND: "only Christopherson's answer has this bit"}
+    )
+    tdp_why = {} if kvm.tdp_mmu_enabled else {m.TEST_SEES: "there is no TDP MMU"}
+    return System(
+        "questions-vs-guest",
+        (Thread("tester", run), Thread("vcpu", guest(host))),
+        (
+            monitor(m.PURE), monitor(m.NO_LOCK), monitor(m.WAS_FAST_SOUND), *spte_rules(host, host.leaf()),
+            at_end(m.TEST_SEES, lambda young: young == 1, Result("tester")),
+        ),
+        about=(questions_vs_guest.__doc__ or "").strip(),
+        not_applicable={**fast_why, **word_why, **tdp_why},
+    )  # fmt: skip
+
+
+LOOKS: Final = "a page young in the primary MMU alone leads to a look-around"
+SLOW_LOOKS: Final = "a look-around starts only where a fast MMU or the primary one was young"
+
+
+def look_around_decision(protocol: AgingProtocol, mmu: str) -> System:
+    """Eviction meets a page that is young in one place: the primary MMU (an ordinary process), or KVM's. Does it look around?"""
+    host = build(protocol, mmu, write=True)
+    host.age()
+    entry = primary(host)
+
+    def evict() -> Step[tuple[int, bool, bool]]:
+        where = yield Choose(2, "young where")
+        if where == 0:
+            yield FetchOr(entry, p.ACCESSED)
+        else:
+            yield from host.touch(write=False)
+        verdict = yield from protocol.target(host.mm, entry, BASE)
+        return where, verdict.referenced, verdict.look_around
+
+    slow = not host.kvm.tdp_mmu_enabled or host.nested is not None
+    why = {}
+    if not protocol.fast_only:
+        why = {SLOW_LOOKS: "this protocol makes no difference between MMUs"}
+    elif not slow:
+        why = {SLOW_LOOKS: "the young MMU is fast here"}
+    return System(
+        "look-around-decision",
+        (Thread("evict", evict),),
+        (
+            at_end(LOOKS, lambda r: r is None or r[0] != 0 or r[2], Result("evict")),
+            at_end("a young page counts as referenced", lambda r: r is None or r[1], Result("evict")),
+            tolerated(SLOW_LOOKS, lambda r: r is None or r[0] != 1 or not r[2], Result("evict")),
+        ),
+        about=(look_around_decision.__doc__ or "").strip(),
+        not_applicable=why,
+    )

@@ -1,0 +1,112 @@
+"""The shipped systems: every one, for every protocol, and for every MMU kind with the newest kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agewalk.checker.catalog import SYSTEMS, VARIANTS, all_names, built, get_system
+from agewalk.checker.evaluate import VIOLATED
+from agewalk.checker.explore import check
+from agewalk.checker.systems import monitors
+from agewalk.checker.systems.aging import DIRTY_KEPT, LOOKS
+from agewalk.core.errors import InputError, UsageError
+from agewalk.model.protocols.registry import get_protocol
+
+# What the search finds in kernels and posted protocols: docs/findings.md tells each story.
+FOUND = {
+    ("age-vs-fault", "linux-6.9", "tdp-noad"): DIRTY_KEPT,
+    ("questions-vs-guest", "v5", "nested"): monitors.TEST_SEES,
+    ("questions-vs-guest", "v5", "nested-noad"): monitors.TEST_SEES,
+    ("look-around-decision", "christopherson", "tdp"): LOOKS,
+    ("look-around-decision", "christopherson", "nested"): LOOKS,
+    ("look-around-decision", "christopherson", "legacy"): LOOKS,
+    ("subscribers", "v5", "tdp"): monitors.COVERED,
+}
+LESS = ("linux-6.9", "linux-6.13", "linux-7.3", "v7")  # enough of the slowest system
+CHOSEN = [
+    (system, protocol, mmu)
+    for system, protocol, mmu in all_names()
+    if (system, protocol, mmu) in FOUND
+    or (system != "kvm-access-vs-aging" and mmu == SYSTEMS[system].mmus[0] and system != "age-vs-nested-storm")
+    or (system == "kvm-access-vs-aging" and mmu == "tdp" and protocol in LESS)
+    or (protocol == "linux-7.3" and system not in {"age-vs-nested-storm", "kvm-access-vs-aging"})
+]
+
+
+@pytest.mark.parametrize("system", [s for s in SYSTEMS if s != "age-vs-nested-storm"])
+def test_verdicts(system: str) -> None:
+    for name, protocol, mmu in CHOSEN:
+        if name != system:
+            continue
+        outcome = check(built(name, get_protocol(protocol), mmu), minimise=False)
+        broken = [v.name for v in outcome.verdicts if v.verdict == VIOLATED]
+        expected = FOUND.get((name, protocol, mmu))
+        assert broken == ([expected] if expected else []), outcome.system.name
+        assert outcome.graph.complete
+
+
+def test_the_same_is_found_whatever_is_left_out() -> None:
+    assert set(FOUND) <= set(all_names())
+    assert set(FOUND) <= set(CHOSEN)
+    assert len(VARIANTS) == 11
+
+
+def test_names() -> None:
+    assert get_system("age-vs-zap").name == "age-vs-zap/linux-7.3/tdp"
+    assert (
+        get_system("age-vs-nested-end/houghton:must_check=rmaps").name
+        == "age-vs-nested-end/houghton:must_check=rmaps/nested"
+    )
+    for name, message in (
+        ("age-vs-zip", "no system 'age-vs-zip'"),
+        ("age-vs-zap/v7/mips", "no MMU kind 'mips'"),
+        ("age-vs-zap/v77", "no protocol 'v77'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            get_system(name)
+
+
+def test_a_users_own_system(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from agewalk.core.cells import Cell, Object\n"
+        "from agewalk.core.effects import FetchAdd\n"
+        "from agewalk.checker.system import System, Thread\n"
+        "def counts():\n"
+        "    cell = Cell(Object('o'), 'n', 0)\n"
+        "    def run():\n"
+        "        yield FetchAdd(cell, 1)\n"
+        "    return System('counts', (Thread('t', run, n=2),))\n"
+        "def wrong():\n"
+        "    return 7\n"
+        "def fails():\n"
+        "    raise ValueError('boom')\n"
+        "def asks(protocol):\n"
+        "    return counts()\n"
+        "def plain():\n"
+        "    return System('plain', (Thread('t', lambda: 3),))\n"
+    )
+    assert check(get_system(f"{mine}:counts")).states == 4
+    for name, message in (
+        (f"{mine}:nothing", "no function 'nothing'"),
+        (f"{mine}:wrong", "not a System"),
+        (f"{mine}:fails", r"ValueError: boom \(mine.py, line 12\)"),
+        (f"{mine}:asks", "missing 1 required positional argument"),
+        (f"{tmp_path}/no.py:x", "no such file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            get_system(name)
+    with pytest.raises(UsageError, match="'t' starts a int, not a generator"):
+        check(get_system(f"{mine}:plain"))
+
+
+def test_the_documented_system_is_what_it_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    outcome = check(scope["two_agers"]())  # type: ignore[operator]
+    assert outcome.verdict == "holds"
+    assert outcome.states == 5  # nobody, either, both in either order

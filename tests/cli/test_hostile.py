@@ -11,8 +11,8 @@ import pytest
 from tests.cli.test_compare import record
 from tests.hostile import NAMES, SURROGATES, alien, as_text, browse
 
-from agewalk.check.simulate import Path as Steps
-from agewalk.check.simulate import PathStep
+from agewalk.checker.simulate import Path as Steps
+from agewalk.checker.simulate import PathStep
 from agewalk.cli.main import main
 from agewalk.core.text import printable
 from agewalk.report.page import Lines, Page, Picture, render
@@ -129,7 +129,7 @@ def test_charts_of_an_experiment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, *SURROGATES])
 def test_a_counterexample(name: str, tmp_path: Path) -> None:
-    from agewalk.check import render as r
+    from agewalk.checker import render as r
 
     step = PathStep(1, 0, name, name, 3, name, name, name, ((name, name, name),), (name,), 0)
     path = Steps(name, (name,), (step,), name)

@@ -1,13 +1,19 @@
 """What one run says: the numbers of `agewalk compare --json`, and how refaults came over time. Formulas: docs/metrics.md."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.core.units import Bytes, Ns
+from agewalk.core.errors import MissingError
+from agewalk.core.text import html, printable
+from agewalk.core.units import Bytes, Ns, format_size, format_time
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BINS: Final = 400  # of a time line, at most
 FIRST_BIN: Final = Ns(50_000_000)
@@ -77,7 +83,7 @@ class Maps:
     young: list[list[list[int]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
     """One policy on one memory size: what `compare` yields. `seconds`: how long the simulation took (wall clock)."""
 
@@ -93,6 +99,13 @@ class Run:
     def refaults(self) -> int:
         """Faults on pages that had been evicted."""
         return self.measured.refaults
+
+    def __repr__(self) -> str:
+        memory = format_size(self.memory_bytes)
+        return f"<Run {printable(self.policy)}, {memory}: {self.refaults:,} refaults, {self.measured.evictions:,} evictions>"
+
+    def _repr_html_(self) -> str:
+        return Runs([self])._repr_html_()
 
     def row(self) -> dict[str, Any]:
         """The entry of `results` in the machine-readable output."""
@@ -127,6 +140,44 @@ class Run:
             TimeLine(**line) if line else None,
             Maps(**raw["maps"]) if raw["maps"] else None,
         )
+
+
+#: Columns of a notebook's table: heading, value of a run.
+_SHOWN: Final[tuple[tuple[str, Callable[[Run], str]], ...]] = (
+    ("policy", lambda run: printable(run.policy)),
+    ("memory", lambda run: format_size(run.memory_bytes)),
+    ("refaults", lambda run: f"{run.refaults:,}"),
+    ("evictions", lambda run: f"{run.measured.evictions:,}"),
+    ("hot evicted", lambda run: f"{run.measured.hot_evictions:,}"),
+    ("vCPU stall", lambda run: format_time(run.measured.vcpu_stall_ns) if run.measured.vcpu_stall_ns else "0"),
+)
+
+
+class Runs(list[Run]):
+    """The runs of a comparison: a list that becomes a table in a notebook, an Arrow table or a data frame."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        super().__init__(runs)
+
+    def to_arrow(self) -> "pa.Table":
+        """One row a run, columns as in `agewalk compare --json`; `vms` and `aging` are nested. Null: there is no such number."""
+        import pyarrow as pa
+
+        return pa.Table.from_pylist([run.row() for run in self])
+
+    def to_pandas(self) -> Any:
+        """`to_arrow` as a pandas data frame. Raises MissingError without pandas."""
+        if find_spec("pandas") is None:
+            hint = "pip install pandas; polars takes runs.to_arrow() as it is"
+            raise MissingError("pandas is not installed", hint=hint)
+        return self.to_arrow().to_pandas()
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name, _ in _SHOWN)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html(value(run))}</td>" for _, value in _SHOWN) + "</tr>" for run in self
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 class TimeLineBuilder:

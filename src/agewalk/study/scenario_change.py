@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import PAGE_SIZE
@@ -25,6 +25,7 @@ from agewalk.study.scenario import (
 from agewalk.study.scenario_errors import explained
 
 COMMAND_LINE: Final = "command line"
+Section = TypeVar("Section", bound=BaseModel)
 Protocols = Sequence[str | AgingProtocol | type[AgingProtocol]]
 
 
@@ -46,18 +47,22 @@ def change(
     proactive aging. where: what messages begin with. Raises ScenarioError.
     """
     update: dict[str, Any] = {}
-    try:
-        if kernel is not None or seed is not None:
-            raw = {"memory": f"{scenario.host.memory} B", "kernel": kernel or scenario.host.kernel}
-            host = HostSection.model_validate(raw | {"seed": scenario.host.seed if seed is None else seed})
-            update["host"] = host.model_copy(update={"swap": scenario.host.swap})
-        if every is not None:
-            update["aging"] = Aging.model_validate({"every": every} if every else {})
-        if memory is not None or protocols is not None or baselines is not None:
-            update["compare"] = _compare(scenario, memory, protocols, baselines, where)
-    except ValidationError as error:
-        raise explained(where, error, SECTIONS, "compare") from None
+    if kernel is not None or seed is not None:
+        old = scenario.host
+        raw = {"memory": f"{old.memory} B", "kernel": kernel or old.kernel, "seed": old.seed if seed is None else seed}
+        update["host"] = _valid(HostSection, raw, where, "host").model_copy(update={"swap": old.swap})
+    if every is not None:
+        update["aging"] = _valid(Aging, {"every": every} if every else {}, where, "aging")
+    if memory is not None or protocols is not None or baselines is not None:
+        update["compare"] = _compare(scenario, memory, protocols, baselines, where)
     return scenario.model_copy(update=update)
+
+
+def _valid(section: type[Section], raw: dict[str, Any], where: str, key: str) -> Section:
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        raise explained(where, error, SECTIONS, key) from None
 
 
 def _compare(
@@ -68,17 +73,19 @@ def _compare(
     where: str,
 ) -> CompareSection:
     named = protocols is not None or baselines is not None
-    choices = [_choice(one) for one in protocols or ()] if named else scenario.compare.protocols
+    choices = [_choice(one, where) for one in protocols or ()] if named else scenario.compare.protocols
     names = list(baselines or ()) if named else scenario.compare.baselines
-    sizes = sizes_of(scenario, memory or [], where) or [f"{size} B" for size in scenario.memories]
-    section = CompareSection.model_validate({"protocols": [], "baselines": names, "memory": sizes})
+    sizes = [f"{size} B" for size in scenario.memories] if memory is None else sizes_of(scenario, memory, where)
+    section = _valid(CompareSection, {"protocols": [], "baselines": names, "memory": sizes}, where, "compare")
     section = section.model_copy(update={"protocols": choices})
     named_once(where, section)
     return section
 
 
-def _choice(protocol: str | AgingProtocol | type[AgingProtocol]) -> Choice:
-    return Choice(name=protocol) if isinstance(protocol, str) else Choice.of(protocol_of(protocol))
+def _choice(protocol: str | AgingProtocol | type[AgingProtocol], where: str) -> Choice:
+    if not isinstance(protocol, str):
+        return Choice.of(protocol_of(protocol))
+    return _valid(Choice, {"name": protocol}, where, "compare.protocols")
 
 
 def sizes_of(scenario: Scenario, memory: Sequence[str], where: str = COMMAND_LINE) -> list[str]:

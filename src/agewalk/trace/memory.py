@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from agewalk.core.errors import TraceError
+from agewalk.core.units import parse_size
 from agewalk.trace.check import StreamCheck
-from agewalk.trace.format import DEFAULT_ROWS, Batch, Trace, TraceMeta
+from agewalk.trace.format import DEFAULT_ROWS, GUEST, Batch, Trace, TraceMeta
 
 
 class MemoryTrace:
@@ -17,6 +18,28 @@ class MemoryTrace:
         self._name = name
         self._meta = meta
         self._columns = columns
+
+    @classmethod
+    def of(
+        cls,
+        time_ns: object,
+        gfn: object,
+        *,
+        memory: str,
+        write: object = False,
+        vcpu: object = 0,
+        context: object = GUEST,
+        name: str = "trace in memory",
+    ) -> "MemoryTrace":
+        """A trace of array-likes of equal length; scalars for `write`, `vcpu` and `context` stand for every row.
+
+        time_ns: ascending nanoseconds. gfn: numbers of 4 KiB pages. memory: of the guest, as in "64 MiB". Raises TraceError.
+        """
+        return cls(
+            TraceMeta(memory_bytes=parse_size(memory)),
+            Batch.of(time_ns, gfn, write=write, vcpu=vcpu, context=context),
+            name=name,
+        )
 
     @property
     def name(self) -> str:

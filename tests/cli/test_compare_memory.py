@@ -14,14 +14,14 @@ import pytest
 WORK = """
 import sys
 from pathlib import Path
-from agewalk.cli.compare import page
+from agewalk.report.comparison import comparison_page
 from agewalk.study.compare import compare
 from agewalk.study.scenario import load
 from agewalk.study.scenario_change import change
 scenario = change(load(Path(sys.argv[1])), protocols=["linux-6.18"], baselines=["lru"])
 runs = compare(scenario, workers=1)
 assert runs[0].measured.accesses == int(sys.argv[2])
-page(Path(sys.argv[1]), scenario, runs)
+comparison_page(Path(sys.argv[1]).name, scenario, runs)
 print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

@@ -16,7 +16,7 @@ def test_interrupted_while_drawing(
     trace = record(tmp_path / "t.parquet", list(range(100)), list(range(100)))
     words = ("compare", str(trace), "--out", str(tmp_path / "out"), "--baseline", "lru")
     with monkeypatch.context() as patch:
-        patch.setattr("agewalk.cli.compare.page", stopped)
+        patch.setattr("agewalk.report.comparison.comparison_page", stopped)
         code, out, err = run(capsys, *words)
     assert (code, out) == (130, "")
     assert "all 1 runs are finished" in err

@@ -15,12 +15,11 @@ import typer
 from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
 from agewalk.core.text import printable
-from agewalk.core.units import PAGE_SIZE, format_size, format_time
+from agewalk.core.units import format_size
 
 if TYPE_CHECKING:
     from agewalk.study.compare import News
     from agewalk.study.result import Run
-    from agewalk.study.scenario import Scenario
 
 OUT = Path("out")
 LONG = 20_000_000  # accesses: the pictures take a while
@@ -117,9 +116,11 @@ def run(path: Path, wanted: Wanted) -> None:
     if wanted.report:
         if runs[0].measured.accesses > LONG:
             _say("reading the traces once more for the pictures (--no-report leaves them out)")
+        from agewalk.report.comparison import comparison_page
+
         try:
             with whole(out / "report.html") as part:
-                part.write_text(page(path, chosen, runs), encoding="utf-8")
+                part.write_text(comparison_page(path.name, chosen, runs), encoding="utf-8")
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: all {len(runs)} runs are finished and in {out / 'results.json'}; there is no new report",
@@ -135,47 +136,6 @@ def run(path: Path, wanted: Wanted) -> None:
         sys.stdout.write("\nNothing was evicted: there is memory for everything. Try less, as in --memory '64 MiB'.\n")
     where = f"report: {out / 'report.html'}   " if wanted.report else ""
     sys.stdout.write(f"\n{where}data: {out / 'results.json'}\n")
-
-
-def page(path: Path, scenario: Scenario, runs: list[Run]) -> str:
-    """`report.html` of a finished comparison."""
-    from agewalk.report.page import Lines, Misses, Page, Picture, render
-    from agewalk.report.where import Where
-    from agewalk.study.heatmap import heat_maps
-    from agewalk.study.job import TICK
-    from agewalk.study.miss_ratio_curves import curves
-    from agewalk.study.quality import rows
-
-    aging = scenario.aging.every
-    facts = [
-        ("VMs and processes", ", ".join(member.name for member in scenario.members)),
-        ("memory", ", ".join(format_size(size) for size in scenario.memories)),
-        ("kernel", f"{scenario.host.kernel}, where a protocol brings none"),
-        ("proactive aging", f"every {format_time(aging)}" if aging else "under pressure only"),
-        ("accesses", f"{runs[0].measured.accesses:,}"),
-        ("reading", runs[0].engine),
-    ]
-    lines = [
-        Lines(one.policy, one.memory_bytes, one.timeline.bin_ns, one.timeline.refaults) for one in runs if one.timeline
-    ]
-    pictures = [Picture(h.name, h.bin_ns, h.pages_per_row, h.counts, h.phases) for h in heat_maps(scenario)]
-    names = [member.name for member in scenario.members]
-    maps = [
-        Where(run.policy, run.memory_bytes, m.bin_ns, names, m.pages_per_row, m.refaults, m.evictions, m.young)
-        for run in runs
-        if (m := run.maps)
-    ]
-    found = curves(scenario)
-    misses = None
-    if found:
-        misses = Misses(
-            [(n * PAGE_SIZE, ratio) for n, ratio in found.lru],
-            [(n * PAGE_SIZE, ratio) for n, ratio in found.opt],
-            [(n * PAGE_SIZE, ratio, error) for n, ratio, error in found.shards],
-            found.rate,
-        )
-    title, host = f"Aging protocols on {path.name}", scenario.host.memory
-    return render(Page(title, facts, rows(runs), lines, pictures, misses, maps, tick_ns=TICK, host_bytes=host))
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_working_set_that_starts_anew_with_each_batch(monkeypatch: pytest.Monkey
     add = facts._Counts.add
 
     def restart(self: Any, batch: Batch) -> None:
-        self._open_pages = []
+        self._open_pages.clear()
         add(self, batch)
 
     monkeypatch.setattr(facts._Counts, "add", restart)

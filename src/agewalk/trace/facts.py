@@ -1,10 +1,11 @@
 """What `agewalk trace info` says of a trace: facts, the working set over time, and a map of pages over time.
 
-Two passes over the trace, in memory bounded by the pages touched: the first finds where time begins and ends and
-checks every row, the second counts.
+Two passes over the trace: the first finds where time begins and ends and checks every row, the second counts. Memory is
+about eight bytes for each page touched (`PageSet`), three times over while it is merged, and at most a million windows.
 
 The *working set* is the number of distinct pages touched in a window of guest time: a second, or for traces under ten
-seconds a tenth to a hundredth of the whole (a power of ten of nanoseconds), but never less than a slot. Windows start at
+seconds a tenth to a hundredth of the whole (a power of ten of nanoseconds), but never less than a slot and never
+so short that there are over a million. Windows start at
 the first row's second; those without rows count as 0; quantiles are by nearest rank, so they are numbers of pages that
 occurred.
 """
@@ -24,35 +25,73 @@ from agewalk.trace.meta import meta_strings
 S: Final = 10**9
 MAP_COLUMNS: Final = 240  # of the map: time
 MAP_ROWS: Final = 160  # of the map: guest memory
-_CHUNK: Final = 16  # 2^16 pages a chunk of the bitmap
+_CHUNK: Final = 16  # 2^16 pages: 256 MiB
+_MANY: Final = 1 << 13  # pages from which on a chunk's map takes less than eight bytes a page
+_MERGE: Final = 1 << 18  # new pages that wait at least
+MAX_WINDOWS: Final = 10**6
 QUANTILES: Final = (50, 90, 99)
 
 
 class PageSet:
-    """A set of gfns as a bitmap of touched 256 MiB chunks."""
+    """A set of gfns that takes at most about eight bytes a page, wherever the pages lie.
+
+    A chunk of 256 MiB with many pages is a map of booleans, all other pages are one sorted array. New pages wait in
+    `_pending` until there are as many as the array holds, so that merging costs O(log n) a page.
+    """
 
     def __init__(self) -> None:
-        self._chunks: dict[int, NDArray[np.bool_]] = {}
+        self.clear()
 
     def add(self, gfns: NDArray[np.uint64]) -> None:
         """Add gfns, in any order."""
-        chunks = gfns >> np.uint64(_CHUNK)
-        low, high = int(chunks.min()), int(chunks.max())
-        for chunk in [low] if low == high else np.unique(chunks).tolist():
-            inside = gfns if low == high else gfns[chunks == chunk]
-            bits = self._chunks.setdefault(chunk, np.zeros(1 << _CHUNK, np.bool_))
-            bits[(inside & np.uint64((1 << _CHUNK) - 1)).astype(np.intp)] = True
+        if self._maps:
+            gfns = self._add_to_maps(gfns)
+        if len(gfns):
+            self._pending.append(np.unique(gfns))
+            self._waiting += len(self._pending[-1])
+            if self._waiting > max(_MERGE, len(self._sorted)):
+                self._merge()
 
     def clear(self) -> None:
         """Empty the set."""
-        self._chunks.clear()
+        self._maps: dict[int, NDArray[np.bool_]] = {}
+        self._sorted = np.zeros(0, np.uint64)
+        self._pending: list[NDArray[np.uint64]] = []
+        self._waiting = 0
 
     def __len__(self) -> int:
-        return sum(int(bits.sum()) for bits in self._chunks.values())
+        self._merge()
+        return len(self._sorted) + sum(int(np.count_nonzero(bits)) for bits in self._maps.values())
 
     def regions(self) -> int:
         """2 MiB regions with at least one page in the set."""
-        return sum(int(bits.reshape(-1, PTRS_PER_PTE).any(axis=1).sum()) for bits in self._chunks.values())
+        self._merge()
+        mapped = sum(int(bits.reshape(-1, PTRS_PER_PTE).any(axis=1).sum()) for bits in self._maps.values())
+        numbers = self._sorted // np.uint64(PTRS_PER_PTE)
+        return mapped + int(np.count_nonzero(numbers[1:] != numbers[:-1])) + min(1, len(numbers))
+
+    def _add_to_maps(self, gfns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Set the pages whose chunk has a map; the others are returned."""
+        chunks = gfns >> np.uint64(_CHUNK)
+        low, high = int(chunks.min()), int(chunks.max())
+        left = np.ones(len(gfns), np.bool_)
+        for chunk in [low] if low == high else np.unique(chunks).tolist():
+            if chunk in self._maps:
+                inside = chunks == chunk
+                self._maps[chunk][(gfns[inside] & np.uint64((1 << _CHUNK) - 1)).astype(np.intp)] = True
+                left &= ~inside
+        return gfns[left]
+
+    def _merge(self) -> None:
+        """Put what waits into the sorted array; give a chunk with many pages its map."""
+        if not self._pending:
+            return
+        pages = np.unique(np.concatenate([self._sorted, *self._pending]))
+        self._pending, self._waiting = [], 0
+        chunks, counts = np.unique(pages >> np.uint64(_CHUNK), return_counts=True)
+        for chunk in chunks[counts >= _MANY].tolist():
+            self._maps[chunk] = np.zeros(1 << _CHUNK, np.bool_)
+        self._sorted = self._add_to_maps(pages) if self._maps else pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +191,12 @@ def facts(trace: Trace, *, progress: Callable[[int], object] = lambda rows: None
 
 
 def window_for(duration_ns: int, slot_ns: int) -> int:
-    """A second; for less than ten seconds the power of ten that gives 10 to 100 windows; at least a slot, which rows begin."""
+    """A second; for less than ten seconds the power of ten that gives 10 to 100 windows; at least a slot, which rows begin.
+
+    For more than `MAX_WINDOWS` seconds: the power of ten that gives at most so many windows.
+    """
     if duration_ns >= 10 * S:
-        return max(S, slot_ns)
+        return max(S, slot_ns, 10 ** len(str(duration_ns // MAX_WINDOWS)) if duration_ns >= MAX_WINDOWS * S else 0)
     return max(int(10 ** max(0, len(str(duration_ns)) - 2)), slot_ns)
 
 
@@ -175,10 +217,12 @@ class _Counts:
         self._contexts = np.zeros(len(CONTEXTS), np.int64)
         self._curve: list[tuple[int, int]] = []
         self._open = -1
-        self._open_pages: list[NDArray[np.uint64]] = []
+        self._open_pages = PageSet()
         self._marks = [0, *(p.time_ns for p in trace.meta.phases)]
         self._phase_rows = [0] * len(self._marks)
-        self._phase_pages = [PageSet() for _ in self._marks]
+        self._phase_counts = [0] * len(self._marks)
+        self._phase = 0  # the open one, whose pages are in `_phase_pages`
+        self._phase_pages = PageSet()
 
     def add(self, batch: Batch) -> None:
         """Count a batch."""
@@ -194,21 +238,28 @@ class _Counts:
             if number != self._open:
                 self._close()
                 self._open = number
-            self._open_pages.append(np.unique(batch.gfn[start:end]))
+            self._open_pages.add(batch.gfn[start:end])
         phase = np.searchsorted(np.array(self._marks, np.uint64), batch.time_ns, side="right").astype(np.uint64)
         for number, start, end in _runs(phase):
             self._phase_rows[number - 1] += end - start
-            self._phase_pages[number - 1].add(batch.gfn[start:end])
+            if number - 1 != self._phase:
+                self._close_phase()
+                self._phase = number - 1
+            self._phase_pages.add(batch.gfn[start:end])
 
     def _close(self) -> None:
         if self._open >= 0:
-            pages = self._open_pages[0] if len(self._open_pages) == 1 else np.unique(np.concatenate(self._open_pages))
-            self._curve.append((self._origin + self._open * self._window, len(pages)))
-        self._open_pages = []
+            self._curve.append((self._origin + self._open * self._window, len(self._open_pages)))
+        self._open_pages.clear()
+
+    def _close_phase(self) -> None:
+        self._phase_counts[self._phase] = len(self._phase_pages)
+        self._phase_pages.clear()
 
     def result(self) -> Facts:
         """All that was counted."""
         self._close()
+        self._close_phase()
         seen = int(np.flatnonzero(self._vcpus)[-1]) + 1
         vcpus = max(seen, self._trace.meta.vcpus or 0)
         phases = self._trace.meta.phases
@@ -225,8 +276,8 @@ class _Counts:
             windows=(self._last - self._origin) // self._window + 1,
             curve=self._curve,
             phases=[
-                PhaseFacts(p.mark, p.time_ns, p.text, rows, len(pages))
-                for p, rows, pages in zip(phases, self._phase_rows[1:], self._phase_pages[1:], strict=True)
+                PhaseFacts(p.mark, p.time_ns, p.text, rows, pages)
+                for p, rows, pages in zip(phases, self._phase_rows[1:], self._phase_counts[1:], strict=True)
             ],
             heat=self._heat.reshape(MAP_ROWS, MAP_COLUMNS),
             column_ns=self._column,

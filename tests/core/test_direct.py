@@ -214,3 +214,20 @@ def test_a_slab_gives_freed_memory_back_only_if_it_reuses() -> None:
         assert first is not second
         assert (third is first) is reuse
         assert first.freed is not reuse
+
+
+def test_every_effect_means_something() -> None:
+    from agewalk.core import effects
+    from agewalk.core.direct import MEANINGS
+    from agewalk.core.effects import Effect
+
+    for name in effects.__all__:
+        cls = getattr(effects, name)
+        if isinstance(cls, type) and issubclass(cls, Effect) and cls is not Effect:
+            assert callable(MEANINGS[cls]), name
+
+    class Unknown(Effect):
+        __slots__ = ()
+
+    with pytest.raises(ModelError, match="does not know Unknown"):
+        MEANINGS[Unknown]

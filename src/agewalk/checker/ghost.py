@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from agewalk.core.cells import Cell
-from agewalk.core.direct import Direct
+from agewalk.core.direct import Direct, means, perform
 from agewalk.core.effects import Effect, Step
 from agewalk.core.errors import ModelError
 
@@ -26,9 +26,6 @@ class Ghost(Effect):
     def __init__(self, effect: Effect) -> None:
         self.effect = effect
 
-    def perform(self, cpu: Direct) -> Any:
-        return self.effect.perform(cpu)
-
 
 class Update(Effect):
     """cell = change(found); answers the value found. `change` is pure and named: its name is shown in paths."""
@@ -38,11 +35,6 @@ class Update(Effect):
     def __init__(self, cell: Cell, change: Callable[[Any], Any]) -> None:
         self.cell = cell
         self.change = change
-
-    def perform(self, cpu: Direct) -> Any:
-        found = self.cell.value
-        self.cell.value = self.change(found)
-        return found
 
 
 class Await(Effect):
@@ -55,13 +47,27 @@ class Await(Effect):
         self.ready = ready
         self.change = change
 
-    def perform(self, cpu: Direct) -> Any:
-        found = self.cell.value
-        if not self.ready(found):
-            raise ModelError(f"waits for ever on {self.cell.name}", hint="nobody else runs who could change it")
-        if self.change is not None:
-            self.cell.value = self.change(found)
-        return found
+
+@means(Ghost)
+def _ghost(cpu: Direct, effect: Ghost) -> Any:
+    return perform(cpu, effect.effect)
+
+
+@means(Update)
+def _update(_: Direct, effect: Update) -> Any:
+    found = effect.cell.value
+    effect.cell.value = effect.change(found)
+    return found
+
+
+@means(Await)
+def _await(_: Direct, effect: Await) -> Any:
+    found = effect.cell.value
+    if not effect.ready(found):
+        raise ModelError(f"waits for ever on {effect.cell.name}", hint="no other thread runs that could change it")
+    if effect.change is not None:
+        effect.cell.value = effect.change(found)
+    return found
 
 
 def watch(

@@ -1,16 +1,17 @@
 """The places that two CPUs can touch at once.
 
-Model code never reads or writes a `value` itself: it yields an effect (`effects.py`) and is sent the answer. Only a
-reading (direct, exhaustive, timed) looks inside. Building a world, before anything runs, may set values freely.
+Model code never reads or writes a `value` itself: it yields an effect (`agewalk.core.effects`) and is sent the answer. Only an
+executor (direct, exhaustive, timed) looks inside. Building a host, before anything runs, may set values freely.
 
-Every cell belongs to an `Object`, an allocation: cells live and die together, and a reading that sees a cell used
-after its object was freed has found a bug. Names are made only when somebody asks (a quarter of a million pages have
-no need of strings).
+Every cell belongs to an `Object`, an allocation: cells live and die together, and an executor that sees a cell used after its
+object was freed has found a bug. Names are made on demand: a quarter of a million pages have no need of strings.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+
+from agewalk.core.errors import ModelError
 
 
 class Object:
@@ -30,7 +31,7 @@ class Object:
 class Cell:
     """One word of memory: an integer, a bool, None or a reference to an Object. `owner.label` + `field` is its name.
 
-    line: the timed reading's alone, where the cell is in the caches.
+    line: the timed executor's alone, where the cell is in the caches.
     """
 
     __slots__ = ("field", "line", "owner", "value")
@@ -53,7 +54,7 @@ class Cell:
 
 
 class Lock:
-    """A spinlock, reader-writer lock or mutex of an owner. `writer` is who holds it exclusively, `readers` how many share it."""
+    """A spinlock, reader-writer lock or mutex of an owner. writer: is it held exclusively? readers: how many hold it shared."""
 
     __slots__ = ("field", "owner", "readers", "sleeps", "writer")
 
@@ -97,6 +98,26 @@ class ListHead:
         self.label = label
         self.items: OrderedDict[Object, None] = OrderedDict()  # head first
 
+    def add(self, member: Object, *, tail: bool) -> None:
+        """list_add(), or list_add_tail(). Raises ModelError for a member that is linked already."""
+        if member in self.items:
+            hint = "list_add() of a linked member corrupts the list"
+            raise ModelError(f"{member!r} is on {self!r} already", hint=hint)
+        self.items[member] = None
+        if not tail:
+            self.items.move_to_end(member, last=False)
+
+    def remove(self, member: Object) -> None:
+        """list_del(). Raises ModelError for a member of no list, or of another one."""
+        if member not in self.items:
+            hint = "list_del() of a member of another list corrupts that list"
+            raise ModelError(f"{member!r} is not on {self!r}", hint=hint)
+        del self.items[member]
+
+    def end(self, *, head_side: bool) -> Object | None:
+        """The member at the head, or at the tail; None if the list is empty."""
+        return next(iter(self.items) if head_side else reversed(self.items), None)
+
     def __repr__(self) -> str:
         return self.label
 
@@ -104,8 +125,8 @@ class ListHead:
 class Slab:
     """A kmem_cache: `Alloc` takes Objects of one kind from it. `make(i)` builds the i-th, always the same one for the same i.
 
-    reuse: does freed memory come back from `Alloc`, its cells as they were left? Whoever allocates initialises what it
-    reads. Without, every allocation is new memory.
+    reuse: freed memory comes back from `Alloc` with its old values; its new user initialises what it reads. Without, every
+    allocation is new memory.
     """
 
     __slots__ = ("free", "label", "make", "objects", "reuse")
@@ -123,6 +144,14 @@ class Slab:
             self.objects.append(self.make(len(self.objects)))
             self.objects[-1].slab = self
         return self.objects[index]
+
+    def take(self) -> Object:
+        """kmem_cache_alloc(): freed memory first, if the slab reuses it; it is alive from now on."""
+        if self.free:
+            memory = self.free.pop(0)
+            memory.freed = False
+            return memory
+        return self.object(len(self.objects))
 
     def __repr__(self) -> str:
         return self.label

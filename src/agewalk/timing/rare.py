@@ -208,7 +208,7 @@ class RareEffects:
         return t + self.prices.store
 
     def _alloc(self, th: Thread, effect: e.Alloc, t: int) -> int:
-        th.value = effect.perform(self)  # type: ignore[arg-type]
+        th.value = effect.slab.take()
         self.lines.dead.discard(th.value)
         return t + self.prices.slab
 
@@ -232,7 +232,7 @@ class RareEffects:
         """Writes the head, the member and the neighbour that was at that end."""
         items = effect.head.items
         neighbour = next(reversed(items) if effect.tail else iter(items), None)
-        effect.perform(self)  # type: ignore[arg-type]
+        effect.head.add(effect.member, tail=effect.tail)
         t = self.caches.write(self.lines.list_head(effect.head), th, t)
         t = self.caches.write(self.lines.member(effect.member), th, t)
         if neighbour is not None:
@@ -241,12 +241,12 @@ class RareEffects:
 
     def _list_del(self, th: Thread, effect: e.ListDel, t: int) -> int:
         """Reads the member for its neighbours, which it writes; their lines are taken to be as near as the member's."""
-        effect.perform(self)  # type: ignore[arg-type]
+        effect.head.remove(effect.member)
         t = self.caches.read(self.lines.member(effect.member), th, t)
         return t + 2 * self.prices.store
 
     def _list_end(self, th: Thread, effect: e.ListEnd, t: int) -> int:
-        th.value = effect.perform(self)  # type: ignore[arg-type]
+        th.value = effect.head.end(head_side=effect.head_side)
         return self.caches.read(self.lines.list_head(effect.head), th, t)
 
     # --- flushes ----------------------------------------------------------------------------------------------------

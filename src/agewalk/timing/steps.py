@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agewalk.core.cells import Cell
+from agewalk.core.direct import Direct, means
 from agewalk.core.effects import WRITE, Effect, FetchAnd
 
 if TYPE_CHECKING:
-    from agewalk.core.direct import Direct
     from agewalk.timing.holding import TimedLock
     from agewalk.timing.threads import Thread
 
@@ -21,17 +21,11 @@ class Begin(Effect):
     def __init__(self, what: str) -> None:
         self.what = what
 
-    def perform(self, cpu: Direct) -> None:
-        pass
-
 
 class End(Effect):
     """The innermost measured thing ends."""
 
     __slots__ = ()
-
-    def perform(self, cpu: Direct) -> None:
-        pass
 
 
 class Gauge(Effect):
@@ -42,9 +36,6 @@ class Gauge(Effect):
     def __init__(self, what: str, value: int) -> None:
         self.what = what
         self.value = value
-
-    def perform(self, cpu: Direct) -> None:
-        pass
 
 
 class ClearBits(FetchAnd):
@@ -62,9 +53,6 @@ class StorePart(Effect):
         self.cell = cell
         self.bits = bits
         self.value = value
-
-    def perform(self, cpu: Direct) -> None:
-        self.cell.value = self.cell.value & ~self.bits | self.value
 
 
 class ExchangeTail(FetchAnd):
@@ -91,17 +79,11 @@ class Granted(Effect):
         self.lock = lock
         self.mode = mode
 
-    def perform(self, cpu: Direct) -> Any:
-        raise NotImplementedError("lock insides exist in the timed reading only")
-
 
 class Park(Effect):
     """schedule() until somebody unparks this thread; returns at once if that has happened already."""
 
     __slots__ = ()
-
-    def perform(self, cpu: Direct) -> Any:
-        raise NotImplementedError("lock insides exist in the timed reading only")
 
 
 class Unpark(Effect):
@@ -112,9 +94,6 @@ class Unpark(Effect):
     def __init__(self, thread: Thread) -> None:
         self.thread = thread
 
-    def perform(self, cpu: Direct) -> Any:
-        raise NotImplementedError("lock insides exist in the timed reading only")
-
 
 class WaitForChange(Effect):
     """Spin until the cell no longer holds `old`; answers what it holds then."""
@@ -124,3 +103,13 @@ class WaitForChange(Effect):
     def __init__(self, cell: Cell, old: object) -> None:
         self.cell = cell
         self.old = old
+
+
+@means(Begin, End, Gauge)
+def _mark(_cpu: Direct, _: Effect) -> None:
+    """Marks are of use to the timed executor alone."""
+
+
+@means(StorePart)
+def _store_part(_: Direct, effect: StorePart) -> None:
+    effect.cell.value = effect.cell.value & ~effect.bits | effect.value

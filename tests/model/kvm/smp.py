@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agewalk.core.cells import Object
-from agewalk.core.direct import Direct
+from agewalk.core.direct import Direct, perform
 from agewalk.core.effects import (
     WRITE,
     Acquire,
@@ -103,7 +103,7 @@ class Smp:
             burst -= 1
             effect = cpu.effect
             assert effect is not None
-            self._next(cpu, effect.perform(cpu), running)
+            self._next(cpu, perform(cpu, effect), running)
             cpu.waits_for = None
             if watch is not None:
                 watch()

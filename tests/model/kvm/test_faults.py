@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from tests.model.kvm.helpers import World
 
+from agewalk.core.direct import perform
 from agewalk.core.units import PAGE_SIZE, Gfn, Hva
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
@@ -64,7 +65,7 @@ def _effects(w: World, page: int) -> list[str]:
     try:
         while True:
             names.append(type(effect).__name__)
-            effect = thread.send(effect.perform(w.cpu))
+            effect = thread.send(perform(w.cpu, effect))
     except StopIteration:
         return names
 

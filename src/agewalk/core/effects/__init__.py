@@ -13,8 +13,8 @@ The convention:
 * decisions are plain functions on values; one function calls another by `yield from`;
 * a loop that another CPU may keep alive for ever begins each round with `Again(...)`, naming all it still depends on.
 
-`perform` is the direct reading of an effect: one CPU, one step after the other. The exhaustive (`agewalk.checker`) and
-the timed reading (`agewalk.timing`) have their own tables and use the classes and their fields alone.
+Effects are data: what one means is in the table of each executor, the direct one (`agewalk.core.direct`), the exhaustive one
+(`agewalk.checker`) and the timed one (`agewalk.timing`).
 """
 
 from agewalk.core.effects.base import ACQUIRE, FULL, ONCE, PLAIN, READ, RELEASE, WRITE, Effect, Step

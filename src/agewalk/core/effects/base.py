@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    from agewalk.core.direct import Direct
+from typing import Any, Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 Step: TypeAlias = Generator["Effect", Any, T]
@@ -27,10 +24,6 @@ class Effect:
     """One indivisible step on shared state."""
 
     __slots__ = ()
-
-    def perform(self, cpu: Direct) -> Any:
-        """Do it now, alone; the answer is what the generator is sent."""
-        raise NotImplementedError(type(self).__name__)
 
     def __repr__(self) -> str:
         slots = (s for c in reversed(type(self).__mro__) for s in getattr(c, "__slots__", ()))

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
 from agewalk.core.cells import ListHead, Object
 from agewalk.core.effects.base import Effect
-from agewalk.core.errors import ModelError
-
-if TYPE_CHECKING:
-    from agewalk.core.direct import Direct
 
 
 class ListAdd(Effect):
@@ -23,16 +18,6 @@ class ListAdd(Effect):
         self.member = member
         self.tail = tail
 
-    def perform(self, cpu: Direct) -> None:
-        items = self.head.items
-        if self.member in items:
-            raise ModelError(
-                f"{self.member!r} is on {self.head!r} already", hint="list_add() of a linked member corrupts the list"
-            )
-        items[self.member] = None
-        if not self.tail:
-            items.move_to_end(self.member, last=False)
-
 
 class ListDel(Effect):
     """list_del() from a list that it is on."""
@@ -42,13 +27,6 @@ class ListDel(Effect):
     def __init__(self, head: ListHead, member: Object) -> None:
         self.head = head
         self.member = member
-
-    def perform(self, cpu: Direct) -> None:
-        if self.member not in self.head.items:
-            raise ModelError(
-                f"{self.member!r} is not on {self.head!r}", hint="list_del() of a stranger corrupts its list"
-            )
-        del self.head.items[self.member]
 
 
 class ListEnd(Effect):
@@ -60,10 +38,6 @@ class ListEnd(Effect):
         self.head = head
         self.head_side = head_side
 
-    def perform(self, cpu: Direct) -> Object | None:
-        items = self.head.items
-        return next(iter(items) if self.head_side else reversed(items), None)
-
 
 class IndirectCall(Effect):
     """A call through a pointer (a retpoline where those are on), made just before the callee's first step."""
@@ -73,21 +47,15 @@ class IndirectCall(Effect):
     def __init__(self, target: str) -> None:
         self.target = target
 
-    def perform(self, cpu: Direct) -> None:
-        cpu.counters["indirect_calls"] += 1
-
 
 class Count(Effect):
-    """Something that people count happened: a kernel function was entered, a PTE was read. No other CPU can see it."""
+    """Adds to a counter: a kernel function was entered, a PTE was read. No other CPU can see it."""
 
     __slots__ = ("n", "what")
 
     def __init__(self, what: str, n: int = 1) -> None:
         self.what = what
         self.n = n
-
-    def perform(self, cpu: Direct) -> None:
-        cpu.counters[self.what] += self.n
 
 
 class Work(Effect):
@@ -99,9 +67,6 @@ class Work(Effect):
         self.what = what
         self.n = n
 
-    def perform(self, cpu: Direct) -> None:
-        cpu.counters["work:" + self.what] += self.n
-
 
 class FlushTlb(Effect):
     """A TLB flush with IPIs to the CPUs that run `who` (an mm or a VM), waiting for them to answer."""
@@ -111,12 +76,9 @@ class FlushTlb(Effect):
     def __init__(self, who: Object) -> None:
         self.who = who
 
-    def perform(self, cpu: Direct) -> None:
-        cpu.counters["tlb_flushes"] += 1
-
 
 class Choose(Effect):
-    """Anything from 0 to n - 1 may happen here; the exhaustive reading tries all, the direct one takes 0."""
+    """Anything from 0 to n - 1 may happen here; the exhaustive executor tries all, the others take 0."""
 
     __slots__ = ("n", "what")
 
@@ -124,30 +86,21 @@ class Choose(Effect):
         self.n = n
         self.what = what
 
-    def perform(self, cpu: Direct) -> int:
-        return 0
-
 
 class Again(Effect):
     """Start of another round of a loop. All that the rest of this thread depends on is `state`, so that the exhaustive
-    reading can recognise a round it has seen; for the other readings it is nothing."""
+    executor can recognise a round it has seen; the others ignore it."""
 
     __slots__ = ("state",)
 
     def __init__(self, *state: Hashable) -> None:
         self.state = state
 
-    def perform(self, cpu: Direct) -> None:
-        pass
-
 
 class Warn(Effect):
-    """A WARN_ON() or BUG_ON() of the kernel was hit, or a rule of the model broken: a violation in every reading."""
+    """A WARN_ON() or BUG_ON() of the kernel was hit, or a rule of the model broken: a violation under every executor."""
 
     __slots__ = ("what",)
 
     def __init__(self, what: str) -> None:
         self.what = what
-
-    def perform(self, cpu: Direct) -> None:
-        raise ModelError(f"WARN: {self.what}", hint="the kernel would print a splat here")

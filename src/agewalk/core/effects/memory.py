@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agewalk.core.cells import Cell, Object, Slab
 from agewalk.core.effects.base import FULL, ONCE, Effect
 from agewalk.core.errors import ModelError
 
-if TYPE_CHECKING:
-    from agewalk.core.direct import Direct
-
 
 def used_after_free(cell: Cell) -> ModelError:
-    """What every reading raises for a cell whose object is gone."""
+    """What every executor raises for a cell whose object is gone."""
     return ModelError(
         f"{cell.name} used after it was freed", hint="a walker outlived the lock or grace period that kept it"
     )
@@ -28,12 +25,6 @@ class Load(Effect):
         self.cell = cell
         self.order = order
 
-    def perform(self, cpu: Direct) -> Any:
-        cell = self.cell
-        if cell.owner.freed:
-            raise used_after_free(cell)
-        return cell.value
-
 
 class Store(Effect):
     """Write a cell; answers None."""
@@ -45,14 +36,8 @@ class Store(Effect):
         self.value = value
         self.order = order
 
-    def perform(self, cpu: Direct) -> None:
-        cell = self.cell
-        if cell.owner.freed:
-            raise used_after_free(cell)
-        cell.value = self.value
 
-
-class _Rmw(Effect):
+class ReadModifyWrite(Effect):
     """Read, modify, write in one step; answers the value found."""
 
     __slots__ = ("cell", "operand", "order")
@@ -66,16 +51,8 @@ class _Rmw(Effect):
         """The value left behind when `found` was there."""
         raise NotImplementedError
 
-    def perform(self, cpu: Direct) -> Any:
-        cell = self.cell
-        if cell.owner.freed:
-            raise used_after_free(cell)
-        found = cell.value
-        cell.value = self.apply(found)
-        return found
 
-
-class FetchAnd(_Rmw):
+class FetchAnd(ReadModifyWrite):
     """cell &= operand (atomic_fetch_and; LOCK AND, or LOCK BTR with a mask of one cleared bit)."""
 
     __slots__ = ()
@@ -84,7 +61,7 @@ class FetchAnd(_Rmw):
         return found & int(self.operand)
 
 
-class FetchOr(_Rmw):
+class FetchOr(ReadModifyWrite):
     """cell |= operand (atomic_fetch_or; also what the hardware does to an accessed or dirty bit)."""
 
     __slots__ = ()
@@ -93,7 +70,7 @@ class FetchOr(_Rmw):
         return found | int(self.operand)
 
 
-class FetchAdd(_Rmw):
+class FetchAdd(ReadModifyWrite):
     """cell += operand (atomic_fetch_add)."""
 
     __slots__ = ()
@@ -102,7 +79,7 @@ class FetchAdd(_Rmw):
         return found + int(self.operand)
 
 
-class Exchange(_Rmw):
+class Exchange(ReadModifyWrite):
     """cell = operand (xchg)."""
 
     __slots__ = ()
@@ -122,15 +99,6 @@ class CompareExchange(Effect):
         self.new = new
         self.order = order
 
-    def perform(self, cpu: Direct) -> Any:
-        cell = self.cell
-        if cell.owner.freed:
-            raise used_after_free(cell)
-        found = cell.value
-        if found == self.expected:
-            cell.value = self.new
-        return found
-
 
 class WaitFor(Effect):
     """Spin with cpu_relax() until cell & mask == want, then go on with a fresh load; answers that value."""
@@ -142,25 +110,14 @@ class WaitFor(Effect):
         self.mask = mask
         self.want = want
 
-    def perform(self, cpu: Direct) -> Any:
-        cell = self.cell
-        if cell.owner.freed:
-            raise used_after_free(cell)
-        if cell.value & self.mask != self.want:
-            raise ModelError(f"waits for ever on {cell.name}", hint="nobody else runs who could change it")
-        return cell.value
-
 
 class Free(Effect):
-    """kfree(): gone at once; a second free or a later use is a bug that every reading reports."""
+    """kfree(): gone at once; a second free or a later use is a bug that every executor reports."""
 
     __slots__ = ("memory",)
 
     def __init__(self, memory: Object) -> None:
         self.memory = memory
-
-    def perform(self, cpu: Direct) -> None:
-        cpu.free(self.memory)
 
 
 class Reuse(Effect):
@@ -171,23 +128,11 @@ class Reuse(Effect):
     def __init__(self, memory: Object) -> None:
         self.memory = memory
 
-    def perform(self, cpu: Direct) -> Object:
-        self.memory.freed = False
-        return self.memory
-
 
 class Alloc(Effect):
-    """kmem_cache_alloc(): answers an Object of the slab that nobody uses, freed memory first if the slab reuses it."""
+    """kmem_cache_alloc(): answers an unused Object of the slab, freed memory first if the slab reuses it."""
 
     __slots__ = ("slab",)
 
     def __init__(self, slab: Slab) -> None:
         self.slab = slab
-
-    def perform(self, cpu: Direct) -> Object:
-        slab = self.slab
-        if slab.free:
-            memory = slab.free.pop(0)
-            memory.freed = False
-            return memory
-        return slab.object(len(slab.objects))

@@ -43,7 +43,7 @@ def test_help_loads_no_library() -> None:
     code = (
         "import sys, contextlib, io\n"
         "from agewalk.cli.main import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['--help'])\n"
         "heavy = {'numpy', 'numba', 'pyarrow', 'pydantic', 'typer', 'rich', 'altair', 'joblib'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or 0)"
     )
@@ -63,7 +63,7 @@ def test_an_unknown_command_gets_the_nearest() -> None:
     [
         (UsageError("u", hint="h"), 2),
         (MissingError("m", hint="h"), 3),
-        (ModelError("v", hint="h"), 1),
+        (ModelError("v", hint="h"), 70),
         (Interrupted("i", hint="h"), 130),
         (KeyboardInterrupt(), 130),
         (FileNotFoundError(2, "No such file or directory", "x"), 2),

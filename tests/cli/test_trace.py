@@ -83,7 +83,7 @@ def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (("--from", "csv", "--memory", "1 Gb"), "unknown unit"),
         (("--from", "csv", "--numbering", "magic"), "unknown numbering"),
         (("--from", "perf"), "line 1: not a memory sample"),
-        ((), "Missing option"),
+        ((), "missing option"),
     ],
 )
 def test_convert_refuses(capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...], text: str) -> None:

@@ -1,4 +1,4 @@
-"""`agewalk`: one table of commands, and the one place that turns an error into a message and an exit code.
+"""`agewalk`: one table of commands, and how one of them is called. How it ends is outcome.py's.
 
 A command is a module of this package with `app` (a `typer.Typer` with several verbs) or `command` (a function). It is
 imported when it is called: `agewalk --help` loads no library at all.
@@ -15,7 +15,8 @@ from importlib import import_module
 from math import inf
 from typing import Any, Final, NoReturn
 
-from agewalk.core.errors import AgewalkError, Interrupted, UsageError
+from agewalk.cli.outcome import NOTHING_HALF, ended, prepare_streams
+from agewalk.core.errors import UsageError
 from agewalk.core.text import printable
 
 #: Groups of commands as `agewalk --help` shows them: name, what it is for.
@@ -36,33 +37,39 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-_HELP: Final = """\
-agewalk: page aging for hosts that run virtual machines
-
-A page of a VM has two accessed bits: in the process's page tables and in KVM's. Which of them the kernel reads,
-when, and under which lock, decides what it reclaims. agewalk holds the kernel's rules as a program that you can run,
-check, time and change.
-
-Usage:  agewalk COMMAND [OPTIONS]        agewalk COMMAND --help        agewalk --version
-
-{commands}
-First steps:
-  agewalk demo                             a table in the terminal and out/report.html
-  agewalk compare my-host.toml             your VMs, your memory sizes, the protocols you name
-  agewalk compare guest.parquet            one trace, memory = 70 % of what it touches
-
-Every command takes --json. Exit codes: 0 done, 1 the verdict does not hold, 2 bad input, 3 something is missing here.
-"""
-
+_ABOUT: Final = (
+    "A page of a VM has two accessed bits: in the process's page tables and in KVM's. Which of them the kernel reads, when, and "
+    "under which lock, decides what it reclaims. agewalk holds the kernel's rules as a program that you can run, check, time "
+    "and change."
+)
+_STEPS: Final = {
+    "agewalk demo": "a table in the terminal and out/report.html",
+    "agewalk compare my-host.toml": "your VMs, your memory sizes, the protocols you name",
+    "agewalk compare guest.parquet": "one trace, memory = 70 % of what it touches",
+}
+_ENDS: Final = (
+    "Every command takes --json. Exit codes: 0 done, 1 the verdict does not hold, 2 bad input, 3 something is missing here, "
+    "70 a fault of agewalk's own, 130 interrupted, 141 the reader of a pipe has gone."
+)
 #: What a command says that has nothing better to say of what it kept.
-INTERRUPTED: Final = "interrupted: no file is left half-written"
+INTERRUPTED: Final = NOTHING_HALF
 
 
 def _help() -> str:
-    lines: list[str] = []
+    from agewalk.report.table import listed, room, wrapped
+
+    width = min(room(), 120)
+    parts = [
+        *wrapped("agewalk: page aging for hosts that run virtual machines", width),
+        "",
+        *wrapped(_ABOUT, width),
+        "",
+    ]
+    parts += ["Usage:", "  agewalk COMMAND [OPTIONS]", "  agewalk COMMAND --help", "  agewalk --version", ""]
     for title, commands in COMMANDS.items():
-        lines += [f"{title}:", *(f"  {name:<10} {what}" for name, what in commands.items()), ""]
-    return _HELP.format(commands="\n".join(lines))
+        parts += [f"{title}:", *listed(commands, width), ""]
+    parts += ["First steps:", *listed(_STEPS, width), "", *wrapped(_ENDS, width)]
+    return "\n".join(parts) + "\n"
 
 
 def _module(name: str) -> Any:
@@ -77,34 +84,56 @@ def _module(name: str) -> Any:
     return import_module(f"agewalk.cli.{name}")
 
 
-def _call(name: str, arguments: list[str]) -> None:
+def _call(name: str, arguments: list[str]) -> int:
+    """Run a command; its exit code. Raises UsageError for a command line that it does not take."""
     module = _module(name)
     import typer
     from typer.main import get_command
 
+    from agewalk.report.table import room
+
     app = getattr(module, "app", None)
     if app is None:
-        app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        app = typer.Typer(add_completion=False)
         app.command()(module.command)
+    app.rich_markup_mode = None
     root: Any = get_command(app)
-    invoke = root.invoke
+    _fit_help(root)
+    width = min(room(), 120)
+    try:
+        with root.make_context(f"agewalk {name}", arguments, terminal_width=width, max_content_width=width) as context:
+            root.invoke(context)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own errors are no public class
+            raise
+        raise _usage(error, f"agewalk {name}") from None
+    return 0
 
-    def told(context: Any) -> Any:
-        try:
-            return invoke(context)
-        except KeyboardInterrupt:  # typer would end without a word
-            raise Interrupted(INTERRUPTED) from None
 
-    root.invoke = told
-    root.main(args=arguments, prog_name=f"agewalk {name}")
+def _usage(error: Any, command: str) -> UsageError:
+    """An error of the command line as typer puts it, in our words."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else command
+    verb = path.removeprefix("agewalk ")
+    said = " ".join(error.format_message().split()).rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        verbs = ", ".join(context.command.commands) if context is not None else ""
+        return UsageError(f"{verb}: say what to do: {verbs}", hint=f"{path} --help")
+    return UsageError(f"{verb}: {said[:1].lower()}{said[1:]}", hint=f"{path} --help")
 
 
-def _fail(message: str, hint: str, code: int) -> NoReturn:
-    text = f"agewalk: {message}\n" + (f"   hint: {hint}\n" if hint else "")
-    with suppress(OSError):  # the terminal may have gone
-        sys.stdout.flush()
-        sys.stderr.write(printable(text, keep="\n\t"))
-    raise SystemExit(code)
+def _fit_help(root: Any) -> None:
+    """Let help pages fit a narrow terminal: names of options take at most two fifths of its width."""
+
+    def write_list(self: Any, rows: Any, col_max: int = 30, col_spacing: int = 2) -> None:
+        super(type(self), self).write_dl(rows, min(col_max, self.width * 2 // 5), col_spacing)
+
+    for command in (root, *getattr(root, "commands", {}).values()):
+        context = command.context_class
+        formatter = type("Formatter", (context.formatter_class,), {"write_dl": write_list})
+        command.context_class = type("Context", (context,), {"formatter_class": formatter})
 
 
 @contextmanager
@@ -127,7 +156,7 @@ def _stoppable() -> Iterator[None]:
             last = time.monotonic()
             raise KeyboardInterrupt
 
-    with suppress(ValueError):  # not the main thread: signals are somebody else's
+    with suppress(ValueError):  # not the main thread: Python takes signal handlers there alone
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, stop)
@@ -138,45 +167,27 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, was)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command line (without the program's name); ends in SystemExit with the exit code, 0 included or not."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line (without the program's name); ends in SystemExit with the exit code, 0 included."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
     with _stoppable():
-        _main(list(sys.argv[1:] if arguments is None else arguments))
+        code = ended(lambda: _run(words))
+    raise SystemExit(code)
 
 
-def _main(words: list[str]) -> None:
-    try:
-        if not words or words[0] in {"--help", "-h", "help"}:
-            if len(words) > 1 and words[0] == "help":
-                _call(words[1], ["--help"])
-            sys.stdout.write(_help())
-        elif words[0] in {"--version", "-V", "version"}:
-            from agewalk.cli.version import facts
+def _run(words: list[str]) -> int:
+    if not words or words[0] in {"--help", "-h", "help"}:
+        if len(words) > 1 and words[0] == "help":
+            return _call(words[1], ["--help"])
+        sys.stdout.write(_help())
+    elif words[0] in {"--version", "-V", "version"}:
+        from agewalk.cli.version import facts
 
-            sys.stdout.write("".join(printable(f"{name} {value}") + "\n" for name, value in facts()))
-        else:
-            _call(words[0], words[1:])
-    except AgewalkError as error:
-        _fail(str(error), error.hint, error.exit_code)
-    except KeyboardInterrupt:
-        _fail(INTERRUPTED, "", 130)
-    except BrokenPipeError:  # the reader of a pipe has gone (`| head`): nobody is left to tell
-        sys.stderr.close()
-        raise SystemExit(1) from None
-    except MemoryError:
-        _fail("this machine has too little memory for that", "fewer pages, fewer policies at once, or --workers 1", 3)
-    except FileExistsError as error:
-        _fail(f"{error.filename}: {error.strerror}", "name another place", 2)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", "is there room, and may this user read and write there?", 2)
-    except BaseException as error:
-        from agewalk.core.userfile import blamed
-
-        found = blamed(error)  # code of a user's file, run by any command
-        if found is None:
-            raise
-        _fail(str(found), found.hint, found.exit_code)
+        sys.stdout.write("".join(printable(f"{name} {value}") + "\n" for name, value in facts()))
+    else:
+        return _call(words[0], words[1:])
+    return 0
 
 
 if __name__ == "__main__":

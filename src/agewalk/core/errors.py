@@ -7,18 +7,18 @@
     │   ├── ScenarioError
     │   └── WitnessError
     ├── MissingError (RuntimeError)     3  something this machine lacks; says how to get it
-    ├── ModelError (RuntimeError)       1  the model broke one of its own rules: a bug, or a seeded fault
+    ├── ModelError (RuntimeError)      70  the model broke one of its own rules: a bug, or a seeded fault
     └── Interrupted (Exception)       130  stopped by the user; says what was kept
 
 An error says what happened (`str(e)`), and, in `hint`, the likely cause and what to do next.
-`agewalk.cli.main` is the only place that turns one into an exit code.
+`agewalk.cli.outcome` is the only place that turns one into an exit code. 1 is none of them: it means a verdict.
 """
 
 
 class AgewalkError(Exception):
     """Root of agewalk's errors; `exit_code` is what the command line ends with."""
 
-    exit_code = 1
+    exit_code = 70
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -6,7 +6,6 @@
 
 import os
 import stat
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from agewalk.core.errors import InputError, ScenarioError
+from agewalk.core.parse import parse_toml
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, format_size, pages_of, parse_size, parse_time
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.study.scenario_errors import explained
@@ -334,10 +334,10 @@ def _head(path: Path) -> bytes:
 def parse(path: Path) -> Scenario:
     """The scenario in a TOML file, its trace paths made relative to where we are. Raises ScenarioError."""
     try:
-        raw = tomllib.loads(path.read_bytes().decode())
+        raw = parse_toml(path.read_bytes().decode())
     except UnicodeDecodeError:
         raise ScenarioError(f"{path}: is not a text file", hint=CONVERT) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except ValueError as error:
         hint = 'text values need quotes: memory = "640 MiB"' if path.suffix == ".toml" else CONVERT
         raise ScenarioError(f"{path}: not TOML: {error}", hint=hint) from None
     if "schema" not in raw:

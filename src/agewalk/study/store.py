@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agewalk.core.files import whole
+from agewalk.core.parse import parse_json
 from agewalk.core.units import Bytes
 from agewalk.study.policies import Policy
 from agewalk.study.result import Run
@@ -66,7 +67,7 @@ class Store:
     def get(self, digest: str) -> Run | None:
         """The run that was kept under a key; None if there is none that can be read."""
         try:
-            return Run.from_json(json.loads((self.folder / f"{digest}.json").read_text(encoding="utf-8")))
+            return Run.from_json(parse_json((self.folder / f"{digest}.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

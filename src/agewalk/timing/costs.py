@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agewalk.core.errors import InputError
+from agewalk.core.parse import parse_toml
 
 SCHEMA: Final = 1
 _PS: Final = {"ps": 1, "ns": 10**3, "us": 10**6, "ms": 10**9, "s": 10**12}
@@ -121,12 +122,12 @@ def load_costs(path: Path | None = None) -> CostTable:
     if path is None:
         return table
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"cannot read the cost table {path}: {error.strerror}", hint="--costs takes a TOML file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: {error}", hint="a cost table is TOML, see docs/timing.md") from None
     if raw.pop("schema", None) != SCHEMA:
         raise InputError(f"{path}: schema is not {SCHEMA}", hint=f"begin the file with schema = {SCHEMA}")

@@ -15,7 +15,6 @@ title, about, cite      for people
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import resources
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agewalk.core.errors import InputError, UsageError
+from agewalk.core.parse import parse_toml
 from agewalk.core.units import Bytes, pages_of, parse_size
 from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, KvmConfig
 from agewalk.timing.world import MOST_PAGES, PER_TABLE, Plan
@@ -125,8 +125,8 @@ def load_experiment(name: str) -> Experiment:
             f"there is no experiment {name!r}", hint=f"{hint}shipped: {', '.join(shipped())}; or a path to a .toml"
         )
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        raw = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"{name}: {error}", hint="an experiment is TOML, see docs/timing.md") from None
     return parse_experiment(Path(name).stem, raw)
 

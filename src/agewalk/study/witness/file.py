@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agewalk.core.errors import WitnessError
+from agewalk.core.parse import parse_json
 
 Step = dict[str, Any]
 BACKINGS: Final = ("host", "tdp", "legacy", "shadow")
@@ -95,11 +96,13 @@ def read_witness(path: Path) -> Witness:
     except UnicodeDecodeError:
         raise WitnessError(f"{path}: not a text file", hint="a witness is JSON in UTF-8") from None
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except json.JSONDecodeError as error:
         raise WitnessError(
             f"{path}: line {error.lineno}: {error.msg}", hint="not JSON, or cut off: copy the file again"
         ) from None
+    except ValueError as error:
+        raise WitnessError(f"{path}: {error}", hint="docs/witness.md says what a witness holds") from None
     if not isinstance(data, dict):
         raise WitnessError(f"{path}: not a JSON object", hint="is this index.json? Name single witness files")
     try:

@@ -32,7 +32,7 @@ from agewalk.core.effects import Choose, Effect, FetchAdd, Load, Step, Store
 from agewalk.core.errors import ModelError
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mmu_notifier import NotifierRange
+from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols.registry import get_protocol
 
 

@@ -6,16 +6,8 @@ from agewalk.model.kvm.spte import PG_LEVEL_4K, is_last_spte, is_shadow_present_
 from agewalk.model.machine import Machine
 from agewalk.model.mglru.gens import MAX_NR_GENS, MIN_NR_GENS, TYPES
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import (
-    LRU_GEN_MASK,
-    PG_LOCKED,
-    PG_LRU,
-    PG_SWAPCACHE,
-    PG_UNEVICTABLE,
-    Folio,
-    folio_lru_gen,
-)
-from agewalk.model.mm.memory import SwapSlot
+from agewalk.model.mm.folio import LRU_GEN_MASK, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_UNEVICTABLE, folio_lru_gen
+from agewalk.model.mm.mm_types import Folio, SwapSlot
 
 
 def check(machine: Machine) -> None:

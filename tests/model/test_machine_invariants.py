@@ -21,7 +21,7 @@ from agewalk.core.errors import ModelError
 from agewalk.core.units import Bytes, Pages
 from agewalk.model.machine import Machine, Process
 from agewalk.model.mm import mmu_notifier, rmap, swap, swapfile, unmap
-from agewalk.model.mm.filemap import AddressSpace
+from agewalk.model.mm.mm_types import AddressSpace
 from agewalk.model.profiles import PROFILES
 from agewalk.model.protocols.registry import get_protocol
 

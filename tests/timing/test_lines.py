@@ -3,7 +3,7 @@
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.effects import CompareExchange, FetchOr, Load, Step, Store, Work
 from agewalk.core.units import Pfn
-from agewalk.model.mm.mm import Mm, PteTable
+from agewalk.model.mm.mm_types import Mm, PteTable
 from agewalk.timing.costs import CostTable
 from agewalk.timing.lines import Line, LineMap
 from agewalk.timing.machine import Machine

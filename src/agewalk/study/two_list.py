@@ -17,7 +17,7 @@ from agewalk.model.mglru.two_list_reclaim import (
 )
 from agewalk.model.mm.folio import ANON
 from agewalk.model.mm.gup import HostPages
-from agewalk.model.mm.memory import Memory
+from agewalk.model.mm.mm_types import Memory
 from agewalk.model.profiles import Profile
 from agewalk.model.protocols.base import AgingProtocol
 

@@ -18,7 +18,8 @@ from agewalk.model.mglru.gens import lru_gen_from_seq
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import folio_lru_gen
-from agewalk.model.mm.mm import Mm, pte_index
+from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps, NotifierRange
 from agewalk.model.mm.rmap import folio_referenced
 from agewalk.timing.steps import Begin, End, Gauge
 from agewalk.timing.world import (
@@ -146,22 +147,22 @@ def storm(world: World) -> Step[None]:
         vcpu = draw.randrange(len(world.kvm.vcpus))
         page = draw.randrange(world.pages_per_vcpu // STORM_PAGES) * STORM_PAGES
         start = world.hva(vcpu, page)
-        rng = mmu_notifier.NotifierRange(world.mm, start, Hva(start + STORM_PAGES * PAGE_SIZE))
+        rng = NotifierRange(world.mm, start, Hva(start + STORM_PAGES * PAGE_SIZE))
         yield Begin("invalidation")
         yield from mmu_notifier.invalidate_range_start(rng)
         yield from mmu_notifier.invalidate_range_end(rng)
         yield End()
 
 
-def _nothing(_sub: mmu_notifier.MmuNotifier, _mm: Mm, _start: Hva, _end: Hva, _fast_only: bool) -> Step[int]:
+def _nothing(_sub: MmuNotifier, _mm: Mm, _start: Hva, _end: Hva, _fast_only: bool) -> Step[int]:
     yield Count("other_clear_young")
     return 0
 
 
 def register_another(world: World) -> Step[None]:
     """A second subscriber on the process's notifier list: it has clear_young(), and finds nothing."""
-    ops = mmu_notifier.MmuNotifierOps("other", clear_young=_nothing)
-    yield from mmu_notifier.register(world.mm, mmu_notifier.MmuNotifier("other", ops, Object("driver")))
+    ops = MmuNotifierOps("other", clear_young=_nothing)
+    yield from mmu_notifier.register(world.mm, MmuNotifier("other", ops, Object("driver")))
 
 
 VCPU_BODIES: Final[dict[str, Callable[[World, Vcpu], Step[None]]]] = {"populate": populate, "touch": touch}

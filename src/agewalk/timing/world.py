@@ -24,10 +24,9 @@ from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mglru.mm_list import lru_gen_add_mm
 from agewalk.model.mm import features as mm_features
 from agewalk.model.mm.access import access
-from agewalk.model.mm.folio import Folio
 from agewalk.model.mm.gup import HostPages
-from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.mm import Mm, Vma, find_vma
+from agewalk.model.mm.mm import find_vma
+from agewalk.model.mm.mm_types import Folio, Memory, Mm, Vma
 from agewalk.model.protocols.base import AgingProtocol
 
 REGION: Final = 1 << 18  # pages of 1 GiB

@@ -11,7 +11,7 @@ from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.host_memory import Gup
 from agewalk.model.kvm.kvm import TDP, KvmConfig, Memslot
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.linux_6_15 import Linux615
 

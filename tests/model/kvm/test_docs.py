@@ -14,7 +14,7 @@ from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import TDP, GuestTables, Memslot
 from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_guest_stop, new_kvm
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 from agewalk.model.protocols.registry import get_protocol
 
 PAGE = Path(__file__).parents[3] / "docs" / "kvm.md"

@@ -15,7 +15,7 @@ from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, GuestTables, KvmConfig
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.tdp_mmu import kvm_tdp_mmu_age_gfn_range
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mmu_notifier import NotifierRange
+from agewalk.model.mm.mm_types import NotifierRange
 
 NO_AD = dataclasses.replace(TDP, ept=True, ad_bits=False)
 

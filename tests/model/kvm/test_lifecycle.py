@@ -30,7 +30,7 @@ from agewalk.model.kvm.kvm_main import (
 from agewalk.model.kvm.notifier import kvm_age_gfn
 from agewalk.model.kvm.tdp_mmu import kvm_tdp_mmu_age_gfn_range
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mmu_notifier import NotifierRange
+from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols import base
 from agewalk.model.protocols.registry import PROTOCOLS
 

@@ -19,7 +19,7 @@ from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_destroy_vm, kvm_m
 from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.spte import is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mmu_notifier import NotifierRange
+from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.linux_6_13 import Linux613
 from agewalk.model.protocols.linux_6_15 import Linux615

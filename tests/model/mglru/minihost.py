@@ -14,8 +14,9 @@ from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import PG_DIRTY, PG_LOCKED, PG_LRU, PG_SWAPCACHE, Folio
-from agewalk.model.mm.mm import Mm, Vma, pte_index
+from agewalk.model.mm.folio import PG_DIRTY, PG_LOCKED, PG_LRU, PG_SWAPCACHE
+from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm_types import Folio, Mm, Vma
 from agewalk.model.protocols.base import AgingProtocol, Verdict, ptep_test_and_clear_young
 
 BASE = Hva(0x7F00_0000_0000)

@@ -8,7 +8,7 @@ from tests.model.mglru.minihost import MiniHost
 from agewalk.model.mglru import state
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.folio import PG_REFERENCED, PG_WORKINGSET, folio_lru_gen
-from agewalk.model.mm.mmu_notifier import MmuNotifier, MmuNotifierOps
+from agewalk.model.mm.mm_types import MmuNotifier, MmuNotifierOps
 
 KERNELS = ["6.1", "6.9", "6.12", "6.13", "6.15", "6.18", "7.3"]
 

@@ -18,7 +18,8 @@ from agewalk.model.mglru import aging, bloom, evict, look_around, promote, walk
 from agewalk.model.mglru.features import MGLRU
 from agewalk.model.mglru.gens import seq_is_valid
 from agewalk.model.mglru.state import LruGen
-from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, Folio, folio_lru_gen
+from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, folio_lru_gen
+from agewalk.model.mm.mm_types import Folio
 
 PAGES = 600  # a full page table and a piece of another
 SETTINGS = settings(

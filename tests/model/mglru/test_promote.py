@@ -9,12 +9,12 @@ from agewalk.model.mglru import promote
 from agewalk.model.mm.folio import (
     PG_REFERENCED,
     PG_WORKINGSET,
-    Folio,
     folio_lru_gen,
     folio_lru_refs_field,
     with_gen,
     with_refs,
 )
+from agewalk.model.mm.mm_types import Folio
 
 
 def one(kernel: str) -> tuple[MiniHost, Folio]:

@@ -8,7 +8,8 @@ from agewalk.core.effects import Step
 from agewalk.model.mglru import two_list_reclaim
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.two_list import ACTIVE, INACTIVE, TwoListLruvec
-from agewalk.model.mm.folio import ANON, PG_ACTIVE, PG_REFERENCED, PG_WORKINGSET, Folio
+from agewalk.model.mm.folio import ANON, PG_ACTIVE, PG_REFERENCED, PG_WORKINGSET
+from agewalk.model.mm.mm_types import Folio
 from agewalk.model.mm.rmap import folio_referenced
 
 

@@ -8,7 +8,7 @@ from agewalk.core.counters import Counters
 from agewalk.core.units import Pages
 from agewalk.model.machine import Machine, Process
 from agewalk.model.machine.view import PageView, entry_of, folio_of, page_view
-from agewalk.model.mm.folio import Folio
+from agewalk.model.mm.mm_types import Folio
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 

@@ -8,10 +8,9 @@ from agewalk.core.effects import Release, Step
 from agewalk.core.units import Bytes, Hva
 from agewalk.model.mm import pte as p
 from agewalk.model.mm import rmap, swap, unmap
-from agewalk.model.mm.filemap import AddressSpace
 from agewalk.model.mm.folio import PG_ACTIVE, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_REFERENCED, PG_UNEVICTABLE, PG_YOUNG
-from agewalk.model.mm.memory import ZERO_PFN
-from agewalk.model.mm.mm import Vma, find_vma
+from agewalk.model.mm.mm import find_vma
+from agewalk.model.mm.mm_types import ZERO_PFN, AddressSpace, Vma
 from agewalk.model.mm.mmu_notifier import EAGAIN
 
 from .helpers import Host

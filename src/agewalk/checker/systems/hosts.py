@@ -17,8 +17,7 @@ from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.spte import is_last_spte, is_shadow_present_pte, spte_ad_enabled, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mm import Mm, Vma
-from agewalk.model.mm.mmu_notifier import NotifierRange, NotifierSubscriptions
+from agewalk.model.mm.mm_types import Mm, NotifierRange, NotifierSubscriptions, Vma
 from agewalk.model.protocols.base import AgingProtocol
 
 BASE: Final = Hva(PAGE_SIZE * 512)  # where the slot lives in the process

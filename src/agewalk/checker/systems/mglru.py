@@ -23,8 +23,8 @@ from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.state import MmWalk
 from agewalk.model.mglru.walk import reset_batch_size
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import PG_LRU, PG_REFERENCED, Folio, folio_lru_gen
-from agewalk.model.mm.mm import Mm, PteTable, Vma
+from agewalk.model.mm.folio import PG_LRU, PG_REFERENCED, folio_lru_gen
+from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 from agewalk.model.profiles import PROFILES
 from agewalk.model.protocols.base import AgingProtocol
 

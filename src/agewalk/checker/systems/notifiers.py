@@ -17,8 +17,7 @@ from agewalk.model.kvm.kvm import Kvm, Memslot
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.spte import is_accessed_spte
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mm import Mm
-from agewalk.model.mm.mmu_notifier import MmuNotifier, MmuNotifierOps
+from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps
 from agewalk.model.protocols.base import AgingProtocol
 
 NO_LATE: Final = "no callback runs after unregister returned"

@@ -14,8 +14,7 @@ from agewalk.model.kvm.features import KvmFeatures
 from agewalk.model.kvm.host_memory import HostMemory
 from agewalk.model.kvm.memslots import GfnRange, Memslot
 from agewalk.model.kvm.pages import MmuPage, PteListDesc
-from agewalk.model.mm.mm import Mm
-from agewalk.model.mm.mmu_notifier import MmuNotifier, MmuNotifierOps
+from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps
 
 if TYPE_CHECKING:
     from agewalk.model.protocols.base import AgingProtocol

@@ -29,7 +29,7 @@ from agewalk.model.kvm.tdp_map import (
 )
 from agewalk.model.kvm.tlb import forget_paging_structures, kvm_flush_remote_tlbs
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 
 if TYPE_CHECKING:
     from agewalk.model.protocols.base import AgingProtocol

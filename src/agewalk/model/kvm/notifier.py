@@ -12,8 +12,8 @@ from agewalk.model.kvm.memslots import SlotSet, gfn_ranges
 from agewalk.model.kvm.shadow_mmu import kvm_memslots_have_rmaps, kvm_mmu_zap_all_shadow_pages, kvm_rmap_zap_gfn_range
 from agewalk.model.kvm.tdp_map import kvm_tdp_mmu_unmap_gfn_range, kvm_tdp_mmu_zap_all
 from agewalk.model.kvm.tlb import kvm_flush_remote_tlbs
-from agewalk.model.mm.mm import Mm
-from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG, MmuNotifier, MmuNotifierOps, NotifierRange
+from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps, NotifierRange
+from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG
 
 YOUNG = 1 << 0
 Handler = Callable[[Kvm, GfnRange, bool], Step[int]]  # the last is range.arg: fast_only

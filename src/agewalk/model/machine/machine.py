@@ -31,12 +31,10 @@ from agewalk.model.mglru.memcg_reclaim import memory_reclaim
 from agewalk.model.mglru.mm_list import lru_gen_add_mm, lru_gen_del_mm
 from agewalk.model.mm import swap, unmap
 from agewalk.model.mm.access import access
-from agewalk.model.mm.filemap import AddressSpace, writeback
-from agewalk.model.mm.folio import Folio
+from agewalk.model.mm.filemap import writeback
 from agewalk.model.mm.gup import HostPages
-from agewalk.model.mm.memory import Memory
 from agewalk.model.mm.mlock import mlock
-from agewalk.model.mm.mm import Mm, Vma
+from agewalk.model.mm.mm_types import AddressSpace, Folio, Memory, Mm, Vma
 from agewalk.model.profiles import Profile
 from agewalk.model.protocols.base import AgingProtocol
 

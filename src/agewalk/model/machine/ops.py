@@ -7,9 +7,7 @@ from typing import Any
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import rmap, swap, swapfile
-from agewalk.model.mm.folio import Folio
-from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Folio, Memory, Mm
 
 
 class HostOps:

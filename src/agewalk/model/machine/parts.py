@@ -7,7 +7,7 @@ from typing import Final
 
 from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages
 from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, GuestTables, Kvm, KvmConfig, Vcpu
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 
 BACKINGS: Final = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}
 BASE: Final = Hva(1 << 30)  # where a process's memory starts: 1 GiB aligned, away from address 0

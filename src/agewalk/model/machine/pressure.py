@@ -12,7 +12,7 @@ from agewalk.model.mglru.memcg_reclaim import do_try_to_free_pages, shrink_lruve
 from agewalk.model.mglru.protect import lru_gen_age_node
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.state import LruGen
-from agewalk.model.mm.memory import Memory
+from agewalk.model.mm.mm_types import Memory
 
 NO_TTL: Final = Ns(0)
 

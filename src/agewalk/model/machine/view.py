@@ -14,12 +14,11 @@ from agewalk.model.mm.folio import (
     PG_REFERENCED,
     PG_SWAPCACHE,
     PG_WORKINGSET,
-    Folio,
     folio_lru_gen,
     folio_lru_refs_field,
 )
-from agewalk.model.mm.memory import Memory
 from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm_types import Folio, Memory
 
 
 class PageView(NamedTuple):

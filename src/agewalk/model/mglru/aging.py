@@ -35,8 +35,8 @@ from agewalk.model.mglru.pid import protected_slot, reset_ctrl_pos
 from agewalk.model.mglru.promote import folio_inc_gen
 from agewalk.model.mglru.state import LruGen, MmWalk, load_min_seq
 from agewalk.model.mglru.walk import walk_mm
-from agewalk.model.mm.folio import ANON, FILE, PG_WORKINGSET, Folio
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.folio import ANON, FILE, PG_WORKINGSET
+from agewalk.model.mm.mm_types import Folio, Mm
 
 
 def count_protected(lruvec: LruGen, folio: Folio, flags: int) -> Step[None]:

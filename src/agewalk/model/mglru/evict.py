@@ -21,8 +21,8 @@ from agewalk.model.mm.folio import (
     PG_REFERENCED,
     PG_WORKINGSET,
     PG_WRITEBACK,
-    Folio,
 )
+from agewalk.model.mm.mm_types import Folio
 
 
 def evict_folios(lruvec: LruGen, sc: ScanControl, swappiness: int, nr_to_scan: int) -> Step[int]:

@@ -36,9 +36,9 @@ from agewalk.model.mm.folio import (
     PG_SWAPCACHE,
     PG_WORKINGSET,
     PG_WRITEBACK,
-    Folio,
     folio_lru_gen,
 )
+from agewalk.model.mm.mm_types import Folio
 
 
 @dataclass

@@ -21,9 +21,9 @@ from agewalk.model.mm.folio import (
     PG_UNEVICTABLE,
     PG_WORKINGSET,
     PG_WRITEBACK,
-    Folio,
     folio_lru_gen,
 )
+from agewalk.model.mm.mm_types import Folio
 
 
 def list_add(head: ListHead, folio: Folio, *, tail: bool = False) -> Step[None]:

@@ -17,8 +17,9 @@ from agewalk.model.mglru.promote import folio_update_gen, lru_gen_update_size, w
 from agewalk.model.mglru.state import LruGen, MmWalk
 from agewalk.model.mglru.walk import get_pfn_folio, may_be_young, promotes_at_once
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import ANON, PG_REFERENCED, Folio, folio_lru_gen
-from agewalk.model.mm.mm import Mm, PteTable, Vma, pte_index
+from agewalk.model.mm.folio import ANON, PG_REFERENCED, folio_lru_gen
+from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 
 PAGEVEC_SIZE: Final = 15  # 6.1
 

@@ -8,10 +8,11 @@ from agewalk.core.effects import Count, FetchOr, Load, Step
 from agewalk.model.mglru import lists, look_around, promote, workingset
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm import swap
-from agewalk.model.mm.folio import PG_ACTIVE, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET, Folio
+from agewalk.model.mm.folio import PG_ACTIVE, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET
+from agewalk.model.mm.mm_types import Folio
 
 if TYPE_CHECKING:
-    from agewalk.model.mm.rmap import PageVmaMappedWalk
+    from agewalk.model.mm.mm_types import PageVmaMappedWalk
 
 
 class MglruLruvec(LruGen):

@@ -7,7 +7,7 @@ from agewalk.model.mglru.bloom import reset_bloom_filter
 from agewalk.model.mglru.gens import MIN_LRU_BATCH
 from agewalk.model.mglru.state import FIFO, NR_MM_STATS, LruGen, MmWalk
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 
 
 def lru_gen_add_mm(lruvec: LruGen, mm: Mm) -> Step[None]:

@@ -17,10 +17,10 @@ from agewalk.model.mm.folio import (
     PG_REFERENCED,
     PG_UNEVICTABLE,
     PG_WORKINGSET,
-    Folio,
     folio_lru_gen,
     with_gen,
 )
+from agewalk.model.mm.mm_types import Folio
 
 
 def lru_gen_update_size(lruvec: LruGen, folio: Folio, old_gen: int, new_gen: int) -> Step[None]:

@@ -25,10 +25,9 @@ from agewalk.model.mm.folio import (
     PG_SWAPCACHE,
     PG_UNEVICTABLE,
     PG_WRITEBACK,
-    Folio,
 )
-from agewalk.model.mm.lruvec import Lruvec
 from agewalk.model.mm.mm import find_vma
+from agewalk.model.mm.mm_types import Folio, Lruvec
 
 
 class FolioReferences(Enum):

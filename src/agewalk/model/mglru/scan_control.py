@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from agewalk.core.effects import Step
 from agewalk.model.mglru.gens import DEF_PRIORITY, MIN_LRU_BATCH, SWAP_CLUSTER_MAX
 from agewalk.model.mglru.state import MmWalk
-from agewalk.model.mm.folio import Folio
+from agewalk.model.mm.mm_types import Folio
 
 
 class ReclaimOps(Protocol):

@@ -15,12 +15,10 @@ from agewalk.core.effects import Load, Step
 from agewalk.core.units import Ns, Pfn
 from agewalk.model.mglru.features import MglruFeatures
 from agewalk.model.mglru.gens import MAX_NR_GENS, MAX_NR_TIERS, MIN_NR_GENS, TYPES
-from agewalk.model.mm.lruvec import Lruvec
+from agewalk.model.mm.mm_types import Lruvec
 
 if TYPE_CHECKING:
-    from agewalk.model.mm.folio import Folio
-    from agewalk.model.mm.memory import Memory
-    from agewalk.model.mm.mm import Mm
+    from agewalk.model.mm.mm_types import Folio, Memory, Mm
     from agewalk.model.protocols.base import AgingProtocol
 
 LEAF_TOTAL: Final = 0  # MM_LEAF_TOTAL: leaf entries read

@@ -14,19 +14,8 @@ from agewalk.model.mglru import lists
 from agewalk.model.mglru.gens import TYPES
 from agewalk.model.mglru.workingset import EVICTION_MASK, pack_shadow, unpack_shadow
 from agewalk.model.mm import swap
-from agewalk.model.mm.folio import (
-    ANON,
-    FILE,
-    PG_ACTIVE,
-    PG_LRU,
-    PG_REFERENCED,
-    PG_UNEVICTABLE,
-    PG_WORKINGSET,
-    Folio,
-)
-from agewalk.model.mm.lruvec import Lruvec
-from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.rmap import PageVmaMappedWalk
+from agewalk.model.mm.folio import ANON, FILE, PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET
+from agewalk.model.mm.mm_types import Folio, Lruvec, Memory, PageVmaMappedWalk
 from agewalk.model.protocols.base import AgingProtocol
 
 INACTIVE: Final = 0

@@ -19,7 +19,8 @@ from agewalk.model.mglru.reclaim import (
 from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.shrink import apply_proportional_protection
 from agewalk.model.mglru.two_list import ACTIVE, INACTIVE, TwoListLruvec
-from agewalk.model.mm.folio import ANON, FILE, PG_ACTIVE, PG_LRU, PG_UNEVICTABLE, PG_WORKINGSET, Folio
+from agewalk.model.mm.folio import ANON, FILE, PG_ACTIVE, PG_LRU, PG_UNEVICTABLE, PG_WORKINGSET
+from agewalk.model.mm.mm_types import Folio
 
 
 @dataclass

@@ -42,8 +42,9 @@ from agewalk.model.mglru.state import (
     MmWalk,
 )
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import ANON, FILE, Folio, folio_lru_gen
-from agewalk.model.mm.mm import Mm, PteTable, Vma, pte_index
+from agewalk.model.mm.folio import ANON, FILE, folio_lru_gen
+from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 from agewalk.model.mm.mmu_notifier import mm_has_notifiers
 from agewalk.model.protocols.base import ptep_test_and_clear_young
 

@@ -12,13 +12,8 @@ from agewalk.core.effects import Count, FetchAdd, FetchOr, Load, Step
 from agewalk.model.mglru.flags import set_mask_bits
 from agewalk.model.mglru.gens import MAX_NR_GENS, folio_lru_refs, lru_tier_from_refs
 from agewalk.model.mglru.state import LruGen
-from agewalk.model.mm.folio import (
-    LRU_REFS_MASK,
-    LRU_REFS_PGOFF,
-    LRU_REFS_WIDTH,
-    PG_WORKINGSET,
-    Folio,
-)
+from agewalk.model.mm.folio import LRU_REFS_MASK, LRU_REFS_PGOFF, LRU_REFS_WIDTH, PG_WORKINGSET
+from agewalk.model.mm.mm_types import Folio
 
 EVICTION_BITS: Final = 64 - 1 - 1 - 16 - 6  # xa_value tag, workingset, memcg id, node (x86-64 with 64 nodes)
 EVICTION_MASK: Final = (1 << EVICTION_BITS) - 1

@@ -13,8 +13,8 @@ from agewalk.core.errors import ModelError
 from agewalk.core.units import PAGE_SHIFT, PMD_SHIFT, PTRS_PER_PTE, Hva
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.fault import handle_mm_fault
-from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.mm import Mm, find_vma, pte_index
+from agewalk.model.mm.mm import find_vma, pte_index
+from agewalk.model.mm.mm_types import Memory, Mm
 
 _READ: Final = p.PRESENT | p.ACCESSED
 _WRITTEN: Final = p.PRESENT | p.ACCESSED | p.RW | p.DIRTY

@@ -23,10 +23,11 @@ from agewalk.core.units import PAGE_SIZE, Hva, Pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.filemap import filemap_fault
-from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE, Folio
+from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE
 from agewalk.model.mm.huge import do_huge_pmd_anonymous_page, do_huge_zero_page, do_huge_zero_wp_pmd, huge_fits
-from agewalk.model.mm.memory import ZERO_PFN, Memory, SwapSlot, alloc_folio
-from agewalk.model.mm.mm import Mm, PteTable, Vma, page_of, pte_index
+from agewalk.model.mm.memory import alloc_folio
+from agewalk.model.mm.mm import page_of, pte_index
+from agewalk.model.mm.mm_types import ZERO_PFN, Folio, Memory, Mm, NotifierRange, PteTable, SwapSlot, Vma
 from agewalk.model.mm.rmap import flush_tlb, folio_add_file_rmap, folio_add_new_anon_rmap
 from agewalk.model.mm.swap import folio_add_lru, folio_put, lru_add_drain
 from agewalk.model.mm.swapfile import delete_from_swap_cache, folio_free_swap, swap_free
@@ -211,7 +212,7 @@ def do_wp_page(
     folio = yield from alloc_folio(memory, ANON)
     yield Work("zero_page")
     page = page_of(address)
-    rng = mmu_notifier.NotifierRange(mm, page, Hva(page + PAGE_SIZE))
+    rng = NotifierRange(mm, page, Hva(page + PAGE_SIZE))
     yield from mmu_notifier.invalidate_range_start(rng)
     yield Acquire(table.ptl)
     if (yield Load(cell)) & ~p.ACCESSED == entry & ~p.ACCESSED:

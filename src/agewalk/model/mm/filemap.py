@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import FetchAnd, Load, Step, Store, Work
-from agewalk.model.mm.folio import FILE, PG_DIRTY, Folio
-from agewalk.model.mm.memory import Memory, alloc_folio
+from agewalk.model.mm.folio import FILE, PG_DIRTY
+from agewalk.model.mm.memory import alloc_folio
+from agewalk.model.mm.mm_types import AddressSpace, Folio, Memory
 from agewalk.model.mm.swap import folio_add_lru
-
-
-class AddressSpace(Object):
-    """struct address_space: per page of the file its folio, or the shadow of one that was reclaimed (an integer), or None."""
-
-    __slots__ = ("_pages",)
-
-    def __init__(self, label: str) -> None:
-        super().__init__(label)
-        self._pages: dict[int, Cell] = {}
-
-    def page(self, index: int) -> Cell:
-        """i_pages[index]."""
-        cell = self._pages.get(index)
-        if cell is None:
-            nothing: Folio | int | None = None
-            cell = self._pages[index] = Cell(self, index, nothing)
-        return cell
-
-    def cached(self) -> list[int]:
-        """Pages that are in memory now. A look from outside."""
-        return [index for index, cell in self._pages.items() if isinstance(cell.value, Folio)]
 
 
 def filemap_fault(memory: Memory, mapping: AddressSpace, index: int, *, in_fault: bool) -> Step[Folio]:

@@ -6,14 +6,7 @@ the others are ours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from agewalk.core.cells import Cell, ListHead, Object
-from agewalk.core.units import Hva, Pages, Pfn
-
-if TYPE_CHECKING:
-    from agewalk.model.mm.lruvec import Lruvec
-    from agewalk.model.mm.mm import Mm
+from typing import Final
 
 PG_LOCKED: Final = 1 << 0
 PG_REFERENCED: Final = 1 << 2
@@ -40,38 +33,6 @@ LRU_REFS_FLAGS: Final = LRU_REFS_MASK | PG_REFERENCED
 
 ANON: Final = 0  # LRU_GEN_ANON; also the type index of an lruvec
 FILE: Final = 1
-
-
-class Folio(Object):
-    """A folio of 1 << order frames from `pfn` on.
-
-    Cells: `flags` (PG_*, generation + 1, refs), `mappings` (tuple of (Mm, Hva) that map it: what the anon_vma's interval
-    tree would give), `backing` (what it is a cached copy of: its swap slots while in the swap cache, its place in a page
-    cache, or nothing), `refcount` (references beyond the mappings: an isolated folio holds one, a cache, a
-    batch), `lru` (the list it is linked on, or None: folio->lru, under lru_lock).
-    """
-
-    __slots__ = ("backing", "flags", "lru", "lruvec", "mappings", "order", "pfn", "refcount", "type")
-
-    def __init__(self, pfn: Pfn, lruvec: Lruvec, *, order: int = 0, type_: int = ANON) -> None:
-        super().__init__(f"folio{pfn}")
-        self.pfn = pfn
-        self.order = order
-        self.type = type_
-        self.lruvec = lruvec
-        self.flags = Cell(self, "flags", PG_UPTODATE | (PG_SWAPBACKED if type_ == ANON else 0))
-        mapped: tuple[tuple[Mm, Hva], ...] = ()
-        self.mappings = Cell(self, "mappings", mapped)
-        nothing: tuple[Any, ...] = ()
-        self.backing = Cell(self, "backing", nothing)
-        self.refcount = Cell(self, "refcount", 0)
-        unlinked: ListHead | None = None
-        self.lru = Cell(self, "lru", unlinked)
-
-    @property
-    def pages(self) -> Pages:
-        """4 KiB pages of this folio."""
-        return Pages(1 << self.order)
 
 
 def folio_lru_gen(flags: int) -> int:

@@ -11,8 +11,8 @@ from agewalk.model.kvm.host_memory import Gup
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.fault import handle_mm_fault
 from agewalk.model.mm.folio import PG_DIRTY, PG_REFERENCED
-from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.mm import Mm, find_vma, pte_index
+from agewalk.model.mm.mm import find_vma, pte_index
+from agewalk.model.mm.mm_types import Memory, Mm
 from agewalk.model.mm.swap import folio_mark_accessed
 
 _HUGE_LEVEL = 2  # PG_LEVEL_2M

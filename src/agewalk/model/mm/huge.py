@@ -12,9 +12,19 @@ from agewalk.core.effects import RELEASE, Acquire, Count, FetchAnd, FlushTlb, Lo
 from agewalk.core.units import PMD_SHIFT, PTRS_PER_PTE, Hva, Pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import ANON, Folio
-from agewalk.model.mm.memory import HPAGE_PMD_NR, HPAGE_PMD_ORDER, ZERO_PFN, Memory, alloc_folio
-from agewalk.model.mm.mm import Mm, PteTable, Vma
+from agewalk.model.mm.folio import ANON
+from agewalk.model.mm.memory import alloc_folio
+from agewalk.model.mm.mm_types import (
+    HPAGE_PMD_NR,
+    HPAGE_PMD_ORDER,
+    ZERO_PFN,
+    Folio,
+    Memory,
+    Mm,
+    NotifierRange,
+    PteTable,
+    Vma,
+)
 from agewalk.model.mm.swap import folio_add_lru, folio_put
 
 PMD_SIZE: Final = 1 << PMD_SHIFT
@@ -73,7 +83,7 @@ def do_huge_zero_wp_pmd(memory: Memory, mm: Mm, vma: Vma, address: Hva, *, in_fa
     folio: Folio | None = None
     if memory.features.copies_huge_zero:
         folio = yield from alloc_anon_folio_pmd(memory)
-    rng = mmu_notifier.NotifierRange(mm, start, Hva(start + PMD_SIZE))
+    rng = NotifierRange(mm, start, Hva(start + PMD_SIZE))
     if folio is not None:
         yield Work("zero_page", HPAGE_PMD_NR)
     yield from mmu_notifier.invalidate_range_start(rng)

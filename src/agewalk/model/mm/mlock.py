@@ -8,9 +8,9 @@ from agewalk.core.effects import Acquire, FetchAnd, FetchOr, Load, Release, Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.fault import handle_mm_fault
-from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_MLOCKED, PG_UNEVICTABLE, Folio
-from agewalk.model.mm.memory import Memory
-from agewalk.model.mm.mm import Mm, Vma, pte_index
+from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_MLOCKED, PG_UNEVICTABLE
+from agewalk.model.mm.mm import pte_index
+from agewalk.model.mm.mm_types import Folio, Memory, Mm, Vma
 from agewalk.model.mm.swap import lru_add_drain
 from agewalk.model.mm.unmap import cut, file_page_at
 

@@ -8,11 +8,9 @@ have no young operations and are not modelled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agewalk.core.cells import Cell, Lock, Object, Srcu
+from agewalk.core.cells import Cell
 from agewalk.core.effects import (
     ACQUIRE,
     RELEASE,
@@ -30,71 +28,14 @@ from agewalk.core.effects import (
     Warn,
 )
 from agewalk.core.units import Hva
+from agewalk.model.mm.mm_types import MmuNotifier, NotifierRange, NotifierSubscriptions, Young
 
 if TYPE_CHECKING:
-    from agewalk.model.mm.mm import Mm
+    from agewalk.model.mm.mm_types import Mm
 
 EAGAIN: Final = -11
 FAST_YOUNG: Final = 1 << 0  # v5: "succeeded, reports young"
 FAST_FAILED: Final = 1 << 1  # v5: "could not do an accurate fast-only test or clear"
-
-
-@dataclass(frozen=True)
-class NotifierRange:
-    """struct mmu_notifier_range: [start, end) of `mm`, bytes. `blockable`: may the callbacks sleep?"""
-
-    mm: Mm
-    start: Hva
-    end: Hva
-    blockable: bool = True
-
-
-Young = Callable[["MmuNotifier", "Mm", Hva, Hva, bool], Step[int]]  # (subscription, mm, start, end, fast_only)
-
-
-@dataclass(frozen=True)
-class MmuNotifierOps:
-    """struct mmu_notifier_ops. None where a subscriber does not implement an operation: only KVM has the young ones
-    (6.12, all of drivers/, arch/, virt/ and mm/)."""
-
-    name: str
-    release: Callable[[MmuNotifier, Mm], Step[None]] | None = None
-    clear_flush_young: Young | None = None
-    clear_young: Young | None = None
-    test_young: Callable[[MmuNotifier, Mm, Hva, bool], Step[int]] | None = None  # one address
-    test_clear_young_fast_only: Young | None = None  # v5 alone; the last argument is `clear`
-    invalidate_range_start: Callable[[MmuNotifier, NotifierRange], Step[int]] | None = None
-    invalidate_range_end: Callable[[MmuNotifier, NotifierRange], Step[None]] | None = None
-
-
-class MmuNotifier(Object):
-    """struct mmu_notifier: one subscription. `next` and `pprev` link it as an hlist_node; pprev is None when unhashed."""
-
-    __slots__ = ("has_fast_aging", "mm", "next", "ops", "owner", "pprev", "users")
-
-    def __init__(self, label: str, ops: MmuNotifierOps, owner: Object, *, has_fast_aging: bool = False) -> None:
-        super().__init__(label)
-        self.ops = ops
-        self.owner = owner  # container_of(): the Kvm, the driver
-        self.has_fast_aging = has_fast_aging
-        nobody: MmuNotifier | None = None
-        link: Cell | None = None
-        self.next = Cell(self, "next", nobody)
-        self.pprev = Cell(self, "pprev", link)
-        self.users = Cell(self, "users", 0)
-
-
-class NotifierSubscriptions(Object):
-    """struct mmu_notifier_subscriptions. `srcu` is the one domain of the host (static srcu in mmu_notifier.c)."""
-
-    __slots__ = ("first", "lock", "srcu")
-
-    def __init__(self, label: str, srcu: Srcu) -> None:
-        super().__init__(label)
-        nobody: MmuNotifier | None = None
-        self.first = Cell(self, "first", nobody)
-        self.lock = Lock(self, "lock")
-        self.srcu = srcu
 
 
 # --- young --------------------------------------------------------------------------------------------------------------

@@ -6,10 +6,8 @@ give. The lock that matters for accessed bits is the page table's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from agewalk.core.cells import Cell, Lock
 from agewalk.core.effects import (
     Acquire,
     Count,
@@ -26,25 +24,10 @@ from agewalk.core.effects import (
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_IDLE, PG_MLOCKED, PG_SWAPCACHE, PG_YOUNG, Folio
+from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_IDLE, PG_MLOCKED, PG_SWAPCACHE, PG_YOUNG
 from agewalk.model.mm.huge import split_huge_pmd
-from agewalk.model.mm.memory import Memory, SwapSlot
-from agewalk.model.mm.mm import Mm, PteTable, Vma, find_vma, pte_index
-
-
-@dataclass(frozen=True, slots=True)
-class PageVmaMappedWalk:
-    """struct page_vma_mapped_walk: `folio` is mapped at `address` of `mm`, by `pte` of `table`, or, if these are None, by the
-    huge entry `pmd`. `ptl` is held."""
-
-    folio: Folio
-    mm: Mm
-    vma: Vma
-    address: Hva
-    pmd: Cell
-    table: PteTable | None
-    pte: Cell | None
-    ptl: Lock
+from agewalk.model.mm.mm import find_vma, pte_index
+from agewalk.model.mm.mm_types import Folio, Memory, Mm, NotifierRange, PageVmaMappedWalk, SwapSlot, Vma
 
 
 def maps(entry: int, folio: Folio) -> bool:
@@ -134,7 +117,7 @@ def try_to_unmap_one(memory: Memory, folio: Folio, mm: Mm, start: Hva) -> Step[b
     if vma is None:
         return True
     end = Hva(start + folio.pages * PAGE_SIZE)
-    rng = mmu_notifier.NotifierRange(mm, start, end)
+    rng = NotifierRange(mm, start, end)
     yield from mmu_notifier.invalidate_range_start(rng)
     unmapped = True
     address = start

@@ -12,17 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from agewalk.core.cells import Cell
 from agewalk.core.effects import Acquire, Count, FetchAdd, FetchAnd, FetchOr, Load, Release, Step, Store
-from agewalk.model.mm.folio import (
-    PG_ACTIVE,
-    PG_DIRTY,
-    PG_LOCKED,
-    PG_LRU,
-    PG_MLOCKED,
-    PG_UNEVICTABLE,
-    Folio,
-)
-from agewalk.model.mm.lruvec import Lruvec
-from agewalk.model.mm.memory import FolioBatches, Memory, free_folio
+from agewalk.model.mm.folio import PG_ACTIVE, PG_DIRTY, PG_LOCKED, PG_LRU, PG_MLOCKED, PG_UNEVICTABLE
+from agewalk.model.mm.memory import free_folio
+from agewalk.model.mm.mm_types import Folio, FolioBatches, Lruvec, Memory
 
 if TYPE_CHECKING:
     from agewalk.core.effects import Effect

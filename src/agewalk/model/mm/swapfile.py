@@ -5,8 +5,8 @@ when a write or read returns, it is done. An anonymous page is never shared here
 from __future__ import annotations
 
 from agewalk.core.effects import Alloc, FetchAdd, FetchAnd, FetchOr, Free, Load, Step, Store, Work
-from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_RECLAIM, PG_SWAPCACHE, Folio
-from agewalk.model.mm.memory import Memory, SwapSlot
+from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_RECLAIM, PG_SWAPCACHE
+from agewalk.model.mm.mm_types import Folio, Memory, SwapSlot
 from agewalk.model.mm.swap import folio_put, release_folio
 
 

@@ -9,10 +9,9 @@ from agewalk.core.effects import Acquire, Exchange, FetchAdd, FetchOr, Load, Rel
 from agewalk.core.units import PAGE_SIZE, PMD_SHIFT, Hva
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.folio import ANON, FILE, PG_DIRTY, PG_SWAPCACHE, Folio
+from agewalk.model.mm.folio import ANON, FILE, PG_DIRTY, PG_SWAPCACHE
 from agewalk.model.mm.huge import PMD_SIZE, split_huge_pmd
-from agewalk.model.mm.memory import Memory, SwapSlot
-from agewalk.model.mm.mm import Mm, PteTable, Vma
+from agewalk.model.mm.mm_types import Folio, Memory, Mm, NotifierRange, PteTable, SwapSlot, Vma
 from agewalk.model.mm.rmap import flush_tlb, folio_remove_rmap
 from agewalk.model.mm.swap import folio_mark_accessed, release_folio
 from agewalk.model.mm.swapfile import delete_from_swap_cache, swap_free
@@ -59,7 +58,7 @@ def exit_mmap(memory: Memory, mm: Mm) -> Step[None]:
 
 def unmap_single_vma(memory: Memory, mm: Mm, vma: Vma, start: Hva, end: Hva) -> Step[None]:
     """unmap_vmas() of one VMA, between the notifier's start and end; one TLB flush for all (tlb_finish_mmu())."""
-    rng = mmu_notifier.NotifierRange(mm, start, end)
+    rng = NotifierRange(mm, start, end)
     yield from mmu_notifier.invalidate_range_start(rng)
     flush = False
     address = start

@@ -27,7 +27,7 @@ from agewalk.model.mm import pte as p
 
 if TYPE_CHECKING:
     from agewalk.model.kvm.kvm import GfnRange, Kvm, KvmConfig
-    from agewalk.model.mm.mm import Mm
+    from agewalk.model.mm.mm_types import Mm
 
 YOUNG: Final = 1 << 0  # every protocol's first bit; also v5's MMU_NOTIFIER_FAST_YOUNG
 

@@ -33,7 +33,7 @@ from agewalk.model.kvm.spte import (
 )
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.mm import Mm, PteTable
+from agewalk.model.mm.mm_types import Mm, PteTable
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
 from agewalk.model.protocols.table import (
     HUGE_QUESTIONS,

@@ -9,7 +9,7 @@ from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm import GfnRange, Kvm
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict, ptep_test_and_clear_young
 
 SLOW: Final = (

@@ -10,7 +10,7 @@ from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm import GfnRange, Kvm, KvmConfig
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.mm import Mm
+from agewalk.model.mm.mm_types import Mm
 from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG
 from agewalk.model.protocols.base import AgingProtocol, Verdict, ptep_test_and_clear_young
 

@@ -1,36 +1,33 @@
-"""Effects a second of the timed reading, in this process: the scheduler alone, and with the model's text. Prints JSON."""
+"""Effects a second of the timed executor, in this process: the scheduler alone, and with the model's text. Prints JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from functools import partial
 from typing import Any
 
 from agewalk.core.cells import Cell, Lock, Object
-from agewalk.core.direct import Direct
-from agewalk.core.effects import READ
-from agewalk.model.protocols.registry import get_protocol
-from agewalk.timing.bodies import populate
-from agewalk.timing.costs import load_costs
+from agewalk.core.direct import Direct, perform
+from agewalk.core.effects import READ, Acquire, FetchAdd, Load, Release, Step, Store, Work
 from agewalk.timing.experiment import load_experiment
+from agewalk.timing.hardware.costs import load_costs
 from agewalk.timing.machine import Machine
-from agewalk.timing.plain import PLAIN
 from agewalk.timing.run import start
-from agewalk.timing.world import boot, build
+from agewalk.timing.workloads import populate
 
 
-def _shallow(do: Any, lock: Lock, own: list[Cell], shared: Cell, n: int) -> None:
+def _shallow(lock: Lock, own: list[Cell], shared: Cell, n: int) -> Step[None]:
     """A shallow thread: mostly memory of its own, now and then a lock and a shared word."""
     for _ in range(n):
         for cell in own:
-            do.Store(cell, do.Load(cell) + 1)
-        do.Work("vm_exit")
-        do.Acquire(lock, READ)
-        do.Load(shared)
-        do.Release(lock, READ)
-        do.FetchAdd(shared, 1)
+            value = yield Load(cell)
+            yield Store(cell, value + 1)
+        yield Work("vm_exit")
+        yield Acquire(lock, READ)
+        yield Load(shared)
+        yield Release(lock, READ)
+        yield FetchAdd(shared, 1)
 
 
 def _scheduler(cpus: int, rounds: int) -> Machine:
@@ -39,7 +36,7 @@ def _scheduler(cpus: int, rounds: int) -> Machine:
     shared = Cell(Object("shared"), "count", 0)
     for n in range(cpus):
         own = [Cell(Object(f"own{n}"), i, 0) for i in range(8)]
-        machine.spawn(f"t{n}", partial(_shallow, machine.operations.do, lock, own, shared, rounds), cpu=n)
+        machine.spawn(f"t{n}", _shallow(lock, own, shared, rounds), cpu=n)
     return machine
 
 
@@ -49,31 +46,19 @@ def _model(vcpus: int, factor: int) -> Machine:
     return machine
 
 
-def _direct(factor: int, *, plain: bool) -> tuple[int, float]:
-    """The direct reading of the same vCPU thread, as generators or as plain text: what the text costs by itself."""
+def _direct(factor: int) -> tuple[int, float]:
+    """The direct executor on the same vCPU thread: what the model's generators cost by themselves. Effects, CPU seconds."""
     experiment = load_experiment("access-tracking")
-    machine, world = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
+    _, host = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
     cpu = Direct()
+    send = populate(host, host.kvm.vcpus[0]).send
     done = 0
-    if plain:
-        machine.run()
-        done = machine.effects
-        machine, world = start(experiment, experiment.variants[0], 1, load_costs(), factor=factor)
-        with PLAIN.performed_by(cpu.operations()):
-            began = time.process_time()
-            PLAIN.module("agewalk.timing.bodies").populate(world, world.kvm.vcpus[0])
-            return done, time.process_time() - began
-    world = build(
-        kernel=experiment.kernel, protocol=get_protocol("v7"), vcpus=1, pages_per_vcpu=experiment.pages(factor)
-    )
-    cpu.run(boot(world))
-    send = populate(world, world.kvm.vcpus[0]).send
     began = time.process_time()
     try:
         effect = send(None)
         while True:
             done += 1
-            effect = send(effect.perform(cpu))
+            effect = send(perform(cpu, effect))
     except StopIteration:
         return done, time.process_time() - began
 
@@ -100,8 +85,7 @@ def measure(smoke: bool) -> dict[str, float]:
             machine.run()
             best = max(best, machine.effects / (time.process_time() - began))
         results[name] = best / 1e6
-    for name, plain in (("direct reading, generators", False), ("direct reading, plain text", True)):
-        results[name] = max(done / took for done, took in (_direct(factor, plain=plain) for _ in range(tries))) / 1e6
+    results["direct executor"] = max(done / took for done, took in (_direct(factor) for _ in range(tries))) / 1e6
     return results
 
 

@@ -18,7 +18,6 @@ HEAVY = {
     "vl_convert",
     "perfetto",
     "joblib",
-    "greenlet",
 }
 
 

@@ -119,8 +119,8 @@ def time_experiment(
     simulated is one in so many. workers: processes at once; by default one a core. Raises UsageError, InputError.
     """
     from agewalk.timing.compiled import compile_once
-    from agewalk.timing.costs import load_costs
     from agewalk.timing.experiment import load_experiment
+    from agewalk.timing.hardware.costs import load_costs
     from agewalk.timing.run import run_all
 
     experiment = load_experiment(os.fspath(name))

@@ -104,7 +104,7 @@ def test_quality_as_worked_out_in_the_docs() -> None:
 
 
 def test_costs_are_what_the_table_says() -> None:
-    from agewalk.timing.costs import load_costs
+    from agewalk.timing.hardware.costs import load_costs
 
     table = load_costs().with_values(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agewalk.timing.costs import CostTable, load_costs
+from agewalk.timing.hardware.costs import CostTable, load_costs
 
 ROUND = {
     "cpu.step": 0, "line.hit": 1, "line.store": 1, "line.memory": 100, "line.core_to_core": 50, "line.socket_to_socket": 200,

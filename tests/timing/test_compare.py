@@ -13,11 +13,11 @@ from agewalk.model.mm.access import access
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.costs import prices
 from agewalk.study.scenario import Swap
-from agewalk.timing import bodies
-from agewalk.timing.costs import CostTable, load_costs
+from agewalk.timing import workloads
+from agewalk.timing.hardware.costs import CostTable, load_costs
+from agewalk.timing.host import PER_TABLE, World, boot, build
 from agewalk.timing.machine import Machine
-from agewalk.timing.steps import Begin, End
-from agewalk.timing.world import PER_TABLE, World, boot, build
+from agewalk.timing.timing_effects import Begin, End
 
 PAGES = 512
 WARM = 4  # first questions also fetch what all of them share
@@ -47,11 +47,11 @@ def fault(w: World) -> Step[None]:
 
 def held_ns(costs: CostTable) -> float:
     w = world()
-    Direct().run(bodies.populate(w, w.kvm.vcpus[0]))
+    Direct().run(workloads.populate(w, w.kvm.vcpus[0]))
     machine = Machine(1, costs=costs)
     machine.spawn("warm", ask(w, 0, WARM), cpu=0)
     machine.run()
-    lock = machine.locks[w.kvm.mmu_lock]
+    lock = machine.locks.of(w.kvm.mmu_lock)
     before, asked = lock.hold["write"], lock.acquired["write"]
     machine.spawn("ager", ask(w, WARM, PAGES // PER_TABLE), cpu=0, start=machine.now)
     machine.run()

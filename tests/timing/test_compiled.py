@@ -2,16 +2,18 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Barrier, Thread
+from time import sleep
 
 import pytest
-from tests.timing.readings import run
+from tests.timing.processes import run
 
 from agewalk.timing import compiled
-from agewalk.timing.costs import load_costs
+from agewalk.timing.hardware.costs import load_costs
 
 ROWS = """
 import json, sys
@@ -19,7 +21,7 @@ from dataclasses import asdict
 from agewalk.timing.compiled import compile_once
 on = compile_once()
 from agewalk.timing import operations
-from agewalk.timing.costs import load_costs
+from agewalk.timing.hardware.costs import load_costs
 from agewalk.timing.experiment import load_experiment
 from agewalk.timing.run import run_row
 costs = load_costs().with_values(json.loads(sys.argv[1]))
@@ -33,7 +35,7 @@ for name, vcpus in (
         rows.append({key: repr(value) for key, value in row.items() if key not in ("took_s", "effects_per_s")})
 print(json.dumps([on, operations.__file__.endswith(".py"), rows]))
 """
-SUITE = ("test_machine", "test_locks", "test_smt", "test_lines")
+SUITE = ("test_machine.py", "test_threads.py", "locks", "hardware", "scheduler")
 
 
 def test_the_compiled_machine_does_what_its_text_does() -> None:
@@ -48,7 +50,7 @@ def test_the_compiled_machine_does_what_its_text_does() -> None:
     slower = {"line.core_to_core": load_costs()["line.core_to_core"].value + 1}
     other = json.loads(run("compiled", "-c", ROWS, json.dumps(slower)).splitlines()[-1])[2]
     assert other != text_rows  # seeded fault: a transfer that takes one nanosecond more
-    tests = [str(Path(__file__).with_name(f"{name}.py")) for name in SUITE]
+    tests = [str(Path(__file__).with_name(name)) for name in SUITE]
     assert " passed" in run("compiled", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *tests)
 
 
@@ -67,43 +69,22 @@ def test_without_a_compiler_the_interpreter_reads_the_text(fresh: Path, monkeypa
     said: list[str] = []
     monkeypatch.setattr(compiled, "c_compiler", lambda: None)
     assert compiled.compile_once(said.append) is False
-    assert said == ["timing: no C compiler or no Cython here: the machine is interpreted, half as fast"]
+    assert said == ["timing: no C compiler or no Cython here: the machine is interpreted, at half the speed"]
     assert list(fresh.iterdir()) == []
 
 
 def test_a_compiler_that_fails_is_asked_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setenv("CC", "false")
-    monkeypatch.setattr(compiled, "MODULES", ("lines",))
+    monkeypatch.setattr(compiled, "MODULES", ("scheduler.events",))
     assert compiled.compile_once(said.append) is False
     (folder,) = fresh.iterdir()
-    assert (folder / compiled.FAILED).read_text().startswith("false -O2")
+    assert (folder / compiled.FAILED).read_text().startswith("cd ")
     assert said[-1].endswith(f"see {folder / compiled.FAILED}")
     monkeypatch.setattr(compiled, "_build", lambda _: pytest.fail("asked again"))
     assert compiled.compile_once(said.append) is False
     assert "could not be compiled" in said[-1]
     assert len(said) == 3
-
-
-def test_fields_that_lie_elsewhere_are_found_before_anything_is_kept(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Seeded fault: two fields of a cell take each other's place."""
-    here = compiled._here()
-    copy = fresh / "src" / "agewalk" / "timing"
-    copy.mkdir(parents=True)
-    for folder in (copy.parent, copy):
-        (folder / "__init__.py").touch()
-    for name in ("lines.py", "lines.pxd", compiled.LAYOUT):
-        text = (here / name).read_text()
-        (copy / name).write_text(text.replace("*field, *line, *owner, *value", "*line, *field, *owner, *value"))
-    assert "*line, *field" in (copy / compiled.LAYOUT).read_text()
-    monkeypatch.setattr(compiled, "_here", lambda: copy)
-    monkeypatch.setattr(compiled, "MODULES", ("lines",))
-    monkeypatch.setattr(compiled, "CC", tuple("-O0" if flag == "-O2" else flag for flag in compiled.CC))
-    with pytest.raises(compiled.CannotCompile, match=r"core\.cells do not lie where memory\.pxd says"):
-        compiled._build(fresh / "kept")
-    assert not (fresh / "kept").exists()
 
 
 def test_a_part_is_not_used(fresh: Path) -> None:
@@ -121,14 +102,15 @@ def test_an_edit_is_compiled_anew(fresh: Path, monkeypatch: pytest.MonkeyPatch) 
     here = compiled._here()
     copy = fresh / "copy"
     copy.mkdir()
-    names = [f"{name}{ending}" for name in compiled.MODULES for ending in (".py", ".pxd")]
-    for name in (*names, compiled.LAYOUT):
-        (copy / name).write_bytes((here / name).read_bytes())
+    for module in compiled.MODULES:
+        for name in (module.replace(".", "/") + ending for ending in (".py", ".pxd")):
+            (copy / name).parent.mkdir(exist_ok=True)
+            (copy / name).write_bytes((here / name).read_bytes())
     monkeypatch.setattr(compiled, "_here", lambda: copy)
     before = compiled.directory()
     compiled.directory.cache_clear()
     assert compiled.directory() == before
-    for edited in (copy / "turns.py", copy / "threads.pxd", copy / compiled.LAYOUT):
+    for edited in (copy / "operations.py", copy / "threads.pxd", copy / "scheduler" / "scheduler.py"):
         edited.write_text(edited.read_text() + "\n")
         compiled.directory.cache_clear()
         assert compiled.directory() != before
@@ -136,30 +118,40 @@ def test_an_edit_is_compiled_anew(fresh: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_two_at_once_leave_one_whole_folder(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    together = Barrier(2 * len(compiled.MODULES))
+    together = Barrier(2)
 
-    def make(name: str, _part: Path, ready: Path) -> None:
+    def make(_commands: list[str], part: Path) -> None:
         together.wait(30)
-        (ready / f"{name}{compiled.SUFFIX}").touch()
+        for name in compiled.MODULES:
+            (part / "ready" / f"{name}{compiled.SUFFIX}").touch()
 
-    monkeypatch.setattr(compiled, "_compile", make)
-    monkeypatch.setattr(compiled, "_run", lambda _command, _where: None)  # there is nothing to be tried out
-    monkeypatch.setattr(os, "cpu_count", lambda: len(compiled.MODULES))
+    monkeypatch.setattr(compiled, "_run_all", make)
     folder = fresh / "timing"
     builders = [Thread(target=compiled._build, args=(folder,)) for _ in range(2)]
     for builder in builders:
         builder.start()
     for builder in builders:
         builder.join()
-    assert {file.stem.partition(".")[0] for file in folder.iterdir()} == set(compiled.MODULES)
+    assert {file.name.removesuffix(compiled.SUFFIX) for file in folder.iterdir()} == set(compiled.MODULES)
     assert list(fresh.iterdir()) == [folder]
 
 
-def test_an_interrupted_build_leaves_nothing(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(_name: str, _part: Path, _ready: Path) -> None:
-        raise KeyboardInterrupt
+def test_an_interrupt_ends_the_compilers_at_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that writes its process number and never ends; the interrupt comes when it has."""
+    said = fresh.parent / f"{fresh.name}.pid"
+    monkeypatch.setattr(compiled, "MODULES", ("scheduler.events",))
+    monkeypatch.setattr(compiled, "_commands", lambda *_: f"echo $$ > {said}; exec sleep 600")
 
-    monkeypatch.setattr(compiled, "_compile", stop)
+    def interrupt() -> None:
+        while not said.exists() or not said.read_text().strip():
+            sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = Thread(target=interrupt)
+    watcher.start()
     with pytest.raises(KeyboardInterrupt):
         compiled.compile_once()
+    watcher.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said.read_text()), 0)
     assert list(fresh.iterdir()) == []

@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from multiprocessing import active_children
 from pathlib import Path
 from threading import Timer
@@ -9,9 +10,9 @@ import pytest
 
 from agewalk.core.errors import InputError, UsageError
 from agewalk.timing.calibrate import FREE, compare_published, fit, residuals
-from agewalk.timing.costs import load_costs
 from agewalk.timing.experiment import load_experiment, shipped
-from agewalk.timing.run import Row, mean_pass, run_all
+from agewalk.timing.hardware.costs import load_costs
+from agewalk.timing.run import Row, mean_pass, run_all, run_row
 from agewalk.timing.sensitivity import moved, sensitivity
 
 GOOD = """schema = 1
@@ -204,3 +205,20 @@ def test_few_vcpus_get_more_memory() -> None:
     assert experiment.factor_at(1, 64) == 33  # the layout has room for no more
     assert experiment.pages(33) % 16 == 0
     assert load_experiment("nested").factor_at(1) == 512
+
+
+MINE = """
+from agewalk.model.protocols.linux_6_15 import Linux615
+
+class Mine(Linux615):
+    def age_gfn(self, kvm, rng, *, clear, fast_only):
+        return (yield from super().age_gfn(kvm, rng, clear=clear, fast_only=fast_only))
+"""
+
+
+def test_a_protocol_from_a_file_takes_its_time_as_a_shipped_one_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    experiment = load_experiment("access-tracking").with_protocols([f"{path}:Mine", "linux-6.15"])
+    own, shipped_one = (run_row(experiment, v, 2, load_costs(), factor=8192) for v in experiment.variants[-2:])
+    assert replace(own, variant="") == replace(shipped_one, variant="")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
-from functools import partial
 from typing import Any
 
 import pytest
@@ -43,9 +41,9 @@ from agewalk.core.effects import (
 )
 from agewalk.core.errors import ModelError
 from agewalk.timing import operations
-from agewalk.timing.costs import CostTable
+from agewalk.timing.hardware.costs import CostTable
 from agewalk.timing.machine import Machine
-from agewalk.timing.steps import Begin, End
+from agewalk.timing.timing_effects import Begin, End
 
 NS = 1000
 
@@ -64,7 +62,7 @@ def one(*parts: Effect) -> Step[None]:
 
 
 def test_every_effect_of_the_vocabulary_has_a_price(costs: CostTable) -> None:
-    known = Machine(1, costs=costs).operations.known
+    known = Machine(1, costs=costs).operations.known()
     vocabulary = {
         c
         for c in vars(effects).values()
@@ -288,18 +286,3 @@ def test_equal_seeds_give_equal_runs(costs: CostTable) -> None:
 
     assert result(1) == result(1)
     assert result(1) != result(2)
-
-
-def test_a_stack_begins_where_none_is_deep(costs: CostTable) -> None:
-    """A thread's first turn comes while others are deep in calls: together they would exceed the interpreter's limit."""
-    shared = Cell(Object("shared"), "count", 0)
-    many = sys.getrecursionlimit() // 10
-    machine = Machine(many, costs=costs)
-
-    def deep(levels: int) -> None:
-        deep(levels - 1) if levels else machine.operations.do.FetchAdd(shared, 1)
-
-    for n in range(many):
-        machine.spawn(f"t{n}", partial(deep, 20), cpu=n)
-    machine.run()
-    assert shared.value == many

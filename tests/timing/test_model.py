@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.timing.readings import agers
+from tests.timing.processes import agers
 
 from agewalk.core.cells import Cell
 from agewalk.core.direct import Direct
 from agewalk.core.errors import ModelError
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.timing import bodies, operations
-from agewalk.timing.costs import load_costs
+from agewalk.timing import operations, workloads
 from agewalk.timing.experiment import load_experiment, shipped
+from agewalk.timing.hardware.costs import load_costs
+from agewalk.timing.host import World, boot, build
 from agewalk.timing.machine import Machine
 from agewalk.timing.run import run_row, start
-from agewalk.timing.world import World, boot, build
 
 PAGES = 64
 
@@ -28,7 +28,7 @@ def world(protocol: str = "linux-6.15", vcpus: int = 2) -> World:
 
 
 def threads(w: World) -> list[Any]:
-    return [*(bodies.populate(w, v) for v in w.kvm.vcpus), bodies.age_once(w), bodies.age_once(w)]
+    return [*(workloads.populate(w, v) for v in w.kvm.vcpus), workloads.age_once(w), workloads.age_once(w)]
 
 
 def view(w: World) -> object:
@@ -67,7 +67,7 @@ def test_each_cpu_has_batches_of_its_own() -> None:
     w = world(vcpus=3)
     machine = Machine(3)
     for n, vcpu in enumerate(w.kvm.vcpus):
-        machine.spawn(f"vcpu{n}", bodies.populate(w, vcpu), cpu=n)
+        machine.spawn(f"vcpu{n}", workloads.populate(w, vcpu), cpu=n)
     machine.run()
     on_lists = sum(len(head.items) for gen in w.lruvec.folios for head in gen)
     waiting = [cell.value for cell in machine.lines.per_cpu[w.memory.batches.lru_add].cells if cell is not None]
@@ -125,7 +125,7 @@ def test_the_window_of_running_ahead_does_not_matter() -> None:
 
     def wall(window: int) -> int:
         machine, _ = start(experiment, experiment.variants[1], 4, load_costs(), factor=4096)
-        machine.window = window
+        machine.operations.window = window
         return machine.run()
 
     assert wall(0) == pytest.approx(wall(500_000), rel=0.1)  # as far as two seeds are apart
@@ -133,14 +133,14 @@ def test_the_window_of_running_ahead_does_not_matter() -> None:
 
 def test_a_refused_aging_command_is_no_result() -> None:
     with pytest.raises(ModelError, match="ended with"):
-        bodies.check_result([None, -22])
+        workloads.check_result([None, -22])
 
 
 def test_freed_cells_are_seen_on_the_model_too() -> None:
     w = world(vcpus=1)
     w.mm.freed = True
     machine = Machine(1)
-    machine.spawn("vcpu", bodies.populate(w, w.kvm.vcpus[0]), cpu=0)
+    machine.spawn("vcpu", workloads.populate(w, w.kvm.vcpus[0]), cpu=0)
     with pytest.raises(ModelError, match="used after it was freed"):
         machine.run()
     assert isinstance(w.running, Cell)

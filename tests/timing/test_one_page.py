@@ -1,6 +1,6 @@
 import pytest
 
-from agewalk.timing.costs import load_costs
+from agewalk.timing.hardware.costs import load_costs
 from agewalk.timing.one_page import one_page
 
 

@@ -2,11 +2,11 @@
 whoever built the model had seen."""
 
 import pytest
-from tests.timing.readings import agers
+from tests.timing.processes import agers
 
 from agewalk.timing.calibrate import compare_published
-from agewalk.timing.costs import load_costs
 from agewalk.timing.experiment import load_experiment
+from agewalk.timing.hardware.costs import load_costs
 
 
 def off(name: str, vcpus: int, seed: int = 0) -> dict[str, float]:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from agewalk.timing.charts import experiment_chart, sensitivity_chart, write_charts
-from agewalk.timing.costs import load_costs
 from agewalk.timing.experiment import load_experiment
-from agewalk.timing.perfetto_out import _CPU, _HOLDS, write_perfetto
-from agewalk.timing.record import Recorder
+from agewalk.timing.hardware.costs import load_costs
+from agewalk.timing.recorder import Recorder
 from agewalk.timing.run import run_all, run_row
 from agewalk.timing.sensitivity import Sensitivity, Swing
+from agewalk.timing.timeline import _CPU, _HOLDS, write_perfetto
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from agewalk.timing.calibrate import Compared
-    from agewalk.timing.costs import CostTable
     from agewalk.timing.experiment import Experiment
+    from agewalk.timing.hardware.costs import CostTable
     from agewalk.timing.run import Row
 
 Name = Annotated[
@@ -61,8 +61,8 @@ def command(
     Experiments: access-tracking, nested, shadow, arm64-read-lock, invalidate-storm, look-around. See docs/timing.md.
     """
     from agewalk.timing.compiled import compile_once
-    from agewalk.timing.costs import load_costs
     from agewalk.timing.experiment import load_experiment
+    from agewalk.timing.hardware.costs import load_costs
 
     table = load_costs(costs)
     if experiment in {"list", "costs"}:
@@ -191,9 +191,9 @@ def _extras(
             chart = sensitivity_chart(plan, swings, max(counts))
             written += write_charts(chart, charts / f"timing-{plan.name}-sensitivity")
     if perfetto is not None:
-        from agewalk.timing.perfetto_out import write_perfetto
-        from agewalk.timing.record import Recorder
+        from agewalk.timing.recorder import Recorder
         from agewalk.timing.run import run_row
+        from agewalk.timing.timeline import write_perfetto
 
         recorder = Recorder()
         variant = plan.variants[-1]

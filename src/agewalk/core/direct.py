@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from agewalk.core import effects as e
@@ -46,17 +44,6 @@ class Direct:
                 ) from None
             result: T = stop.value
             return result
-
-    def operations(self) -> ModuleType:
-        """What a plain copy of the model (`core/plain`) calls for each effect, so that this CPU performs it."""
-        do = ModuleType("do")
-        vars(do)["perform"] = partial(perform, self)
-        todo = Effect.__subclasses__()
-        while todo:
-            cls = todo.pop()
-            todo += cls.__subclasses__()
-            setattr(do, cls.__name__, partial(_made_and_performed, self, cls))
-        return do
 
     def hold(self, lock: Lock, mode: str) -> None:
         """Book a lock as taken."""
@@ -138,10 +125,6 @@ def means(*classes: type[Effect]) -> Callable[[Meaning], Meaning]:
 def perform(cpu: Direct, effect: Effect) -> Any:
     """Do one effect now, alone; what the generator that yielded it is sent."""
     return MEANINGS[effect.__class__](cpu, effect)
-
-
-def _made_and_performed(cpu: Direct, cls: type[Effect], *args: Any, **options: Any) -> Any:
-    return perform(cpu, cls(*args, **options))
 
 
 # --- memory -------------------------------------------------------------------------------------------------------------

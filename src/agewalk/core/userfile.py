@@ -14,26 +14,19 @@ from types import ModuleType
 from typing import Final
 
 from agewalk.core.errors import AgewalkError, InputError
-from agewalk.core.plain.copy import copy_of
 
 _FILES: Final[dict[str, Path]] = {}  # name of a module made of a user's file -> the file, as it was given
 
 
-def run_user_file(path: Path, *, wanted: str, example: str, like: str | None = None) -> ModuleType:
+def run_user_file(path: Path, *, wanted: str, example: str) -> ModuleType:
     """Run `path` as a module of its own. wanted: what a path should be followed by, for people ("the class in it").
 
-    example: a page that shows a file that works. like: a module; if that is a plain copy (core/plain), the file is read as
-    plain text, too. Raises InputError that says what is wrong with the file.
+    example: a page that shows a file that works. Raises InputError that says what is wrong with the file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file", hint=f"give a path to a Python file, then a colon and {wanted}")
     name = f"agewalk_user_{path.stem}_{abs(hash(path.resolve()))}"
-    copy = copy_of(like) if like is not None else None
-    if copy is None:
-        spec = importlib.util.spec_from_file_location(name, path)
-    else:
-        name = f"{copy.name}_{name}"
-        spec = copy.file_spec(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
     module = importlib.util.module_from_spec(spec)

@@ -6,7 +6,7 @@ Nothing here shifts the trace: costs are added up beside it.
 from dataclasses import dataclass
 
 from agewalk.study.scenario import Swap
-from agewalk.timing.costs import CostTable, load_costs
+from agewalk.timing.hardware.costs import CostTable, load_costs
 
 LEVELS = 4  # of a guest's page tables in KVM: EPT and NPT with 48 bits
 FAULT = ("count.kvm_mmu_page_fault", "count.hva_to_pfn", "count.kvm_tdp_mmu_map")

@@ -12,8 +12,8 @@ from math import exp, log, sqrt
 from typing import Final
 
 from agewalk.core.errors import UsageError
-from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import Experiment, Published
+from agewalk.timing.hardware.costs import CostTable
 from agewalk.timing.run import Row, run_all
 
 FREE: Final = (

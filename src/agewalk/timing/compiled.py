@@ -1,9 +1,9 @@
-"""The innermost modules of the machine, compiled: one text, read by the interpreter or by Cython and a C compiler.
+"""Compiles the inner modules of the machine with Cython and a C compiler; the interpreter can run the same files.
 
-Beside each such module lies a `.pxd` that tells the compiler which numbers are machine words and which objects have fixed fields.
-The module itself is ordinary Python and says all that happens. It is compiled on the first use of `agewalk timing` and kept with
-the user's other caches, under a digest of the sources and of both compilers: an edit is compiled anew, never passed over. Without
-a C compiler, or with AGEWALK_TIMING=text, the interpreter reads the modules: the same results, at half the speed or less.
+Each such module is ordinary Python. The `.pxd` beside it declares which numbers are machine words and which objects have fixed
+fields. Modules are compiled on the first use of `agewalk timing` and kept with the user's other caches, under a digest of the
+sources and of both compilers, so that an edit is compiled anew. Without a C compiler, or with AGEWALK_TIMING=text, the
+interpreter runs the modules: the same results, at half the speed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from importlib.util import find_spec, spec_from_file_location
@@ -24,21 +24,28 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from agewalk.core import cells
 from agewalk.core.files import caches
 
-MODULES: Final = ("lines", "threads", "events", "coherence", "holding", "locks", "turns", "operations")
-LAYOUT: Final = "memory.pxd"  # where the interpreter keeps the fields of core/cells.py
+MODULES: Final = (
+    "hardware.cache_lines",
+    "threads",
+    "scheduler.events",
+    "hardware.coherence",
+    "locks.uncontended",
+    "locks.qspinlock",
+    "locks.qrwlock",
+    "locks.rwsem",
+    "scheduler.scheduler",
+    "operations",
+)
 PACKAGE: Final = "agewalk.timing"
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
-# Names are looked up and integers wrap as in the interpreter; sums of products are rounded as there (no fused multiply-add).
+# Integers and names behave as in the interpreter; no fused multiply-add, so that rounding is the interpreter's, too.
 CYTHON: Final = ("-3", "-X", "annotation_typing=False", "-X", "binding=False")
 CC: Final = ("-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fwrapv", "-ffp-contract=off", "-w")
-# Sifts are within their heap by construction.
-OWN: Final = {"events": ("-X", "boundscheck=False", "-X", "wraparound=False")}
+# Indices are within the heap by construction.
+OWN: Final = {"scheduler.events": ("-X", "boundscheck=False", "-X", "wraparound=False")}
 FAILED: Final = "failed"
-# Run in a process of its own before anything is kept: modules that read memory wrongly may well crash.
-TRY: Final = "import sys; from agewalk.timing.compiled import try_out; try_out(*sys.argv[1:])"
 
 
 class CannotCompile(Exception):
@@ -65,19 +72,19 @@ def text_is_wanted() -> bool:
 
 @cache
 def directory() -> Path | None:
-    """Where the compiled modules of these sources are, or will be. None if nothing can be compiled or kept here."""
+    """The folder of the compiled modules of these sources, whether it exists or not. None if nothing can be compiled or kept."""
     compiler, cython = c_compiler(), find_spec("Cython")
     if compiler is None or cython is None or cython.origin is None:
         return None
     try:
         home = caches()
-    except RuntimeError:  # nobody has a home here
+    except RuntimeError:  # no home directory
         return None
     how = "\0".join([sys.version, sysconfig.get_platform(), *CYTHON, repr(OWN), *CC, *compiler])
     seen = hashlib.sha256(how.encode())
-    named = Path(cython.origin).with_name("Shadow.py")  # says which version it is, and is read in no time
-    ours = [_here() / f"{name}{ending}" for name in MODULES for ending in (".py", ".pxd")]
-    for path in (named, Path(cells.__file__), _here() / LAYOUT, *ours):
+    named = Path(cython.origin).with_name("Shadow.py")  # a short file that holds Cython's version
+    ours = [_here() / f"{name.replace('.', '/')}{ending}" for name in MODULES for ending in (".py", ".pxd")]
+    for path in (named, *ours):
         text = path.read_bytes()
         seen.update(f"\0{path.name}\0{len(text)}\0".encode() + text)
     return home / f"timing-{seen.hexdigest()[:16]}"
@@ -92,7 +99,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The import system asks."""
+        """The place of a compiled module; None for other modules."""
         file = self.paths.get(fullname)
         if file is None:
             return None
@@ -100,7 +107,8 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> bool:
-    """Have the compiled modules imported from now on, all or none. Are they? Asked when the package is imported."""
+    """Install the import hook for the compiled modules, all or none. Returns whether it is active. Called when the package is
+    imported."""
     if text_is_wanted():
         return False
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -113,9 +121,9 @@ def install() -> bool:
 
 
 def compile_once(say: Callable[[str], None] | None = None) -> bool:
-    """Compile what has not been compiled for these sources. Are the compiled modules in use?
+    """Compile the modules if these sources have not been compiled. Returns whether the compiled modules are in use.
 
-    say: told what takes a quarter of a minute, or why the interpreter has to do. To be called before the modules are imported.
+    Call it before the modules are imported. say: receives what is done and how long it takes, or why the interpreter is used.
     """
     if install():
         return True
@@ -124,71 +132,76 @@ def compile_once(say: Callable[[str], None] | None = None) -> bool:
     tell = say or (lambda _: None)
     folder = directory()
     if folder is None:
-        tell("timing: no C compiler or no Cython here: the machine is interpreted, half as fast")
+        tell("timing: no C compiler or no Cython here: the machine is interpreted, at half the speed")
         return False
     if (folder / FAILED).exists():
-        tell(f"timing: the machine is interpreted, half as fast; it could not be compiled: see {folder / FAILED}")
+        tell(f"timing: the machine is interpreted, at half the speed; it could not be compiled: see {folder / FAILED}")
         return False
-    tell("timing: compiling the modelled machine, once: a quarter of a minute")
+    tell("timing: compiling the modelled machine with Cython, once; takes about 20 s")
     try:
         _build(folder)
     except OSError as error:
-        tell(f"timing: the machine is interpreted, half as fast: {error}")
+        tell(f"timing: the machine is interpreted, at half the speed: {error}")
         return False
     except CannotCompile as error:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FAILED).write_text(str(error))
-        tell(f"timing: it could not be compiled, so it is interpreted, half as fast; see {folder / FAILED}")
+        tell(f"timing: the machine could not be compiled and is interpreted, at half the speed; see {folder / FAILED}")
         return False
     if any(f"{PACKAGE}.{name}" in sys.modules for name in MODULES):
-        tell("timing: compiled for the next start; this one has loaded the text already")
+        tell("timing: compiled for the next start; this process has imported the interpreted modules already")
         return False
     return install()
 
 
 def _build(folder: Path) -> None:
-    """Compile all modules, side by side, into a folder that appears when it is complete. Raises CannotCompile, OSError."""
+    """Compile all modules, as many at a time as there are CPUs, into a folder that appears when it is complete. Raises
+    CannotCompile, OSError. An interrupt ends the compilers at once."""
     import tempfile
-    from concurrent.futures import ThreadPoolExecutor
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".timing-", dir=folder.parent) as part:
         ready = Path(part) / "ready"
         ready.mkdir()
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for done in [pool.submit(_compile, name, Path(part), ready) for name in MODULES]:
-                done.result()
-        _run([sys.executable, "-c", TRY, str(ready), *MODULES], Path(cells.__file__).parents[2])
+        _run_all([_commands(name, Path(part), ready) for name in MODULES], Path(part))
         try:
             ready.rename(folder)
-        except OSError:  # somebody else was faster
+        except OSError:  # another process was faster
             if not folder.exists():
                 raise
 
 
-def try_out(folder: str, *names: str) -> None:
-    """Import compiled modules from a folder. Raises ImportError if they do not find the fields of the model's memory."""
-    sys.meta_path.insert(0, _Finder(Path(folder)))
-    for name in names:
-        import_module(f"{PACKAGE}.{name}")
-    lines = import_module(f"{PACKAGE}.lines")
-    if lines.__file__ is None or not lines.__file__.endswith(SUFFIX) or not lines.layout_holds():
-        raise ImportError(f"fields of {cells.__name__} do not lie where {LAYOUT} says")
-
-
-def _compile(name: str, part: Path, ready: Path) -> None:
-    """One module: to C, and to an extension module. Paths are relative, so that no place is compiled in."""
-    root = _here().parents[1]
+def _commands(name: str, part: Path, ready: Path) -> str:
+    """The shell command that compiles one module: to C, and to an extension module. Paths in the C text are relative."""
     text = part / f"{name}.c"
-    source = Path(*PACKAGE.split("."), f"{name}.py")
-    _run([sys.executable, "-m", "cython", *CYTHON, *OWN.get(name, ()), "-I", ".", str(source), "-o", str(text)], root)
-    include = sysconfig.get_paths()["include"]
-    _run([*(c_compiler() or ()), *CC, f"-I{include}", text.name, "-o", str(ready / f"{name}{SUFFIX}")], part)
+    source = Path(*PACKAGE.split("."), *name.split(".")).with_suffix(".py")
+    cython = [sys.executable, "-m", "cython", *CYTHON, *OWN.get(name, ()), "-I", ".", str(source), "-o", str(text)]
+    include = f"-I{sysconfig.get_paths()['include']}"
+    cc = [*(c_compiler() or ()), *CC, include, text.name, "-o", str(ready / f"{name}{SUFFIX}")]
+    return f"cd {shlex.quote(str(_here().parents[1]))} && {shlex.join(cython)} && cd {shlex.quote(str(part))} && {shlex.join(cc)}"
 
 
-def _run(command: list[str], where: Path) -> None:
+def _run_all(commands: list[str], part: Path) -> None:
+    import signal
     import subprocess
 
-    done = subprocess.run(command, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        raise CannotCompile(f"{shlex.join(command)}\n{done.stdout}")
+    waiting, running = list(reversed(commands)), dict[str, tuple[subprocess.Popen[bytes], Path]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < (os.cpu_count() or 1):
+                command = waiting.pop()
+                said = part / f"said.{len(waiting)}"
+                with said.open("wb") as out:
+                    started = subprocess.Popen(
+                        ["/bin/sh", "-c", command], stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                    )
+                running[command] = started, said
+            command, (process, said) = next(iter(running.items()))
+            if process.wait():
+                raise CannotCompile(f"{command}\n{said.read_text(errors='replace')}")
+            del running[command]
+    finally:
+        for process, _ in running.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

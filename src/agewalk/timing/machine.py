@@ -1,44 +1,41 @@
-"""The timed reading: the model on modelled CPUs, each effect at its time, at the cost of what it meets.
+"""The timed executor: the model on modelled CPUs; each effect takes the time that its cache lines and locks take.
 
-An event is a thread that is ready for its next effect; the earliest goes first. Effects on memory that only one CPU has
-touched so far need no order among CPUs, so a thread runs ahead on those, at most `WINDOW` past the next event: that is
-what makes it fast, and it shifts a first contact of two CPUs by no more than the window.
-
-Contention has no formula. A line is fetched from whoever owns it, one transfer after the other; a lock is words on such
-lines and a queue; a flush interrupts threads. Equal seed, equal run.
+Contention has no formula. A line is fetched from the cache that has it, one transfer after the other; a lock is words on such
+lines and a queue; a flush interrupts threads. Equal seeds give equal runs.
 """
 
 from __future__ import annotations
 
 import random
-from functools import cached_property
 from typing import Any, Final
 
-from agewalk.core.cells import Cell, Lock, Object
+from agewalk.core.cells import Object
 from agewalk.core.counters import Counters
+from agewalk.core.effects import Step
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.timing.coherence import Caches
-from agewalk.timing.costs import CostTable, load_costs
-from agewalk.timing.events import Events
-from agewalk.timing.holding import TimedLock
-from agewalk.timing.lines import LineMap
-from agewalk.timing.operations import Tally
-from agewalk.timing.perform import Operations
-from agewalk.timing.plain import PLAIN
-from agewalk.timing.prices import Prices
-from agewalk.timing.rare import RareEffects
-from agewalk.timing.record import Recorder
-from agewalk.timing.threads import FOREVER, THREADS, Body, CpuState, Thread, pair, spread
+from agewalk.timing.grace_periods import GracePeriods
+from agewalk.timing.hardware.cache_lines import LineMap
+from agewalk.timing.hardware.costs import CostTable, load_costs
+from agewalk.timing.hardware.hardware import new_hardware
+from agewalk.timing.locks.kinds import make_lock
+from agewalk.timing.locks.uncontended import FastPaths, Locks
+from agewalk.timing.operations import Operations
+from agewalk.timing.recorder import Recorder
+from agewalk.timing.scheduler.events import Events
+from agewalk.timing.scheduler.run_queues import RunQueues
+from agewalk.timing.scheduler.spinning import Spinning
+from agewalk.timing.slow_effects import SlowEffects
+from agewalk.timing.threads import THREADS, CpuState, Thread
 
-WINDOW: Final = 500_000  # ps
+WINDOW: Final = 500_000  # ps that a thread may run ahead on memory of its own
 
 
-class Machine(RareEffects):
-    """CPUs, lines, locks and a clock.
+class Machine:
+    """CPUs, their caches, locks and a clock.
 
-    costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that a CPU's caches hold for
-    itself (None: all). modified: of those, how many others find there rather than in memory (None: all).
-    recorder: gets the timeline.
+    costs: the shipped table if None. seed: of the noise on `Work`. cached: lines that the caches of a CPU hold (None:
+    all). modified: how many of those other CPUs find there rather than in memory (None: all). window: ps that a thread may run
+    ahead on memory that no other CPU has touched. recorder: gets the timeline.
     """
 
     def __init__(
@@ -53,131 +50,107 @@ class Machine(RareEffects):
         recorder: Recorder | None = None,
     ) -> None:
         self.costs = costs if costs is not None else load_costs()
-        self.prices = Prices(self.costs)
-        self.cpus = [CpuState(i, socket) for i, socket in enumerate(spread(cpus, self.costs))]
-        pair(self.cpus, self.costs)
-        self.lines = LineMap(len(self.cpus))
-        self.locks: dict[Lock, TimedLock] = {}
+        self.hardware = hardware = new_hardware(cpus, self.costs, cached=cached, modified=modified, recorder=recorder)
         self.threads: list[Thread] = []
-        self.counters = Counters()
-        self.effects = 0
-        self.now = 0
-        self.window = window
-        self.recorder = recorder
-        self.cached = cached if cached is not None else FOREVER
-        self.modified = modified if modified is not None else self.cached
-        self.random = random.Random(seed)
-        self.events = Events()
-        self._spinning: dict[Cell, list[Thread]] = {}
-        self.caches = Caches(self)
-        super().__init__()
+        self.locks = Locks(hardware.lines, make_lock)
+        events = Events()
+        self.queues = RunQueues(events, hardware.prices)
+        spinning = Spinning(events)
+        grace = GracePeriods(hardware, self.queues)
+        self.operations = Operations(
+            hardware,
+            events,
+            self.queues,
+            spinning,
+            grace,
+            FastPaths(hardware, self.locks, spinning),
+            SlowEffects(hardware, self.locks, self.queues, spinning, grace, self.threads),
+            random.Random(seed).random,
+            window,
+        )
+
+    @property
+    def cpus(self) -> list[CpuState]:
+        """The CPUs, by number."""
+        return self.hardware.cpus
+
+    @property
+    def lines(self) -> LineMap:
+        """The cache lines that were used."""
+        return self.hardware.lines
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted, by name."""
+        return self.hardware.counters
 
     @property
     def transfers(self) -> dict[str, int]:
         """How many lines came from another core, another socket, memory."""
-        return self.caches.transfers
+        return self.hardware.caches.transfers
 
-    @cached_property
-    def operations(self) -> Operations:
-        """What effects do here; made when the machine first runs."""
-        return Operations(self)
+    @property
+    def effects(self) -> int:
+        """How many effects were performed."""
+        return self.operations.done
 
-    # --- threads ----------------------------------------------------------------------------------------------------
+    @property
+    def now(self) -> int:
+        """ps: when the last thread ended or went to sleep."""
+        return self.operations.latest
 
-    def spawn(self, name: str, body: Body, *, cpu: int, runs: tuple[Object, ...] = (), start: int = 0) -> Thread:
-        """A thread on a CPU, from `start` (ps) on. body: a step, or a function of the plain text with its arguments bound.
-        `runs` are the mm and VM whose TLB entries that CPU may hold."""
+    def spawn(self, name: str, body: Step[Any], *, cpu: int, runs: tuple[Object, ...] = (), start: int = 0) -> Thread:
+        """Add a thread that runs a generator on a CPU, from `start` (ps) on. runs: the mm and VM whose TLB entries that CPU may
+        hold."""
         if len(self.threads) > THREADS:
             raise UsageError(f"more than {THREADS + 1} threads", hint="fewer vCPUs")
-        state = self.cpus[cpu]
-        thread = Thread(len(self.threads), name, body, state, runs)
+        thread = Thread(len(self.threads), name, body, self.cpus[cpu], runs)
         thread.started = start
         self.threads.append(thread)
-        self.ready(thread, start)
+        self.queues.ready(thread, start)
         return thread
 
-    def ready(self, thread: Thread, at: int) -> None:
-        """The thread can go on: on its CPU if that is idle, else behind those who wait for it."""
-        cpu = thread.cpu
-        if cpu.current is None:
-            cpu.current = thread
-            cpu.slice_end = FOREVER
-            self.events.push(thread, at)
-        else:
-            cpu.queue.append(thread)
-            if cpu.slice_end == FOREVER:
-                cpu.slice_end = at + self.prices.slice
-
-    def leave_cpu(self, thread: Thread, at: int) -> None:
-        """The thread sleeps or has ended; the next one runs."""
-        cpu = thread.cpu
-        cpu.current = None
-        if cpu.queue:
-            successor = cpu.queue.popleft()
-            cpu.current = successor
-            cpu.slice_end = at + self.prices.switch + self.prices.slice if cpu.queue else FOREVER
-            self.events.push(successor, at + self.prices.switch)
-
-    def preempt(self, thread: Thread, at: int) -> None:
-        """Its slice is over, and others wait for the CPU."""
-        thread.preemptions += 1
-        thread.cpu.queue.append(thread)
-        self.leave_cpu(thread, at)
-
-    # --- the clock --------------------------------------------------------------------------------------------------
-
     def run(self) -> int:
-        """Until nobody has anything left to do; the time then, in ps. Raises ModelError on a rule broken or a dead-lock."""
-        with PLAIN.performed_by(self.operations.do):
-            self.operations.run()
+        """Run all threads to their ends; the time then, in ps. Raises ModelError if a rule is broken or threads wait for ever."""
+        try:
+            self.operations.run(self._finish)
+        finally:
+            self.lines.forget()
+            self._book()
         self._check_all_ended()
         return self.now
 
-    def finish(self, th: Thread, t: int, result: Any) -> None:
-        """The thread has come to its end."""
+    def _finish(self, th: Thread, t: int) -> None:
         if th.held or th.rcu or th.atomic:
             raise ModelError(
                 f"{th.name} ended inside a critical section",
                 hint=f"held: {th.held}, RCU depth {th.rcu}, preemption depth {th.atomic}",
             )
         th.ended = t
-        self.now = max(self.now, t)
-        th.result = result
-        self.leave_cpu(th, t)
+        self.queues.leave_cpu(th, t)
 
-    def book(self, counts: dict[str, Tally], works: dict[str, Tally]) -> None:
-        """Move what operations have counted, by name, to the counters."""
-        for prefix, tallies in (("", counts), ("work:", works)):
+    def _book(self) -> None:
+        """Move what the operations have counted to the counters."""
+        counters, operations = self.counters, self.operations
+        for prefix, tallies in (("", operations.counts), ("work:", operations.works)):
             for what, tally in tallies.items():
-                self.counters[prefix + what] += tally.n
+                counters[prefix + what] += tally.n
                 tally.n = 0
-        for lock in self.locks.values():
+        if operations.indirect_calls:
+            counters["indirect_calls"] += operations.indirect_calls
+            operations.indirect_calls = 0
+        for lock in self.locks.made.values():
             for mode, n in lock.acquired.items():
                 if n > lock.told[mode]:
-                    self.counters[f"lock:{lock.lock.field}:{mode}"] += n - lock.told[mode]
+                    counters[f"lock:{lock.lock.field}:{mode}"] += n - lock.told[mode]
                     lock.told[mode] = n
 
     def _check_all_ended(self) -> None:
         stuck = [th for th in self.threads if th.ended < 0]
         if stuck:
             waits = "; ".join(
-                f"{th.name} waits for {th.waits_for.lock.name if th.waits_for else th.pending or 'a wake-up'}"
-                for th in stuck
+                f"{th.name} waits for {th.waits_for.name if th.waits_for else th.effect or 'a wake-up'}" for th in stuck
             )
             raise ModelError(
-                f"dead-lock or lost wake-up at {self.now} ps: {waits}", hint="nobody is left who could wake them"
+                f"dead-lock or lost wake-up at {self.now} ps: {waits}", hint="no runnable thread remains to wake them"
             )
-
-    def timed(self, lock: Lock) -> TimedLock:
-        """The insides of a lock of the model."""
-        found = self.locks.get(lock)
-        if found is None:
-            found = self.locks[lock] = self.make_lock(lock, self.operations.do)
-            found.line = self.lines.cell(found.word())
-        return found
-
-    def tries(self, th: Thread, lock: Lock) -> TimedLock:
-        """The lock whose trylock is about to run."""
-        if lock.sleeps and (th.atomic or th.rcu) and th.waits_for:
-            raise ModelError(f"{th.name} tries {lock.name} while it waits", hint="a trylock inside a slow path")
-        return self.timed(lock)

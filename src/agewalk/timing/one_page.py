@@ -7,16 +7,15 @@ in to fast aging. That is the subscriber whose call `has_fast_aging` saves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from agewalk.core.direct import Direct
-from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import MMUS
+from agewalk.timing.hardware.costs import CostTable
+from agewalk.timing.host import boot, build, guest_tables
 from agewalk.timing.machine import Machine
-from agewalk.timing.plain import PLAIN
 from agewalk.timing.run import protocol_of
-from agewalk.timing.world import World, guest_tables
+from agewalk.timing.workloads import age_again, populate, register_another
 
 PAGES: Final = 1024
 KERNEL: Final = "6.13"
@@ -41,22 +40,18 @@ def one_page(
     costs: CostTable, protocol: str, *, mmu: str = "tdp", other: bool = False, retpoline: bool = True
 ) -> OnePage:
     """Populate by one CPU, then age twice on another; the second pass is `again`."""
-    host, bodies = PLAIN.module("agewalk.timing.world"), PLAIN.module("agewalk.timing.bodies")
-    world: World = host.build(
-        kernel=KERNEL, protocol=protocol_of(protocol), vcpus=1, pages_per_vcpu=PAGES, config=MMUS[mmu]
-    )
-    with PLAIN.performed_by(Direct().operations()):
-        host.boot(world)
-        if other:
-            bodies.register_another(world)
+    world = build(kernel=KERNEL, protocol=protocol_of(protocol), vcpus=1, pages_per_vcpu=PAGES, config=MMUS[mmu])
+    Direct().run(boot(world))
+    if other:
+        Direct().run(register_another(world))
     table = costs.with_values(
         {"call.mitigated": float(retpoline), "work.pass_overhead": 0, "noise.work": 0, "work.rest_of_fault": 0}
     )
     machine = Machine(2, costs=table)
-    machine.spawn("vcpu", partial(bodies.populate, world, world.kvm.vcpus[0]), cpu=0)
+    machine.spawn("vcpu", populate(world, world.kvm.vcpus[0]), cpu=0)
     machine.run()
     before = machine.counters.snapshot()
-    ager = machine.spawn("ager", partial(bodies.age_again, world, 2), cpu=1, start=machine.now)
+    ager = machine.spawn("ager", age_again(world, 2), cpu=1, start=machine.now)
     machine.run()
     counted = machine.counters.since(before)
     pages = PAGES + guest_tables(PAGES)

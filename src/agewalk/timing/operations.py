@@ -1,25 +1,28 @@
-"""What each effect does on the modelled CPUs, as a method that the plain text calls. They run a million times a second."""
+"""What each effect does on the modelled CPUs, and what it costs. These functions run a million times a second."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from operator import add, and_, or_
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from agewalk.core import effects as e
-from agewalk.core.cells import Cell, Lock, Srcu
-from agewalk.core.effects import FULL, ONCE, WRITE, Effect
+from agewalk.core.cells import Cell, Srcu
+from agewalk.core.effects import Count, Effect, Load, Store
 from agewalk.core.effects.memory import used_after_free
-from agewalk.timing import steps as s
-from agewalk.timing.holding import FastPaths
-from agewalk.timing.lines import Line
-from agewalk.timing.threads import Thread
-from agewalk.timing.turns import Turns
+from agewalk.core.errors import ModelError
+from agewalk.timing import timing_effects as s
+from agewalk.timing.grace_periods import GracePeriods
+from agewalk.timing.hardware.cache_lines import Line
+from agewalk.timing.hardware.hardware import Hardware
+from agewalk.timing.locks.uncontended import FastPaths
+from agewalk.timing.scheduler.events import Events
+from agewalk.timing.scheduler.run_queues import RunQueues
+from agewalk.timing.scheduler.scheduler import Scheduler
+from agewalk.timing.scheduler.spinning import Spinning
+from agewalk.timing.slow_effects import ASLEEP, SlowEffects
 
-if TYPE_CHECKING:
-    from agewalk.timing.machine import Machine
-
-GUEST: Final = {"vm_entry": True, "vm_exit": False}  # work after which the CPU is in the guest, or no longer
+GUEST: Final = {"vm_entry": True, "vm_exit": False}  # work after which the CPU runs the guest, or no longer
 
 
 def _second(_found: Any, operand: Any) -> Any:
@@ -35,9 +38,9 @@ def _swap_if(found: Any, pair: tuple[Any, Any]) -> Any:
 
 
 class Tally:
-    """How many of a kind since they were booked, and ps of each.
+    """How many of a kind were performed since the last `book`. each: ps of one.
 
-    guest: is the CPU in the guest after this work? As before if None. lines: that each pushes out of the CPU's caches.
+    guest: whether the CPU runs the guest after this work; None: as before. lines: lines that each evicts from the CPU's caches.
     """
 
     __slots__ = ("each", "guest", "lines", "n")
@@ -49,341 +52,328 @@ class Tally:
         self.lines = 64 if what == "zero_page" else 0
 
 
-class Processor(Turns):
-    """The operations of one machine."""
+class Operations(Scheduler):
+    """The operations of one machine: a scheduler that knows the effects. draw: random numbers from 0 to 1, for the noise on
+    `Work`."""
 
     __slots__ = (
-        "after_readers", "atomic_cost", "caches", "counts", "dead", "draw", "fast_paths", "hit", "hit_atomic", "indirect_calls",
-        "indirect_cost", "lines", "loud", "met", "prices", "quiet", "rcu_cost", "rcu_readers", "srcu_cost", "srcu_readers",
-        "store_cost", "works",
+        "atomic_cost", "by_class", "caches", "counts", "dead", "draw", "fast_paths", "grace", "hit", "hit_atomic",
+        "indirect_calls", "indirect_cost", "lines", "loud", "met", "prices", "queues", "quiet", "rcu_cost", "rcu_readers",
+        "slow", "spinning", "srcu_cost", "srcu_readers", "store_cost", "waiting", "works",
     )  # fmt: skip
 
-    def __init__(self, m: Machine) -> None:
-        super().__init__(m)
-        self.prices = prices = m.prices
+    def __init__(
+        self,
+        hardware: Hardware,
+        events: Events,
+        queues: RunQueues,
+        spinning: Spinning,
+        grace: GracePeriods,
+        fast_paths: FastPaths,
+        slow: SlowEffects,
+        draw: Callable[[], float],
+        window: int,
+    ) -> None:
+        super().__init__(hardware.cpus, hardware.prices, events, window)
+        self.prices = prices = hardware.prices
         self.hit, self.hit_atomic, self.store_cost = prices.hit, prices.hit + prices.atomic, prices.store
         self.atomic_cost, self.indirect_cost = prices.atomic, prices.indirect
         self.rcu_cost, self.srcu_cost = prices.rcu_read, prices.srcu_read
         self.quiet, self.loud = prices.quiet, prices.loud
-        self.lines = m.lines
-        self.dead: set[Any] = m.lines.dead
-        self.rcu_readers: set[Any] = m.rcu_readers
-        self.srcu_readers: dict[Srcu, set[Any]] = m.srcu_readers
-        self.after_readers: list[Any] = m.after_readers
+        self.lines = hardware.lines
+        self.dead: set[Any] = hardware.lines.dead
+        self.caches = hardware.caches
+        self.queues = queues
+        self.spinning = spinning
+        self.grace = grace
+        self.rcu_readers: set[Any] = grace.rcu_readers
+        self.srcu_readers: dict[Srcu, set[Any]] = grace.srcu_readers
+        self.waiting: list[Any] = grace.waiting
+        self.fast_paths = fast_paths
+        self.slow = slow.handlers
+        self.draw = draw
         self.counts: dict[str, Tally] = {}
         self.works: dict[str, Tally] = {}
         self.indirect_calls = 0
-        self.caches = m.caches
-        self.draw = m.random.random
-        self.fast_paths = FastPaths(m)
-
-    def by_class(self) -> dict[type[Effect], Callable[..., Any]]:
-        """The operation of each effect class."""
-        m = self.machine
-        found: dict[type[Effect], Callable[..., Any]] = {
-            e.Load: self.load, e.Store: self.store, s.ClearBits: self.clear_bits, s.StorePart: self.store_part,
+        self.by_class: dict[type[Effect], Callable[[Any], Any]] = {
+            s.ClearBits: self.clear_bits, s.StorePart: self.store_part, s.ExchangeTail: self.exchange_tail,
             e.FetchAnd: self.fetch_and, e.FetchOr: self.fetch_or, e.FetchAdd: self.fetch_add, e.Exchange: self.exchange,
-            e.CompareExchange: self.compare_exchange, s.ExchangeTail: self.exchange_tail, e.Count: self.count, e.Work: self.work,
-            e.Again: self.again, e.IndirectCall: self.indirect_call, e.RcuReadLock: self.rcu_read_lock,
-            e.RcuReadUnlock: self.rcu_read_unlock, e.SrcuReadLock: self.srcu_read_lock, e.SrcuReadUnlock: self.srcu_read_unlock,
-            e.Acquire: self.acquire, e.Release: self.release, e.TryAcquire: self.try_acquire,
+            e.CompareExchange: self.compare_exchange, e.Work: self.work, e.Again: self.again,
+            e.IndirectCall: self.indirect_call, e.RcuReadLock: self.rcu_read_lock, e.RcuReadUnlock: self.rcu_read_unlock,
+            e.SrcuReadLock: self.srcu_read_lock, e.SrcuReadUnlock: self.srcu_read_unlock, e.Acquire: self.acquire,
+            e.Release: self.release, e.TryAcquire: self.try_acquire, s.Begin: self.begin, s.End: self.end,
         }  # fmt: skip
-        found.update((cls, self.private(handler)) for cls, handler in m.private.items())
-        found.update((cls, self.rare(cls, handler)) for cls, handler in m.rare.items())
-        return found
 
-    def book(self) -> None:
-        """Move what has been counted to the machine's counters."""
-        super().book()
-        self.machine.book(self.counts, self.works)
-        if self.indirect_calls:
-            self.machine.counters["indirect_calls"] += self.indirect_calls
-            self.indirect_calls = 0
+    def known(self) -> frozenset[type[Effect]]:
+        """The effect classes that have a cost."""
+        return frozenset({Load, Store, Count, *self.by_class, *self.slow})
+
+    def perform(self, effect: Effect) -> Any:
+        """Do an effect for the thread whose turn it is: its answer, or EARLY, SPINS or SLEEPS."""
+        kind: Any = type(effect)
+        if kind is Load:
+            return self.load(effect.cell)  # type: ignore[attr-defined]
+        if kind is Count:
+            return self.count(effect.what, effect.n)  # type: ignore[attr-defined]
+        if kind is Store:
+            return self.store(effect.cell, effect.value)  # type: ignore[attr-defined]
+        operation = self.by_class.get(kind)
+        if operation is not None:
+            return operation(effect)
+        handler = self.slow.get(kind)
+        if handler is None:
+            raise ModelError(
+                f"the timed executor does not know {effect!r}",
+                hint="a new effect needs a cost: see timing/slow_effects.py",
+            )
+        if self.budget < self.window:
+            return self.early
+        th = self.th
+        th.value = None
+        at = handler(th, effect, self.horizon - self.budget)
+        if at < 0:
+            return self.sleeps if at == ASLEEP else self.spins
+        self.budget = self.horizon - at
+        self.others_woke()
+        return th.value
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
-    def placed(self, cell: Cell) -> Line:
-        """The line of a cell that nobody has met, that each CPU has for itself, or whose memory has been freed.
+    def placed(self, cell: Cell) -> Line | None:
+        """Slow path of a cell lookup: first use, per-CPU variable, or freed memory. None: EARLY.
 
         met: the cell, or this CPU's own in its place."""
         own = self.lines.of_cpu(cell, self.cpu)
         line: Line = self.lines.cell(cell) if own is None else own.lines[self.cpu]
         if self.dead and cell.owner in self.dead:
-            if line.shared and self.left < self.window:
-                self.later()
-            if cell.owner in self.dead:
-                raise used_after_free(cell)
+            if line.shared and self.budget < self.window:
+                return None
+            raise used_after_free(cell)
         self.met: Cell = cell if own is None else own.cells[self.cpu]
         return line
 
-    def wait_turn(self, cell: Cell) -> None:
-        """Before an effect that others can see."""
-        self.later()
-        if self.dead and cell.owner in self.dead:
-            raise used_after_free(cell)
-
-    def load(self, cell: Cell, order: str = ONCE) -> Any:
-        self.done += 1
+    def load(self, cell: Cell) -> Any:
         line: Any = cell.line
         if line is None:
             line = self.placed(cell)
+            if line is None:
+                return self.early
             cell = self.met
-        if line.shared and self.left < self.window:
-            self.wait_turn(cell)
+        if line.shared and self.budget < self.window:
+            return self.early
         if (line.owner == self.cpu or line.copies[self.cpu]) and self.state.fills < line.kept_until:
-            self.left -= self.hit
+            self.budget -= self.hit
         else:
-            self.left = self.far - self.caches.fetch(line, self.th, self.far - self.left, False)
-        value = cell.value
-        if self.left < 0:
-            self.later()
-        return value
+            self.budget = self.horizon - self.caches.fetch(line, self.th, self.horizon - self.budget, False)
+        return cell.value
 
-    def store(self, cell: Cell, value: Any, order: str = ONCE) -> None:
-        self.done += 1
+    def store(self, cell: Cell, value: Any) -> Any:
         line: Any = cell.line
         if line is None:
             line = self.placed(cell)
+            if line is None:
+                return self.early
             cell = self.met
-        if line.shared and self.left < self.window:
-            self.wait_turn(cell)
+        if line.shared and self.budget < self.window:
+            return self.early
         if line.owner == self.cpu and self.state.fills < line.kept_until:
             there = 0
         else:
-            there = self.caches.fetch(line, self.th, self.far - self.left, True, False)
-        self.left -= self.store_cost
+            there = self.caches.fetch(line, self.th, self.horizon - self.budget, True, False)
+        self.budget -= self.store_cost
         cell.value = value
         if line.watched:
-            self.machine.stir(cell, line, self.th, there or self.far - self.left)
-            self.woke()
-        if self.left < 0:
-            self.later()
+            self.spinning.stir(cell, line, self.th, there or self.horizon - self.budget)
+            self.others_woke()
+        return None
 
-    def clear_bits(self, cell: Cell, operand: int, order: str = FULL) -> None:
-        if self.left < self.window and self.lines.cell(cell).shared:
-            self.later()  # what is kept of the word is what it holds at the time of the store
-        self.store(cell, cell.value & operand)
+    def clear_bits(self, effect: s.ClearBits) -> Any:
+        cell = effect.cell
+        if self.budget < self.window and self.lines.cell(cell).shared:
+            return self.early  # the word is read at the time of the store
+        return self.store(cell, cell.value & effect.operand)
 
-    def store_part(self, cell: Cell, bits: int, value: int) -> None:
-        if self.left < self.window and self.lines.cell(cell).shared:
-            self.later()
-        self.store(cell, cell.value & ~bits | value)
+    def store_part(self, effect: s.StorePart) -> Any:
+        cell = effect.cell
+        if self.budget < self.window and self.lines.cell(cell).shared:
+            return self.early
+        return self.store(cell, cell.value & ~effect.bits | effect.value)
 
     def update(self, cell: Cell, apply: Callable[[Any, Any], Any], operand: Any) -> Any:
         """Read, modify, write."""
-        self.done += 1
         line: Any = cell.line
         if line is None:
             line = self.placed(cell)
+            if line is None:
+                return self.early
             cell = self.met
-        if line.shared and self.left < self.window:
-            self.wait_turn(cell)
+        if line.shared and self.budget < self.window:
+            return self.early
         if line.owner == self.cpu and self.state.fills < line.kept_until:
-            if line.busy > self.far - self.left:  # a store has sent for it
-                self.left = self.far - line.busy
-            self.left -= self.hit_atomic
+            if line.busy > self.horizon - self.budget:  # a store's request for the line is under way
+                self.budget = self.horizon - line.busy
+            self.budget -= self.hit_atomic
         else:
-            t = self.caches.fetch(line, self.th, self.far - self.left, True) + self.atomic_cost
-            self.left = self.far - t
+            t = self.caches.fetch(line, self.th, self.horizon - self.budget, True) + self.atomic_cost
+            self.budget = self.horizon - t
             if t > line.busy:
                 line.busy = t
         found = cell.value
         cell.value = apply(found, operand)
         if line.watched:
-            self.machine.stir(cell, line, self.th, self.far - self.left)
-            self.woke()
-        if self.left < 0:
-            self.later()
+            self.spinning.stir(cell, line, self.th, self.horizon - self.budget)
+            self.others_woke()
         return found
 
-    def fetch_and(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        return self.update(cell, and_, operand)
+    def fetch_and(self, effect: e.FetchAnd) -> Any:
+        return self.update(effect.cell, and_, effect.operand)
 
-    def fetch_or(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        return self.update(cell, or_, operand)
+    def fetch_or(self, effect: e.FetchOr) -> Any:
+        return self.update(effect.cell, or_, effect.operand)
 
-    def fetch_add(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        return self.update(cell, add, operand)
+    def fetch_add(self, effect: e.FetchAdd) -> Any:
+        return self.update(effect.cell, add, effect.operand)
 
-    def exchange(self, cell: Cell, operand: Any, order: str = FULL) -> Any:
-        return self.update(cell, _second, operand)
+    def exchange(self, effect: e.Exchange) -> Any:
+        return self.update(effect.cell, _second, effect.operand)
 
-    def exchange_tail(self, cell: Cell, operand: int, order: str = FULL) -> Any:
-        return self.update(cell, _with_tail, operand)
+    def exchange_tail(self, effect: s.ExchangeTail) -> Any:
+        return self.update(effect.cell, _with_tail, effect.operand)
 
-    def compare_exchange(self, cell: Cell, expected: Any, new: Any, order: str = FULL) -> Any:
-        return self.update(cell, _swap_if, (expected, new))
+    def compare_exchange(self, effect: e.CompareExchange) -> Any:
+        return self.update(effect.cell, _swap_if, (effect.expected, effect.new))
 
     # --- what no other CPU sees -------------------------------------------------------------------------------------
 
-    def count(self, what: str, n: int = 1) -> None:
-        self.done += 1
+    def count(self, what: str, n: int) -> Any:
         tally = self.counts.get(what)
         if tally is None:
             tally = self.counts[what] = Tally(self.prices.counts.get(what, self.prices.function))
         tally.n += n
-        self.left -= tally.each * n
-        if self.left < 0:
-            self.later()
+        self.budget -= tally.each * n
+        return None
 
-    def work(self, what: str, n: int = 1) -> None:
-        self.done += 1
+    def work(self, effect: e.Work) -> Any:
+        what, n = effect.what, effect.n
         tally = self.works.get(what)
         if tally is None:
             tally = self.works[what] = Tally(self.prices.work(what), what)
         tally.n += n
         noise: float = self.quiet + self.loud * self.draw()
         took = int(tally.each * n * noise)
-        self.left -= took
+        self.budget -= took
         if tally.guest is not None:
             self.th.in_guest = tally.guest
         self.state.fills += tally.lines * n
-        self.over()
+        return self.slice_over()
 
-    def again(self, *_told: Any) -> None:
-        self.done += 1
-        self.over()
+    def again(self, effect: e.Again) -> Any:
+        return self.slice_over()
 
-    def over(self) -> None:
-        """Is the turn over, or the slice?"""
-        if self.left < 0 or self.far - self.left >= self.state.slice_end:
-            self.yields()
+    def slice_over(self) -> Any:
+        """Preempt the thread if its time slice is exhausted."""
+        t = self.horizon - self.budget
+        if self.budget < 0 or t < self.state.slice_end or self.th.atomic or self.th.rcu:
+            return None
+        self.th.value = None
+        self.queues.preempt(self.th, t)
+        return self.sleeps
 
-    def indirect_call(self, target: str) -> None:
-        self.done += 1
+    def indirect_call(self, effect: e.IndirectCall) -> Any:
         self.indirect_calls += 1
-        self.left -= self.indirect_cost
-        if self.left < 0:
-            self.later()
+        self.budget -= self.indirect_cost
+        return None
 
-    def rcu_read_lock(self) -> None:
-        self.done += 1
-        if self.left < self.window and self.after_readers:
-            self.later()
+    def begin(self, effect: s.Begin) -> Any:
+        if self.budget < self.window and self.waiting:
+            return self.early
+        self.th.marks.append((effect.what, self.horizon - self.budget))
+        return None
+
+    def end(self, effect: s.End) -> Any:
+        if self.budget < self.window and self.waiting:
+            return self.early
+        th = self.th
+        t = self.horizon - self.budget
+        what, since = th.marks.pop()
+        th.durations.setdefault(what, []).append(t - since)
+        if self.fast_paths.recorder is not None:
+            self.fast_paths.recorder.slice(th.cpu.index, "span", what, th.name, since, t)
+        return None
+
+    # --- RCU and SRCU -----------------------------------------------------------------------------------------------
+
+    def rcu_read_lock(self, effect: e.RcuReadLock) -> Any:
+        if self.budget < self.window and self.waiting:
+            return self.early
         self.th.rcu += 1
         self.rcu_readers.add(self.th)
-        self.left -= self.rcu_cost
-        if self.left < 0:
-            self.later()
+        self.budget -= self.rcu_cost
+        return None
 
-    def rcu_read_unlock(self) -> None:
-        self.done += 1
-        if self.left < self.window and self.after_readers:
-            self.later()
+    def rcu_read_unlock(self, effect: e.RcuReadUnlock) -> Any:
+        if self.budget < self.window and self.waiting:
+            return self.early
         self.th.rcu -= 1
         if not self.th.rcu:
             self.rcu_readers.discard(self.th)
-            if self.after_readers:
-                self.machine.left(self.th, None, self.far - self.left)
-        self.left -= self.rcu_cost
-        if self.left < 0:
-            self.later()
+            if self.waiting:
+                self.grace.reader_exited(self.th, None, self.horizon - self.budget)
+        self.budget -= self.rcu_cost
+        return None
 
-    def srcu_read_lock(self, domain: Srcu) -> None:
-        self.done += 1
-        if self.left < self.window and self.after_readers:
-            self.later()
+    def srcu_read_lock(self, effect: e.SrcuReadLock) -> Any:
+        if self.budget < self.window and self.waiting:
+            return self.early
+        domain = effect.domain
         domain.readers += 1
         readers = self.srcu_readers.get(domain)
         if readers is None:
             readers = self.srcu_readers[domain] = set()
         readers.add(self.th)
-        self.left -= self.srcu_cost
-        if self.left < 0:
-            self.later()
+        self.budget -= self.srcu_cost
+        return None
 
-    def srcu_read_unlock(self, domain: Srcu) -> None:
-        self.done += 1
-        if self.left < self.window and self.after_readers:
-            self.later()
+    def srcu_read_unlock(self, effect: e.SrcuReadUnlock) -> Any:
+        if self.budget < self.window and self.waiting:
+            return self.early
+        domain = effect.domain
         domain.readers -= 1
         readers = self.srcu_readers.get(domain)
         if readers is not None:
             readers.discard(self.th)
-        if self.after_readers:
-            self.machine.left(self.th, domain, self.far - self.left)
-        self.left -= self.srcu_cost
-        if self.left < 0:
-            self.later()
+        if self.waiting:
+            self.grace.reader_exited(self.th, domain, self.horizon - self.budget)
+        self.budget -= self.srcu_cost
+        return None
 
-    def private(self, handler: Callable[..., int]) -> Callable[..., None]:
-        """An operation of an effect that no other CPU sees."""
+    # --- locks ------------------------------------------------------------------------------------------------------
 
-        def operation(*args: Any) -> None:
-            self.done += 1
-            if self.left < self.window and self.after_readers:
-                self.later()
-            self.left = self.far - handler(self.th, self.far - self.left, *args)
-            if self.left < 0:
-                self.later()
+    def acquire(self, effect: e.Acquire) -> Any:
+        if self.budget < self.window:
+            return self.early
+        paths = self.fast_paths
+        self.budget = self.horizon - paths.acquire(self.th, effect.lock, effect.mode, self.horizon - self.budget)
+        self.others_woke()
+        if paths.found is not None:
+            self.th.enter(paths.timed.slow(self.th, paths.found, effect.mode))
+        return None
 
-        return operation
+    def release(self, effect: e.Release) -> Any:
+        if self.budget < self.window:
+            return self.early
+        paths = self.fast_paths
+        self.budget = self.horizon - paths.release(self.th, effect.lock, effect.mode, self.horizon - self.budget)
+        self.others_woke()
+        if paths.wake:
+            self.th.enter(paths.timed.wake(self.th))
+        return None
 
-    # --- locks, and all else ----------------------------------------------------------------------------------------
-
-    def acquire(self, lock: Lock, mode: str = WRITE) -> None:
-        self.done += 1
-        if self.left < self.window:
-            self.later()
-        mine = self.th
-        t = self.fast_paths.acquire(mine, lock, mode, self.far - self.left)
-        timed, found = self.fast_paths.timed, self.fast_paths.found
-        self.left = self.far - t
-        self.woke()
-        if self.left < 0:
-            self.later()
-        if found is not None:
-            timed.slow(mine, found, mode)
-
-    def release(self, lock: Lock, mode: str = WRITE) -> None:
-        self.done += 1
-        if self.left < self.window:
-            self.later()
-        mine = self.th
-        t = self.fast_paths.release(mine, lock, mode, self.far - self.left)
-        timed, wake = self.fast_paths.timed, self.fast_paths.wake
-        self.left = self.far - t
-        self.woke()
-        if self.left < 0:
-            self.later()
-        if wake:
-            timed.wake(mine)
-
-    def try_acquire(self, lock: Lock, mode: str = WRITE) -> bool:
-        self.done += 1
-        if self.left < self.window:
-            self.later()
-        timed = self.machine.tries(self.th, lock)
-        self.woke()
-        if self.left < 0:
-            self.later()
-        return bool(timed.attempt(mode))
-
-    def rare(self, cls: type[Effect], handler: Callable[[Thread, Any, int], int]) -> Callable[..., Any]:
-        """An operation of an effect that is not met a million times a second."""
-
-        def operation(*args: Any, **options: Any) -> Any:
-            return self.rarely(handler, cls(*args, **options))
-
-        return operation
-
-    def rarely(self, handler: Callable[[Thread, Any, int], int], effect: Effect) -> Any:
-        self.done += 1
-        mine = self.th
-        mine.value = None
-        while True:
-            if self.left < self.window:
-                self.later()
-            at = handler(mine, effect, self.far - self.left)
-            if at >= 0:
-                break
-            self.sleep()
-            if mine.pending is None:  # it slept, and what it slept for has happened
-                return mine.value
-            mine.pending = None  # it spun: look again
-        self.left = self.far - at
-        self.woke()
-        value = mine.value
-        if self.left < 0:
-            self.later()
-        return value
+    def try_acquire(self, effect: e.TryAcquire) -> Any:
+        if self.budget < self.window:
+            return self.early
+        th, lock = self.th, effect.lock
+        if lock.sleeps and (th.atomic or th.rcu) and th.waits_for:
+            raise ModelError(f"{th.name} tries {lock.name} while it waits", hint="a trylock inside a slow path")
+        th.enter(self.fast_paths.locks.of(lock).attempt(effect.mode))
+        return None

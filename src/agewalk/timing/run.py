@@ -5,21 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, Final
 
 from agewalk.core.direct import Direct
 from agewalk.core.errors import UsageError
 from agewalk.core.userfile import users_code
 from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.registry import get_protocol
 from agewalk.timing.arm64 import Arm64ReadLock
-from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import MMUS, Experiment, Variant
+from agewalk.timing.hardware.costs import CostTable
+from agewalk.timing.host import World, boot, build
 from agewalk.timing.machine import Machine
-from agewalk.timing.plain import PLAIN
-from agewalk.timing.record import Recorder
+from agewalk.timing.recorder import Recorder
 from agewalk.timing.threads import Thread
-from agewalk.timing.world import World
+from agewalk.timing.workloads import HOST_BODIES, VCPU_BODIES, prepare
 
 PS: Final = 10**12
 BEGIN: Final = 2.0  # an ager begins up to so many times work.pass_overhead after the vCPUs, by seed
@@ -64,12 +64,8 @@ class Row:
 
 
 def protocol_of(spec: str) -> AgingProtocol:
-    """A protocol of the plain copy, by name; arm64's posted one is known here alone."""
-    if spec == Arm64ReadLock.name:
-        own: AgingProtocol = PLAIN.module("agewalk.timing.arm64").Arm64ReadLock()
-        return own
-    known: AgingProtocol = PLAIN.module("agewalk.model.protocols.registry").get_protocol(spec)
-    return known
+    """A protocol by name; arm64's posted one is known here alone."""
+    return Arm64ReadLock() if spec == Arm64ReadLock.name else get_protocol(spec)
 
 
 def scaled(costs: CostTable, experiment: Experiment, factor: int) -> CostTable:
@@ -99,9 +95,7 @@ def start(
     plan = experiment.plan
     if variant.nested_share is not None:
         plan = type(plan)(**{**asdict(plan), "nested_share": variant.nested_share})
-    bodies = PLAIN.module("agewalk.timing.bodies")
-    host = PLAIN.module("agewalk.timing.world")
-    world: World = host.build(
+    world = build(
         kernel=experiment.kernel,
         protocol=protocol_of(variant.protocol),
         vcpus=vcpus,
@@ -112,22 +106,20 @@ def start(
         vma_lookups=int(table.number("fault.vma_lookups")),
         plan=plan,
     )
-    with PLAIN.performed_by(Direct().operations()):
-        host.boot(world)
-        if experiment.body == "touch":
-            bodies.prepare(world)
+    Direct().run(boot(world))
+    if experiment.body == "touch":
+        Direct().run(prepare(world))
     modified = max(1, int(table.number("cache.lines")) // factor)
     cached = max(LEAST_CACHED, modified)
     machine = Machine(
         vcpus + len(variant.host), costs=table, seed=seed, cached=cached, modified=modified, recorder=recorder
     )
     for n, vcpu in enumerate(world.kvm.vcpus):
-        body = partial(bodies.VCPU_BODIES[experiment.body], world, vcpu)
+        body = VCPU_BODIES[experiment.body](world, vcpu)
         machine.spawn(f"vcpu{n}", body, cpu=n, runs=(world.kvm, world.mm), start=n * FULL_STAGGER // factor)
     for n, name in enumerate(variant.host):
         begin = int(random.Random(f"{seed} {name}").random() * BEGIN * table.ps("work.pass_overhead"))
-        body_of = partial(bodies.HOST_BODIES[name], world)
-        machine.spawn(name, body_of, cpu=vcpus + n, runs=(world.mm,), start=begin)
+        machine.spawn(name, HOST_BODIES[name](world), cpu=vcpus + n, runs=(world.mm,), start=begin)
     return machine, world
 
 
@@ -155,7 +147,7 @@ def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor
     kind = "eviction pass" if _durations(host, ("eviction pass",)) else "aging pass"
     passes = _durations(host, (kind,))
     faults = sorted(_durations(guests, ("fault", "touch")))
-    lock = machine.locks.get(world.kvm.mmu_lock)
+    lock = machine.locks.made.get(world.kvm.mmu_lock)
 
     def full(ps: float) -> float:
         return ps * factor / PS

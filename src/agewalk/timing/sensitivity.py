@@ -9,8 +9,8 @@ from statistics import stdev
 from typing import Final
 
 from agewalk.core.errors import UsageError
-from agewalk.timing.costs import CostTable
 from agewalk.timing.experiment import Experiment
+from agewalk.timing.hardware.costs import CostTable
 from agewalk.timing.run import Row, run_row
 
 SWING: Final = 1.5  # each cost is divided and multiplied by this

@@ -1,31 +1,25 @@
-"""Threads and the CPUs that run them, with what is measured about each."""
+"""The state of CPUs and of the threads that run on them, with what is measured about each. Times are picoseconds."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-from greenlet import greenlet
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeAlias
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.effects import Effect, Step
-from agewalk.timing.costs import CostTable
 
-if TYPE_CHECKING:
-    from agewalk.timing.holding import TimedLock
-
-FOREVER: Final = 1 << 62  # picoseconds
-# An event, that a thread is due, is one number: ps << THREAD_BITS | index of the thread. The earliest is the smallest.
+FOREVER: Final = 1 << 62
+# A thread that is due is one number: ps << THREAD_BITS | index of the thread. The earliest is the smallest.
 THREAD_BITS: Final = 12
 THREADS: Final = (1 << THREAD_BITS) - 1
-KEPT: Final = 4  # lines whose transfers a CPU can have overlapped, as far as anybody looks
-Body: TypeAlias = Step[Any] | Callable[[], Any]  # a generator, or a function of the plain text
+KEPT: Final = 4  # recently fetched lines that a CPU remembers: no more transfers than that overlap
+DEEPEN: Final = 16  # effects after which a thread looks for its innermost generators again
+Generating: TypeAlias = Generator[Effect, Any, Any]
 
 
 class McsNode(Object):
-    """struct mcs_spinlock of one thread: `locked` is spun on, `next` is who comes after. On a line of its own."""
+    """struct mcs_spinlock of one thread: the thread spins on `locked`; `next` is the thread behind it. A line of its own."""
 
     __slots__ = ("locked", "next")
 
@@ -36,53 +30,42 @@ class McsNode(Object):
 
 
 class Kept:
-    """A line that was fetched from another CPU: from when to when nobody can have taken it away; and for writing, too?"""
+    """A line that a CPU fetched from another CPU, and keeps from `since` until `until`. exclusive: it may be written."""
 
     __slots__ = ("exclusive", "line", "nth", "since", "until")
 
     def __init__(self) -> None:
         self.line: object = None
-        self.nth = 0  # which of its CPU's it was
+        self.nth = 0  # number of this fetch, counted on its CPU
         self.since = self.until = 0
         self.exclusive = False
 
 
 class CpuState:
-    """One CPU: who runs, who waits to run, until when the slice lasts."""
+    """One CPU: the thread that runs, the threads that wait for the CPU, the end of the time slice, recently fetched lines."""
 
     __slots__ = (
-        "core",
-        "current",
-        "fills",
-        "index",
-        "kept",
-        "mates",
-        "nth",
-        "queue",
-        "slice_end",
-        "socket",
-        "socket_first",
-        "socket_last",
-        "streams",
-    )
+        "core", "current", "fills", "index", "kept", "mates", "nth", "queue", "slice_end", "socket", "socket_first",
+        "socket_last", "streams",
+    )  # fmt: skip
 
     def __init__(self, index: int, socket: int) -> None:
         self.index = index
         self.socket = socket
-        self.socket_first, self.socket_last = 0, index  # CPUs of that socket: neighbours (`spread`)
+        self.socket_first, self.socket_last = 0, index  # the socket's CPUs have neighbouring numbers (topology.spread)
         self.mates: list[CpuState] = []  # other CPUs of the same core: they share its caches and slow each other
-        self.core = index  # the first of all of them
+        self.core = index  # the lowest CPU number of the core
         self.current: Thread | None = None
         self.queue: deque[Thread] = deque()
         self.slice_end = FOREVER
-        self.fills = 0  # lines fetched so far: what was fetched long ago is no longer cached
-        self.kept = [Kept() for _ in range(KEPT)]  # the lines fetched last from other CPUs
+        self.fills = 0  # lines fetched so far; a line is evicted after so many further fetches
+        self.kept = [Kept() for _ in range(KEPT)]
         self.nth = 0
         self.streams: dict[object, int] = {}  # for the prefetcher: the line last fetched of each array
 
     def keep(self, line: object, since: int, until: int, exclusive: bool) -> None:
-        """A line comes from another CPU. It is in place of the one that came longest ago: a transfer takes longer than that is
-        kept."""
+        """Remember a line that comes from another CPU. Replaces the oldest entry: a transfer takes longer than the retention
+        window, so KEPT entries suffice."""
         oldest = self.kept[0]
         for kept in self.kept:
             if kept.line is line:
@@ -94,104 +77,106 @@ class CpuState:
         oldest.line, oldest.nth, oldest.since, oldest.until, oldest.exclusive = line, self.nth, since, until, exclusive
 
     def keeps(self, line: object, at: int, exclusive: bool) -> Kept | None:
-        """The line, if nobody can have taken it away by then."""
+        """The entry of a line that no other CPU can have taken by `at`; None if there is none."""
         for kept in self.kept:
             if kept.line is line:
                 return kept if at <= kept.until and (kept.exclusive or not exclusive) else None
         return None
 
 
-def _nobody() -> None:
-    raise AssertionError("a thread that does not run yet")
-
-
 class Thread:
-    """What runs on a CPU. Times are picoseconds since the start."""
+    """A thread of the host or of a vCPU: its generators, its state and its measurements."""
 
     __slots__ = (
-        "atomic", "body", "cpu", "debt", "due", "durations", "ended", "greenlet", "held", "in_guest", "index", "lock_wait",
-        "marks", "mcs", "name", "new", "parked", "pending", "permit", "preemptions", "rcu", "result", "runs", "since", "stall",
-        "started", "switch", "value", "waited", "waits_for",
+        "atomic", "cpu", "debt", "due", "durations", "effect", "ended", "held", "in_guest", "index", "lock_wait", "marks", "mcs",
+        "name", "outer", "parked", "permit", "preemptions", "rcu", "result", "runs", "send", "since", "slow_path", "stall",
+        "started", "step", "until_deeper", "value", "waited", "waits_for",
     )  # fmt: skip
 
-    def __init__(self, index: int, name: str, body: Body, cpu: CpuState, runs: tuple[Object, ...]) -> None:
+    def __init__(self, index: int, name: str, body: Step[Any], cpu: CpuState, runs: tuple[Object, ...]) -> None:
         self.index = index
         self.name = name
-        self.body = body
-        self.greenlet: Any = None  # its stack, once the machine runs
-        self.switch: Callable[[], object] = _nobody
-        self.new = True  # nothing has run on that stack
-        self.value: Any = None  # the answer of a rare effect
-        self.pending: Effect | None = None  # what it spins on
+        # Generators: `step` is resumed, those in `outer` wait for it (`yield from`), outermost first. A lock's slow path
+        # is resumed in place of `step`.
+        self.step: Generating = body
+        self.outer: list[Generating] = []
+        self.slow_path: Generating | None = None
+        self.send: Callable[[Any], Effect] = body.send
+        self.until_deeper = DEEPEN
+        self.effect: Effect | None = None  # yielded, but not performed yet
+        self.value: Any = None  # answer of the last effect
         self.cpu = cpu
-        self.runs = runs  # mm, VM: whom a TLB flush looks for
+        self.runs = runs  # mm and VM whose TLB entries this CPU may hold
         self.in_guest = False
-        self.due = 0  # its event, while it is ready to run (events.py)
+        self.due = 0  # when it is ready to run, as an event (events.py)
         self.started = 0
         self.ended = -1
         self.result: Any = None
-        self.atomic = 0
+        self.atomic = 0  # depth of spinlocks and preempt_disable()
         self.rcu = 0
         self.held: list[tuple[Lock, str, int]] = []
-        self.debt = 0  # time that interrupts took from it, not yet charged
+        self.debt = 0  # time that interrupts took, not yet charged
         self.parked = False
         self.permit = False
         self.mcs = [McsNode(f"mcs.{name}.{n}") for n in range(4)]  # MAX_NODES, kernel/locking/qspinlock.c
-        self.waits_for: TimedLock | None = None
-        self.since = 0  # of the wait
+        self.waits_for: Lock | None = None
+        self.since = 0  # start of that wait
         self.stall = 0  # on lines that another CPU had or that were not cached
-        self.waited = 0  # for lines that were on their way to somebody else
+        self.waited = 0  # for transfers that other CPUs had started
         self.lock_wait = 0  # in slow paths of locks
         self.preemptions = 0
         self.marks: list[tuple[str, int]] = []
         self.durations: dict[str, list[int]] = {}
 
+    def enter(self, slow_path: Generating) -> None:
+        """Run a lock's slow path; then go on where the thread is now."""
+        self.slow_path = slow_path
+        self.send = slow_path.send
+
+    def deepen(self) -> None:
+        """Resume an inner generator instead of the outermost one.
+
+        A `yield from` chain hands every effect through each generator. Resuming a generator near the end of the chain
+        saves that; `unwind` gives its outer generator the result.
+        """
+        self.until_deeper = DEEPEN
+        step = inner = self.step
+        while True:
+            below = getattr(inner, "gi_yieldfrom", None)
+            if below is None:
+                break
+            if inner is not step:
+                self.outer.append(step)
+                step = inner
+            inner = below
+        if step is not self.step:
+            self.step = step
+            self.send = step.send
+
+    def unwind(self, error: BaseException) -> Effect | None:
+        """The resumed generator has ended, by return (StopIteration) or by an exception. Answers the next effect, None at the
+        thread's end. Raises what no generator caught.
+
+        An exception is thrown into the outer generator, whose `yield from` passes it on to the ended one, which raises it
+        again; a StopIteration then is the result of that `yield from` (PEP 380).
+        """
+        while True:
+            if self.slow_path is not None:
+                self.slow_path = None
+                returned = isinstance(error, StopIteration)
+            elif self.outer:
+                self.step = self.outer.pop()
+                returned = False
+            elif isinstance(error, StopIteration):
+                self.result = error.value
+                return None
+            else:
+                raise error
+            self.send = self.step.send
+            try:
+                return self.send(error.value) if returned else self.step.throw(error)  # type: ignore[attr-defined]
+            except BaseException as next_error:
+                error = next_error
+
     def __repr__(self) -> str:
         return self.name
-
-
-def give_stack(thread: Thread, read: Callable[[Step[Any]], Any]) -> None:
-    """A greenlet for a thread. read: runs a step.
-
-    Its body is the first function on it: what C functions lie below (`partial`, say) is copied at each switch.
-    """
-    body = thread.body
-    args: tuple[Any, ...] = ()
-    if not callable(body):
-        thread.greenlet, args = greenlet(read), (body,)
-    elif isinstance(body, partial) and not body.keywords:
-        thread.greenlet, args = greenlet(body.func), body.args
-    else:
-        thread.greenlet = greenlet(body)
-
-    def begin() -> object:
-        thread.switch = thread.greenlet.switch
-        return thread.switch(*args)
-
-    thread.switch = begin
-
-
-def spread(cpus: int, costs: CostTable) -> list[int]:
-    """The socket of each busy CPU: few stay on one node, more are spread evenly, as the scheduler places them at fork
-    (adjust_numa_imbalance(), kernel/sched/fair.c; imb_numa_nr, kernel/sched/topology.c, 6.12)."""
-    sockets = int(costs.number("topology.sockets"))
-    together = int(costs.number("topology.numa_imbalance"))
-    return [0] * cpus if cpus <= together else [n * sockets // cpus for n in range(cpus)]
-
-
-def pair(cpus: list[CpuState], costs: CostTable) -> None:
-    """Tell CPUs of one core of each other: the scheduler fills a socket's cores before their second threads
-    (select_idle_core(), kernel/sched/fair.c, 6.12)."""
-    cores = int(costs.number("topology.cores"))
-    of_core: dict[tuple[int, int], list[CpuState]] = {}
-    on_socket: dict[int, int] = {}
-    for cpu in cpus:
-        nth = on_socket[cpu.socket] = on_socket.get(cpu.socket, -1) + 1
-        of_core.setdefault((cpu.socket, nth % cores), []).append(cpu)
-    for threads in of_core.values():
-        for cpu in threads:
-            cpu.mates = [c for c in threads if c is not cpu]
-            cpu.core = min(c.index for c in threads)
-    for cpu in cpus:
-        cpu.socket_first = min(c.index for c in cpus if c.socket == cpu.socket)
-        cpu.socket_last = max(c.index for c in cpus if c.socket == cpu.socket)

@@ -81,7 +81,7 @@ def _options(spec: str, text: str) -> dict[str, str]:
 
 def load_class(path: Path, name: str) -> type[AgingProtocol]:
     """Class `name` of a Python file, which is run. Raises InputError that says what is wrong with file or class."""
-    module = run_user_file(path, wanted="the class in it", example="docs/your-own-protocol.md", like=__name__)
+    module = run_user_file(path, wanted="the class in it", example="docs/your-own-protocol.md")
     cls = getattr(module, name, None)
     mine = [n for n, v in vars(module).items() if _is_protocol(v) and v.__module__ == module.__name__]
     if cls is None:

@@ -1,0 +1,1 @@
+"""The order of time: events, run queues, spinning, the main loop."""

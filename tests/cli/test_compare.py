@@ -184,7 +184,7 @@ def left_over(pid: int) -> list[str]:
             line = status.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if "agewalk.study.workers" in line and line.rstrip().endswith(f" {pid}"):
+        if "agewalk.core.process_pool" in line and line.rstrip().endswith(f" {pid}"):
             found.append(line)
     return found
 

@@ -59,9 +59,25 @@ def test_a_place_that_may_not_be_written_has_the_name_that_was_given(tmp_path: P
     with pytest.raises(NotADirectoryError) as caught, whole(tmp_path / "file" / "r.json"):
         pytest.fail("let in")
     assert ".part" not in str(caught.value)
-    with pytest.raises(FileNotFoundError) as missed, whole(tmp_path / "r.json"):
-        pass  # nobody wrote the part
-    assert missed.value.filename == str(tmp_path / "r.json")
+
+
+def test_no_link_that_lies_there_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "precious"
+    target.write_text("mine")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    (tmp_path / ".r.json.guessed.part").symlink_to(target)
+    with pytest.raises(FileExistsError), whole(tmp_path / "r.json") as part:
+        part.write_text("overwritten")
+    assert target.read_text() == "mine"
+
+
+def test_names_of_parts_cannot_be_guessed(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(3):
+        with whole(tmp_path / "r.json") as part:
+            part.write_text("")
+            names.add(part.name)
+    assert len(names) == 3
 
 
 @pytest.mark.parametrize("link", [False, True])

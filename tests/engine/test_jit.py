@@ -18,23 +18,6 @@ from agewalk.engine.protocol import MODES
 from agewalk.engine.state import State
 
 
-def test_an_edit_in_any_file_changes_the_digest(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "caller.py").write_text("from sub.callee import f\n")
-    (tmp_path / "sub" / "callee.py").write_text("def f(): return 1\n")
-    before = jit.digest_of(tmp_path)
-    assert jit.digest_of(tmp_path) == before
-    (tmp_path / "sub" / "callee.py").write_text("def f(): return 2\n")
-    assert jit.digest_of(tmp_path) != before
-
-
-def test_the_cache_goes_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGEWALK_CACHE", str(tmp_path / "mine"))
-    assert jit.cache_directory("abc") == tmp_path / "mine" / "engine-abc"
-    monkeypatch.setenv("AGEWALK_CACHE", "/dev/null/nowhere")
-    assert jit.cache_directory("abc").is_dir()  # a temporary one
-
-
 def test_importing_the_package_loads_no_compiler() -> None:
     code = "import sys, agewalk.engine; sys.exit('numba' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -7,9 +7,6 @@ file of this package and of the versions of numba and NumPy.
 
 from __future__ import annotations
 
-import hashlib
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -18,30 +15,14 @@ import numba
 import numpy as np
 from numba.core import config as _config
 
-from agewalk.core.files import caches
+from agewalk.core import build_cache
 
 _SOURCES: Final = ("fold.py", "kernel.py", "cycles.py", "sprint.py", "jit.py")
 _settings: Any = _config  # its attributes are made at import
 
 
-def _digest() -> str:
-    seen = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
-    for name in _SOURCES:
-        seen.update((Path(__file__).parent / name).read_bytes())
-    return seen.hexdigest()[:16]
-
-
-def _directory() -> Path:
-    directory = caches() / f"check-{_digest()}"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="agewalk-check-"))
-
-
-_CACHE: Final = _directory()
+_files: Final = [Path(__file__).parent / name for name in _SOURCES]
+_CACHE: Final = build_cache.directory(f"check-{build_cache.digest(_files, numba.__version__, np.__version__)}")
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

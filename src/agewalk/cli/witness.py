@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,6 +14,7 @@ from agewalk.core.errors import UsageError
 if TYPE_CHECKING:
     from agewalk.study.witness import FileVerdict
 
+T = TypeVar("T")
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -40,26 +42,26 @@ def _files(paths: list[Path]) -> list[Path]:
 
 
 def _verify_all(files: list[Path], jobs: int) -> list["FileVerdict"]:
-    from concurrent.futures import ProcessPoolExecutor
-
     from rich.console import Console
     from rich.progress import track
 
+    from agewalk.core.process_pool import ProcessPool
     from agewalk.study.witness import read_witness, verify
+    from agewalk.study.witness.verify import verify_job
 
     witnesses = [read_witness(path) for path in files]  # all of them before the work starts: a bad one is told at once
     console = Console(stderr=True)
     workers = min(jobs or os.cpu_count() or 1, len(files))
 
-    def shown(results: object) -> list["FileVerdict"]:
-        return list(
-            track(results, "replaying", len(files), console=console, transient=True, disable=not console.is_terminal)  # type: ignore[arg-type]
-        )
+    def shown(results: Iterable[T]) -> list[T]:
+        hidden = not console.is_terminal
+        return list(track(results, "replaying", len(files), console=console, transient=True, disable=hidden))
 
     if workers <= 1:
         return shown(map(verify, witnesses))
-    with ProcessPoolExecutor(workers) as pool:
-        return shown(pool.map(verify, witnesses))
+    with ProcessPool(verify_job, list(enumerate(witnesses)), workers, name=lambda witness: str(witness.path)) as pool:
+        found = dict(shown(result for result in pool.results() if result is not None))
+    return [found[i] for i in range(len(files))]
 
 
 @app.command("verify")

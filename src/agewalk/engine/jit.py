@@ -10,9 +10,6 @@ With `NUMBA_DISABLE_JIT=1` the decorator returns the plain function: every kerne
 """
 
 import functools
-import hashlib
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,7 +19,7 @@ import numpy
 import numpy.typing as npt
 from numba.core import config as _config
 
-from agewalk.core.files import caches
+from agewalk.core import build_cache
 from agewalk.engine.link import Program, fits
 
 #: An array of integers; kernels say in their docstring which.
@@ -41,33 +38,7 @@ COMPILED: bool = not config.DISABLE_JIT
 LINKED: bool = COMPILED and fits()
 
 
-def digest_of(root: Path) -> str:
-    """16 hex digits over the path and text of every Python source below `root`, and the compiler's versions."""
-    seen = hashlib.sha256(f"{numba.__version__} {numpy.__version__} {sys.version}".encode())
-    for path in sorted(root.rglob("*.py")):
-        seen.update(f"\0{path.relative_to(root)}\0".encode())
-        seen.update(path.read_bytes())
-    return seen.hexdigest()[:16]
-
-
-def _writable(directory: Path) -> bool:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
-
-
-def cache_directory(digest: str) -> Path:
-    """Where compiled code of this digest is kept: with the user's other caches, else in a temporary directory."""
-    directory = caches() / f"engine-{digest}"
-    if _writable(directory):
-        return directory
-    return Path(tempfile.mkdtemp(prefix=f"agewalk-engine-{digest}-"))
-
-
-DIGEST = digest_of(Path(__file__).parent)
+DIGEST = build_cache.digest(sorted(Path(__file__).parent.rglob("*.py")), numba.__version__, numpy.__version__)
 _directory: Path | None = None
 
 
@@ -75,7 +46,7 @@ def directory() -> Path:
     """The cache directory of the running sources, made on first use."""
     global _directory
     if _directory is None:
-        _directory = cache_directory(DIGEST)
+        _directory = build_cache.directory(f"engine-{DIGEST}")
     return _directory
 
 

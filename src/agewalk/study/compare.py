@@ -1,12 +1,9 @@
 """Many runs side by side: policies times memory sizes, on the cores that there are."""
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, MutableSequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from agewalk.core.errors import Interrupted
 from agewalk.study.job import Executor, Job, plan
@@ -97,7 +94,7 @@ class _Board:
         self.planned = planned
         self.runs = runs
         self.tell = tell
-        self.words: np.ndarray[Any, np.dtype[np.int64]] = np.zeros(len(planned), np.int64)
+        self.words: MutableSequence[int] | memoryview[int] = [0] * len(planned)
 
     def say(self, finished: Run | None = None) -> None:
         total = sum(job.rows for job in self.planned)
@@ -121,12 +118,13 @@ def _here(planned: list[Job], left: list[int], board: _Board) -> Generator[tuple
 def _side_by_side(
     planned: list[Job], left: list[int], at_once: int, board: _Board
 ) -> Generator[tuple[int, Run], None, None]:
-    from agewalk.study.workers import Workers
+    from agewalk.core.process_pool import ProcessPool
+    from agewalk.study.replay import replay
 
-    with Workers([(i, planned[i]) for i in left], at_once) as workers:
+    with ProcessPool(replay, [(i, planned[i]) for i in left], at_once, name=lambda job: job.policy.label) as workers:
         board.words = workers.done
-        for news in workers.finished():
+        for news in workers.results():
             if news is not None:
                 yield news
             board.say()
-        board.words = workers.done.copy()
+        board.words = list(workers.done)

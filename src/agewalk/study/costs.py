@@ -1,4 +1,4 @@
-"""What counted things cost in `agewalk compare`: from the one cost table of agewalk (timing/costs.toml). docs/metrics.md
+"""What counted things cost in `agewalk compare`: from the one cost table of agewalk (timing/hardware/costs.toml). docs/metrics.md
 
 Nothing here shifts the trace: costs are added up beside it.
 """

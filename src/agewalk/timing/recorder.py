@@ -1,4 +1,4 @@
-"""What happened when: filled by the machine if it is given one, written by `perfetto_out`."""
+"""The events of a run for a timeline: the machine fills a recorder if it has one, `timeline.py` writes it."""
 
 from __future__ import annotations
 

@@ -38,4 +38,3 @@ cdef class LineMap:
 
 @cython.locals(groups=dict)
 cpdef tuple place(object memory, object field)
-cpdef bint is_per_cpu(object cell)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agewalk.timing.hardware.cache_lines import NOBODY, VMEMMAP, Line
+from agewalk.timing.hardware.cache_lines import NOBODY, Line
+from agewalk.timing.hardware.layout import VMEMMAP
 from agewalk.timing.hardware.prices import Prices
 from agewalk.timing.threads import CpuState, Thread
 

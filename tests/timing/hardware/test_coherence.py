@@ -1,10 +1,8 @@
 """Times worked out by hand from the round costs of conftest."""
 
-from agewalk.core.cells import Cell, Lock, Object
+from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import CompareExchange, FetchOr, Load, Step, Store, Work
-from agewalk.core.units import Pfn
-from agewalk.model.mm.mm_types import Mm, PteTable
-from agewalk.timing.hardware.cache_lines import Line, LineMap
+from agewalk.timing.hardware.cache_lines import Line
 from agewalk.timing.hardware.costs import CostTable
 from agewalk.timing.machine import Machine
 
@@ -14,23 +12,6 @@ NS = 1000
 def one(*effects: Load | Store | FetchOr | CompareExchange | Work) -> Step[None]:
     for effect in effects:  # noqa: UP028 (a tuple cannot be sent to)
         yield effect
-
-
-def test_words_of_an_array_lie_eight_to_a_line() -> None:
-    table = PteTable(Pfn(1), "table")
-    lines = LineMap()
-    assert lines.cell(table.ptes[0]) is lines.cell(table.ptes[7])
-    assert lines.cell(table.ptes[7]) is not lines.cell(table.ptes[8])
-    assert lines.lock(table.ptl) is not lines.cell(table.ptes[0])
-
-
-def test_layout_follows_the_structs() -> None:
-    mm = Mm("mm")
-    lines = LineMap()
-    assert lines.lock(mm.mmap_lock) is lines.lock(mm.page_table_lock)
-    assert lines.cell(mm.notifier_subscriptions) is not lines.lock(mm.mmap_lock)
-    plain = Object("plain")
-    assert lines.cell(Cell(plain, "a")) is lines.lock(Lock(plain, "b"))
 
 
 def test_first_read_comes_from_memory_the_second_hits(costs: CostTable) -> None:

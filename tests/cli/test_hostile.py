@@ -113,6 +113,19 @@ def test_facts_and_pictures_of_a_trace(
         assert "&lt;!--&lt;script&gt;" in drawn.body
 
 
+def test_words_about_a_protocol(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    own = "<img src=x onerror=document.title='PWNED'>.py:Mine"
+    for words in (("show", own), ("table", own), ("lookaround", own), ("diff", own, "v7"), ("diff", own, own)):
+        assert ends("protocol", *words) == 0
+        out, err = capsys.readouterr()
+        assert not UNSEEN.search(out + err), words
+        assert "[31mb" in out, words
+    assert "[red]a[/nope]" in (ends("protocol", "show", own), capsys.readouterr().out)[1]
+
+
 def test_charts_of_an_experiment(tmp_path: Path) -> None:
     from agewalk.timing.charts import write_charts
 
@@ -140,3 +153,19 @@ def test_a_counterexample(name: str, tmp_path: Path) -> None:
     assert printable(name).strip().encode() in (tmp_path / "t.perfetto").read_bytes()
     compile(r.emit_test(path, name, name), "test.py", "exec")
     assert not UNSEEN.search(r.emit_test(path, name, name))
+
+
+@pytest.mark.parametrize("name", [*NAMES, "\udcffa\udc80"])
+def test_messages(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    if "\0" not in name:
+        assert ends("compare", str(tmp_path / name.replace("/", "_"))) == 2
+    for words in (
+        (name,),
+        ("check", name),
+        ("protocol", "show", name),
+        ("timing", name),
+        ("compare", "x", "--" + name),
+    ):
+        assert ends(*words) == 2, words
+    out, err = capsys.readouterr()
+    assert not UNSEEN.search(out + err)

@@ -12,48 +12,49 @@ from agewalk.core.text import docstring, identifier, printable
 from agewalk.core.text import mermaid as label
 
 _COLUMN: Final = 38
+_NUMBER: Final = 6  # columns that a step's number takes
 _STEP_NS: Final = 1000  # a step's length on the timeline
 
 
-def text(path: Path, *, brief: bool = False) -> str:
+def text(path: Path, *, brief: bool = False, width: int | None = None) -> str:
     """Numbered steps, one column a thread: kernel function, effect, and under it only what changed. Fits into a mail.
 
-    brief: leave out steps that change nothing and read no page-table entry.
+    brief: leave out steps that change nothing and read no page-table entry. width: where that is too narrow for a column a
+    thread, all steps are in one column, with the thread's name.
     """
-    head = "      " + "".join(name.ljust(_COLUMN) for name in path.threads)
-    lines = [
-        path.system,
-        "",
-        head.rstrip(),
-        ("      " + "".join(("-" * (_COLUMN - 2)).ljust(_COLUMN) for _ in path.threads)).rstrip(),
-    ]
+    beside = width is None or _NUMBER + _COLUMN * len(path.threads) - 2 <= width
+    room = _COLUMN - 3 if beside or width is None else max(20, width - _NUMBER)
+    lines = [path.system, ""]
+    if beside:
+        indent = " " * _NUMBER
+        lines.append((indent + "".join(name.ljust(_COLUMN) for name in path.threads)).rstrip())
+        lines.append((indent + "".join(("-" * (_COLUMN - 2)).ljust(_COLUMN) for _ in path.threads)).rstrip())
     held: dict[int, tuple[str, ...]] = {}
     for step in path.steps:
         if brief and not step.changed and not step.cell.endswith("]") and step.number != len(path.steps):
             continue
-        for i, part in enumerate(_said(step, held.get(step.thread, ()))):
-            number = f"{step.number:4d}  " if not i else " " * 6
-            lines.append(f"{number}{' ' * (_COLUMN * step.thread)}{part}".rstrip())
+        who = "" if beside else f"{step.name}: "
+        for i, part in enumerate(_said(step, held.get(step.thread, ()), who, room)):
+            number = f"{step.number:4d}  " if not i else " " * _NUMBER
+            lines.append(f"{number}{' ' * (_COLUMN * step.thread if beside else 0)}{part}".rstrip())
         held[step.thread] = step.held
     if path.loop is not None:
         lines.append(f"      ... and again from step {path.loop}")
     return "\n".join([*lines, "", f"=> {path.outcome}", f"   replay: agewalk check --replay '{path.replay}'"]) + "\n"
 
 
-def _said(step: PathStep, before: tuple[str, ...]) -> list[str]:
-    """Lines of one step in its column."""
+def _said(step: PathStep, before: tuple[str, ...], who: str, room: int) -> list[str]:
+    """Lines of one step, of at most `room` characters."""
     where = f"{step.cell} = {step.value}" if step.cell else step.value
-    said = [
-        f"{step.function}()",
-        *textwrap.wrap(f"{step.effect} {where}".strip(), _COLUMN - 3, initial_indent="  ", subsequent_indent="    "),
-    ]
+    texts = [(f"{who}{step.function}()", "", "  "), (f"{step.effect} {where}".strip(), "  ", "    ")]
     if step.held and step.held != before:
-        said += textwrap.wrap(
-            "holding " + ", ".join(step.held), _COLUMN - 3, initial_indent="  ", subsequent_indent="    "
-        )
-    for name, old, new in step.changed:
-        said += textwrap.wrap(f"{name}: {old} -> {new}", _COLUMN - 3, initial_indent="  * ", subsequent_indent="    ")
-    return said
+        texts.append((f"holding {', '.join(step.held)}", "  ", "    "))
+    texts += ((f"{name}: {old} -> {new}", "  * ", "    ") for name, old, new in step.changed)
+    return [
+        line
+        for text, first, then in texts
+        for line in textwrap.wrap(text, room, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
+    ]
 
 
 def as_json(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ import typer
 
 from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
+from agewalk.core.text import printable
+from agewalk.report.table import Column, coloured, paragraph, room
+from agewalk.report.table import table as table_of
 
 if TYPE_CHECKING:
     from agewalk.checker.explore import Outcome
@@ -98,6 +101,13 @@ def _finish(ok: bool) -> None:
     raise typer.Exit(0 if ok else 1)
 
 
+def _fitted(text: str) -> str:
+    """Lines that fit the terminal, but for replay strings: those are copied, so they stay whole."""
+    return "".join(
+        printable(line) + "\n" if "--replay " in line else paragraph(line) or "\n" for line in text.splitlines()
+    )
+
+
 def _list(as_json: bool) -> None:
     from agewalk.checker.catalog import SYSTEMS, VARIANTS
 
@@ -107,15 +117,17 @@ def _list(as_json: bool) -> None:
         ]
         _emit({"schema": 1, "systems": rows, "protocols": list(VARIANTS)})
         return
-    for name, shipped in SYSTEMS.items():
-        sys.stdout.write(f"{name:<26}{shipped.about}\n{'':<26}MMUs: {', '.join(shipped.mmus)}\n")
-    sys.stdout.write(f"\nprotocols: {', '.join(VARIANTS)}\nas in: agewalk check age-vs-zap/v7/nested\n")
+    columns = [Column("system"), Column("what it is", prose=True), Column("MMUs", prose=True)]
+    lines = [[name, shipped.about, ", ".join(shipped.mmus)] for name, shipped in SYSTEMS.items()]
+    sys.stdout.write(table_of(columns, lines, colour=coloured()))
+    sys.stdout.write(paragraph(f"\nprotocols: {', '.join(VARIANTS)}\nas in: agewalk check age-vs-zap/v7/nested"))
 
 
 def _show_progress(p: Progress) -> None:
     rate = p.states / p.seconds if p.seconds else 0
     sys.stderr.write(
-        f"\r{p.states:>12,} states {rate / 1e6:6.2f} M/s  depth {p.depth:>5}  queue {p.queue:>10,}  {p.bytes >> 20:>6} MiB "
+        "\r"
+        f"{p.states:>12,} states {rate / 1e6:6.2f} M/s  depth {p.depth:>5,}  queue {p.queue:>10,}  {p.bytes >> 20:>6,} MiB "
     )
     sys.stderr.flush()
 
@@ -150,7 +162,7 @@ def _one(
     if as_json:
         _emit(document(outcome))
     else:
-        sys.stdout.write(report(outcome, brief=brief))
+        sys.stdout.write(_fitted(report(outcome, brief=brief, width=room())))
     _finish(outcome.verdict != "violated")
 
 
@@ -201,7 +213,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def report(outcome: Outcome, *, brief: bool = False) -> str:
+def report(outcome: Outcome, *, brief: bool = False, width: int | None = None) -> str:
     """The same for people."""
     from agewalk.checker.render import text
 
@@ -225,7 +237,7 @@ def report(outcome: Outcome, *, brief: bool = False) -> str:
         why = f" ({v.why})" if v.why and v.why != v.name else ""
         lines.append(f"  {v.severity:<10}{v.verdict:<15}{v.name}{at}{more}{worst}{why}")
     if o.path:
-        lines += ["", text(o.path, brief=brief)]
+        lines += ["", text(o.path, brief=brief, width=width)]
     return "\n".join(lines) + "\n"
 
 
@@ -244,7 +256,7 @@ def _replay(text: str, as_json: bool, *, brief: bool) -> None:
     if as_json:
         _emit({"schema": 1, "system": name, "steps": render.as_json(path), "outcome": path.outcome})
     else:
-        sys.stdout.write(render.text(path, brief=brief))
+        sys.stdout.write(_fitted(render.text(path, brief=brief, width=room())))
 
 
 def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
@@ -264,7 +276,8 @@ def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
     if as_json:
         _emit({"schema": 1, "system": name, "walks": walks, "seed": seed, "outcomes": rows})
     else:
-        sys.stdout.write("".join(f"{r['count']:>8}  {r['outcome']}\n          {r['replay']}\n" for r in rows))
+        text = "".join(f"{r['count']:>8}  {r['outcome']}\n          --replay {r['replay']}\n" for r in rows)
+        sys.stdout.write(_fitted(text))
 
 
 def _all(bounds: Bounds, as_json: bool) -> None:
@@ -272,7 +285,7 @@ def _all(bounds: Bounds, as_json: bool) -> None:
 
     def each(name: str, outcome: Outcome) -> None:
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r{name:<60} {outcome.states:>9,} states")
+            sys.stderr.write("\r" + printable(f"{name:<60} {outcome.states:>9,} states"))
             sys.stderr.flush()
 
     matrix = run(bounds=bounds, each=each)
@@ -294,29 +307,30 @@ def table(matrix: Matrix) -> str:
     for c in matrix.cells:
         name = c.property if c.property not in BUILT_IN or c.verdict == "violated" else _BUILT_IN
         rows.setdefault((c.system, c.kind, name), {}).setdefault(c.protocol, []).append(c)
-    width = max(len(p) for _, _, p in rows) + 2
     cuts = (("linux-", ""), ("must_check=", ""), ("variant=", ""), ("christopherson", "christoph"))
     short = protocols
     for long, cut in cuts:
         short = [p.replace(long, cut) for p in short]
     short = [s if len(s) <= _WIDE else s[-_WIDE:] for s in short]
-    lines, last = [], ""
-    for (system, kind, name), by in rows.items():
-        if system != last:
-            lines += ["", f"{system:<{width}}" + "".join(f"{s:>19}" for s in short)]
-            last = system
-        mark = "  " if kind == "must" else "~ "
-        lines.append(f"{mark}{name:<{width - 2}}" + "".join(f"{_mark(by.get(p, [])):>19}" for p in protocols))
-    lines += [
-        "",
-        "ok holds   BUG/n violated, shortest path n steps   n seen (worst w): tolerated, path of n steps   - not applicable",
-    ]
+    parts = []
+    for system in dict.fromkeys(system for system, _, _ in rows):
+        columns = [Column(system, prose=True), *(Column(s, right=True) for s in short)]
+        lines = [
+            [f"{'' if kind == 'must' else '~ '}{name}", *(_mark(by.get(p, [])) for p in protocols)]
+            for (of, kind, name), by in rows.items()
+            if of == system
+        ]
+        parts.append(table_of(columns, lines, colour=coloured()) + "\n")
     slowest = f"slowest {matrix.slowest[1]} ({matrix.slowest[0]:.1f} s)"
-    lines += [f"{len(matrix.violated)} violations of must-properties; {matrix.seconds:.0f} s, {slowest}"]
-    lines += [f"{_BUILT_IN!r}: {', '.join(BUILT_IN)}"]
-    lines += ["~ marks a tolerated inaccuracy. One violation, with its path: agewalk check SYSTEM/PROTOCOL/MMU"]
-    why = sorted({f"- {c.property}: {c.why}" for c in matrix.cells if c.verdict == "not-applicable" and c.why})
-    return "\n".join([*lines, "", *why]) + "\n"
+    notes = [
+        "ok holds   BUG/n violated, shortest path n steps   n seen (worst w): tolerated, path of n steps   - not applicable",
+        f"{len(matrix.violated)} violations of must-properties; {matrix.seconds:.0f} s, {slowest}",
+        f"{_BUILT_IN!r}: {', '.join(BUILT_IN)}",
+        "~ marks a tolerated inaccuracy. One violation, with its path: agewalk check SYSTEM/PROTOCOL/MMU",
+        "",
+        *sorted({f"- {c.property}: {c.why}" for c in matrix.cells if c.verdict == "not-applicable" and c.why}),
+    ]
+    return "".join(parts) + _fitted("\n".join(notes))
 
 
 def _mark(cells: list[Cell]) -> str:

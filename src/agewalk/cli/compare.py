@@ -129,13 +129,15 @@ def run(path: Path, wanted: Wanted) -> None:
     if wanted.as_json:
         sys.stdout.write(json.dumps(document) + "\n")
         return
+    from agewalk.report.table import coloured, paragraph
     from agewalk.report.terminal import show
 
-    sys.stdout.write(show(document["results"], colour=sys.stdout.isatty()))
+    sys.stdout.write(show(document["results"], colour=coloured()))
     if not any(one.measured.evictions for one in runs):
-        sys.stdout.write("\nNothing was evicted: there is memory for everything. Try less, as in --memory '64 MiB'.\n")
+        text = "\nNothing was evicted: there is memory for everything. Try less, as in --memory '64 MiB'."
+        sys.stdout.write(paragraph(text))
     where = f"report: {out / 'report.html'}   " if wanted.report else ""
-    sys.stdout.write(f"\n{where}data: {out / 'results.json'}\n")
+    sys.stdout.write(paragraph(f"\n{where}data: {out / 'results.json'}"))
 
 
 @contextmanager
@@ -154,8 +156,6 @@ def progress() -> Iterator[Callable[[News], None]]:
         TimeRemainingColumn,
     )
 
-    from agewalk.report.terminal import plain
-
     bar = Progress(
         TextColumn("{task.fields[runs]} runs"),
         BarColumn(bar_width=30),
@@ -165,7 +165,7 @@ def progress() -> Iterator[Callable[[News], None]]:
         TextColumn("gone,"),
         TimeRemainingColumn(),
         TextColumn("left"),
-        TextColumn("[dim]{task.fields[running]}"),
+        TextColumn("{task.fields[running]}", style="dim", markup=False),
         console=Console(stderr=True),
         transient=True,
     )
@@ -182,19 +182,19 @@ def progress() -> Iterator[Callable[[News], None]]:
                 total=news.total,
                 runs=f"{news.runs_done}/{news.runs}",
                 rate=f"{speed / 1e6:.2f} M/s" if speed else "",
-                running=plain(", ".join(news.running)[:40]),
+                running=printable(", ".join(news.running)[:40]),
             )
 
         yield tell
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def _lines(news: News) -> None:
     if news.finished:
-        sys.stderr.write(f"[{news.runs_done}/{news.runs}] {_said(news.finished)}\n")
+        _say(f"[{news.runs_done}/{news.runs}] {_said(news.finished)}")
 
 
 def _said(run: Run) -> str:

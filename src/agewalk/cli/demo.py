@@ -39,14 +39,15 @@ def command(
 ) -> None:
     """Compare aging protocols on two recorded VMs: a table here, pictures in out/report.html. Under a minute."""
     from agewalk.cli.compare import Wanted, run
+    from agewalk.report.table import paragraph
 
     with resources.as_file(resources.files("agewalk.data").joinpath("sample.toml")) as scenario:
         if not as_json:
-            sys.stdout.write(_BEFORE)
+            sys.stdout.write(paragraph(_BEFORE))
             sys.stdout.flush()
         run(scenario, Wanted(engine=engine, out=out, as_json=as_json))
         if not as_json:
-            sys.stdout.write(_AFTER.format(report=out / "report.html", scenario=_short(scenario)))
+            sys.stdout.write(paragraph(_AFTER.format(report=out / "report.html", scenario=_short(scenario))))
 
 
 def _short(path: Path) -> str:

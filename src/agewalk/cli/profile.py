@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from agewalk.report.table import Column, coloured, table
+
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Kernels as bundles of named features, each with its citation."
 )
@@ -26,15 +28,12 @@ def list_command(*, as_json: Json = False) -> None:
         json.dump({"schema": 1, "profiles": rows}, sys.stdout)
         sys.stdout.write("\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("kernel", "recorded", "protocol", "what it is", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(
-            str(row["profile"]), "yes" if row["recorded"] else "no", str(row["protocol"]), str(row["summary"])
-        )
-    Console().print(table)
+    columns = [Column("kernel"), Column("recorded"), Column("protocol"), Column("what it is", prose=True)]
+    lines = [
+        [str(row["profile"]), "yes" if row["recorded"] else "no", str(row["protocol"]), str(row["summary"])]
+        for row in rows
+    ]
+    sys.stdout.write(table(columns, lines, colour=coloured()))
 
 
 @app.command("show")
@@ -55,18 +54,8 @@ def show_command(
         json.dump({"schema": 1, "profile": kernel, "compared_with": other or None, "features": listed}, sys.stdout)
         sys.stdout.write("\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "part",
-        "feature",
-        kernel,
-        *([other] if other else []),
-        "what it means, and since when",
-        box=None,
-        pad_edge=False,
-    )
-    for f in rows:
-        table.add_row(f.part, f.name, str(f.value), *([str(theirs[f.part, f.name])] if other else []), f.cite)
-    Console().print(table)
+    values = [kernel, *([other] if other else [])]
+    columns = [Column("part"), Column("feature"), *(Column(name) for name in values)]
+    lines = [[f.part, f.name, str(f.value), *([str(theirs[f.part, f.name])] if other else []), f.cite] for f in rows]
+    columns.append(Column("what it means, and since when", prose=True))
+    sys.stdout.write(table(columns, lines, colour=coloured(), keys=2))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.errors import UsageError
+from agewalk.report.table import Column, coloured, paragraph, room, title
+from agewalk.report.table import table as table_of
 
 if TYPE_CHECKING:
     from agewalk.model.protocols.table import ProtocolTable
@@ -56,19 +58,15 @@ def _state(row: dict[str, Any]) -> str:
     return _mmus(row)
 
 
-def _print_rows(title: str, columns: list[str], rows: list[list[str]], *, legend: str = "") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+def _print_rows(
+    headline: str, columns: list[Column], rows: list[list[str]], *, keys: int = 1, legend: str = ""
+) -> None:
+    colour = coloured()
+    if headline:
+        sys.stdout.write(title(headline, room(), colour=colour))
+    sys.stdout.write(table_of(columns, rows, colour=colour, keys=keys))
     if legend:
-        console.print(legend, style="dim", highlight=False)
+        sys.stdout.write(paragraph(legend))
 
 
 @app.command("list")
@@ -83,17 +81,12 @@ def list_(as_json: Json = False) -> None:
         ]
         _emit({"schema": 1, "protocols": known})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("protocol", "what it does", "options"):
-        table.add_column(column, no_wrap=column == "protocol")
-    for cls in PROTOCOLS.values():
-        options = "; ".join(f"{k}={'|'.join(v)}" for k, v in cls.options.items())
-        table.add_row(cls.name, cls.summary, options)
-    Console().print(table)
-    Console().print("Your own: path/to/file.py:ClassName, about 15 lines (docs/your-own-protocol.md).")
+    columns = [Column("protocol"), Column("what it does", prose=True), Column("options", prose=True)]
+    rows = [
+        [c.name, c.summary, "; ".join(f"{k}={'|'.join(v)}" for k, v in c.options.items())] for c in PROTOCOLS.values()
+    ]
+    _print_rows("", columns, rows)
+    sys.stdout.write(paragraph("Your own: path/to/file.py:ClassName, about 15 lines (docs/your-own-protocol.md)."))
 
 
 @app.command()
@@ -121,15 +114,10 @@ def show(name: Name, as_json: Json = False) -> None:
     if as_json:
         _emit({"schema": 1, "protocol": facts})
         return
-    from rich.console import Console
-
-    console = Console()
-    console.print(f"[bold]{protocol.full_name}[/bold]  {protocol.summary}")
+    lines = [f"{protocol.full_name}  {protocol.summary}"]
     if protocol.cite:
-        console.print(f"source: {protocol.cite}", style="dim", highlight=False)
-    doc = " ".join((type(protocol).__doc__ or "").split())
-    if doc:
-        console.print(doc, highlight=False)
+        lines.append(f"source: {protocol.cite}")
+    lines.append(" ".join((type(protocol).__doc__ or "").split()))
     kernel = f"brings kernel {protocol.profile} along" if protocol.profile else "runs on any kernel profile"
     fast = "callers can ask for fast answers only" if protocol.fast_only else "no fast-only calls"
     lock = (
@@ -137,13 +125,13 @@ def show(name: Name, as_json: Json = False) -> None:
         if protocol.lockless
         else "KVM's caller holds mmu_lock for write"
     )
-    console.print(f"{kernel}; {fast}; {lock}.", highlight=False)
-    for key, values in protocol.options.items():
-        console.print(f"option {key}: {', '.join(values)} (now {protocol.chosen[key]})", highlight=False)
-    columns = ["question", *next(iter(costs.values()))]
+    lines.append(f"{kernel}; {fast}; {lock}.")
+    lines += (f"option {key}: {', '.join(v)} (now {protocol.chosen[key]})" for key, v in protocol.options.items())
+    sys.stdout.write("".join(paragraph(line) for line in lines if line))
+    names = [name.replace("_", " ") for name in next(iter(costs.values()))]
     rows = [[q, *[f"{v:.2f}" for v in c.values()]] for q, c in costs.items()]
-    title = "Calls and locks of one question, mean over all states of a VM's page"
-    _print_rows(title, [c.replace("_", " ") for c in columns], rows)
+    headline = "Calls and locks of one question, mean over all states of a VM's page"
+    _print_rows(headline, [Column("question"), *(Column(name, right=True) for name in names)], rows)
 
 
 @app.command()
@@ -180,8 +168,8 @@ def table(
         ]
         for r in found
     ]
-    columns = ["MMUs", "bits set", "operation", "answer", "mmu_lock", "clears"]
-    _print_rows(f"{protocol.full_name}: one call of a young operation", columns, rows, legend=_LEGEND)
+    columns = [Column(name) for name in ("MMUs", "bits set", "operation", "answer", "mmu_lock", "clears")]
+    _print_rows(f"{protocol.full_name}: one call of a young operation", columns, rows, keys=3, legend=_LEGEND)
 
 
 @app.command()
@@ -196,8 +184,8 @@ def lookaround(name: Name, as_json: Json = False) -> None:
         [_mmus(r), _bits(r), "referenced" if r["referenced"] else "old", "look around" if r["look_around"] else ""]
         for r in rows
     ]
-    columns = ["MMUs", "bits set", "the page", "its neighbours"]
-    _print_rows(f"{made.name}: the target of an eviction", columns, shown, legend=_LEGEND)
+    columns = [Column(name) for name in ("MMUs", "bits set", "the page", "its neighbours")]
+    _print_rows(f"{made.name}: the target of an eviction", columns, shown, keys=2, legend=_LEGEND)
 
 
 @app.command()
@@ -211,26 +199,26 @@ def diff(a: Name, b: Name, as_json: Json = False) -> None:
         rows = [d.to_json() for d in questions + calls]
         _emit({"schema": 1, "a": first.name, "b": second.name, "rows": rows})
         return
-    from rich.console import Console
-
     if not questions and not calls:
-        Console().print(f"{first.name} and {second.name} agree in every state.", highlight=False)
+        sys.stdout.write(paragraph(f"{first.name} and {second.name} agree in every state."))
         return
-    for title, found in (("MGLRU's questions", questions), ("Calls of a young operation", calls)):
+    columns = [Column(name) for name in ("  question", "MMUs", "bits set")]
+    columns += [Column(name, prose=True) for name in (first.name, second.name)]
+    for headline, found in (("MGLRU's questions", questions), ("Calls of a young operation", calls)):
         if not found:
-            Console().print(f"[bold]{title}[/bold]: no difference.", highlight=False)
+            sys.stdout.write(paragraph(f"{headline}: no difference."))
             continue
-        Console().print(f"[bold]{title}[/bold]: {len(found)} states differ", highlight=False)
+        sys.stdout.write(title(f"{headline}: {len(found)} states differ", room(), colour=coloured()))
         for meaning in dict.fromkeys(d.meaning for d in found):
-            Console().print(f"\n{meaning}", highlight=False)
+            sys.stdout.write("\n" + paragraph(meaning))
             rows_ = [
                 [f"  {d.question}", _state(d.asked), _bits(d.asked), _said(d.a), _said(d.b)]
                 for d in found
                 if d.meaning == meaning
             ]
-            _print_rows("", ["  question", "MMUs", "bits set", first.name, second.name], rows_)
-        Console().print()
-    Console().print(_LEGEND, style="dim", highlight=False)
+            _print_rows("", columns, rows_, keys=3)
+        sys.stdout.write("\n")
+    sys.stdout.write(paragraph(_LEGEND))
 
 
 def _said(answer: dict[str, Any]) -> str:

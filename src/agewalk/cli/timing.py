@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.errors import Interrupted, UsageError
+from agewalk.core.text import printable
+from agewalk.report.table import Column, coloured, paragraph
+from agewalk.report.table import table as table_of
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from agewalk.timing.calibrate import Compared
     from agewalk.timing.experiment import Experiment
     from agewalk.timing.hardware.costs import CostTable
@@ -93,7 +94,7 @@ def command(
     else:
         _print(plan, rows, compared, document)
     for path in written:
-        sys.stderr.write(f"wrote {path}\n")
+        _tell(f"wrote {path}")
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -140,14 +141,14 @@ def _run(
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def _calibrate(plan: "Experiment", table: "CostTable", scale: int, seeds: int, jobs: int) -> "CostTable":
     from agewalk.timing.calibrate import fit
 
     done = fit(plan, table, factor=scale or None, seeds=tuple(range(seeds)), workers=jobs, told=_tell)
-    sys.stderr.write(f"fitted in {done.runs} runs: error {' -> '.join(f'{e:.3f}' for e in done.errors)}\n")
+    _tell(f"fitted in {done.runs} runs: error {' -> '.join(f'{e:.3f}' for e in done.errors)}")
     return done.costs
 
 
@@ -215,10 +216,8 @@ def _print_names(as_json: bool) -> None:
         listed = [{"experiment": e.name, "title": e.title, "cite": e.cite} for e in found]
         sys.stdout.write(json.dumps({"schema": 1, "experiments": listed}) + "\n")
         return
-    table = _table("experiment", "what it asks", "source")
-    for e in found:
-        table.add_row(e.name, e.title, e.cite)
-    _show(table)
+    columns = [Column("experiment"), Column("what it asks", prose=True), Column("source", prose=True)]
+    _show(columns, [[e.name, e.title, e.cite] for e in found])
 
 
 def _print_costs(costs: "CostTable", as_json: bool) -> None:
@@ -226,10 +225,9 @@ def _print_costs(costs: "CostTable", as_json: bool) -> None:
         listed = {n: vars(c) for n, c in costs.items()}
         sys.stdout.write(json.dumps({"schema": 1, "costs": listed}) + "\n")
         return
-    table = _table("cost", "value", "fitted", "source")
-    for name, cost in costs.items():
-        table.add_row(name, f"{cost.value:g} {cost.unit}", "yes" if cost.fitted else "", cost.source)
-    _show(table)
+    columns = [Column("cost"), Column("value", right=True), Column("fitted"), Column("source", prose=True)]
+    rows = [[n, f"{c.value:g} {c.unit}", "yes" if c.fitted else "", c.source] for n, c in costs.items()]
+    _show(columns, rows)
 
 
 def _one_page(costs: "CostTable", protocols: list[str] | None, as_json: bool) -> None:
@@ -247,66 +245,55 @@ def _one_page(costs: "CostTable", protocols: list[str] | None, as_json: bool) ->
         document = {"schema": 1, "experiment": "one-page", "rows": [vars(r) for r in rows]}
         sys.stdout.write(json.dumps(document) + "\n")
         return
-    sys.stdout.write("An aging pass on an idle host, ns a page; 'other': a second subscriber that is not fast\n\n")
-    table = _table("calls", "protocol", "MMU", "other", "first visit", "again", "indirect calls", "saved")
-    for r in rows:
-        table.add_row(
-            "retpoline" if r.retpoline else "plain", r.protocol, r.mmu, "yes" if r.other else "",
-            f"{r.first_ns:.1f}", f"{r.again_ns:.1f}", str(r.calls), str(r.calls_saved),
-        )  # fmt: skip
-    _show(table)
+    text = "An aging pass on an idle host, ns a page, and indirect calls; 'other': a second subscriber that is not fast"
+    sys.stdout.write(paragraph(text) + "\n")
+    names = ["protocol", "calls", "MMU", "other"]
+    numbers = ["first visit", "again", "indirect", "saved"]
+    columns = [*(Column(name) for name in names), *(Column(name, right=True) for name in numbers)]
+    lines = [
+        [r.protocol, "retpoline" if r.retpoline else "plain", r.mmu, "other" if r.other else "",
+         f"{r.first_ns:.1f}", f"{r.again_ns:.1f}", str(r.calls), str(r.calls_saved)]
+        for r in rows
+    ]  # fmt: skip
+    _show(columns, lines, keys=4)
 
 
-def _table(*columns: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _show(table: "Table") -> None:
-    from rich.console import Console
-
-    Console().print(table)
+def _show(columns: list[Column], rows: list[list[str]], *, keys: int = 1) -> None:
+    sys.stdout.write(table_of(columns, rows, colour=coloured(), keys=keys))
 
 
 def _print(plan: "Experiment", rows: list["Row"], compared: list["Compared"], document: dict[str, Any]) -> None:
-    sys.stdout.write(f"{plan.title}\n{plan.about}\n\n")
-    table = _table(
-        "vCPUs", "variant", "scale", "wall s", "pass s", "whole", "passes", "stall s", "p50", "p99", "max us", "write-held s",
-    )  # fmt: skip
-    for r in rows:
-        table.add_row(
-            str(r.vcpus), r.variant, str(r.factor), f"{r.wall_s:.3f}", "-" if r.pass_s is None else f"{r.pass_s:.4f}",
+    sys.stdout.write(paragraph(f"{plan.title}\n{plan.about}") + "\n")
+    numbers = ("scale", "wall s", "pass s", "whole", "passes", "stall s", "p50", "p99", "max us", "write-held s")
+    columns = [Column("vCPUs, variant"), *(Column(name, right=True) for name in numbers)]
+    _show(columns, [
+        [
+            f"{r.vcpus:>3} {r.variant}", str(r.factor), f"{r.wall_s:.3f}", "-" if r.pass_s is None else f"{r.pass_s:.4f}",
             "-" if r.pass_whole_s is None else f"{r.pass_whole_s:.4f}", str(r.passes),
             f"{r.stall_s:.3f}", f"{r.fault_p50_ns / 1000:.1f}", f"{r.fault_p99_ns / 1000:.1f}",
             f"{r.fault_max_ns / 1000:.0f}", f"{r.mmu_lock_write_s:.3f}",
-        )  # fmt: skip
-    _show(table)
+        ]
+        for r in rows
+    ])  # fmt: skip
     if compared:
-        sys.stdout.write(f"\nAgainst {plan.cite}\nPasses as they are counted there, the last one whole.\n")
-        against = _table("vCPUs", "what", "published", "predicted", "+-", "off", "")
-        for c in compared:
-            seen = "fitted" if c.fitted else "out of sample"
-            against.add_row(
-                str(c.vcpus),
-                c.what,
-                f"{c.published:.4f}",
-                f"{c.predicted:.4f}",
-                f"{c.spread:.4f}",
-                f"{c.off:+.0%}",
-                seen,
-            )
-        _show(against)
+        sys.stdout.write(
+            "\n" + paragraph(f"Against {plan.cite}\nPasses as they are counted there, the last one whole.")
+        )
+        columns = [Column("vCPUs, what"), *(Column(n, right=True) for n in ("published", "predicted", "+-", "off"))]
+        lines = [
+            [f"{c.vcpus:>3} {c.what}", f"{c.published:.4f}", f"{c.predicted:.4f}", f"{c.spread:.4f}", f"{c.off:+.0%}",
+             "fitted" if c.fitted else "out of sample"]
+            for c in compared
+        ]  # fmt: skip
+        _show([*columns, Column("")], lines)
     if "sensitivity" in document:
         noise = document["sensitivity_noise"]
-        sys.stdout.write(
-            "\nWhat a cost divided and multiplied by 1.5 does (small counts: by one); "
-            f"seeds alone: {noise['pass']:.1%} and {noise['wall']:.1%}\n"
+        text = (
+            "What a cost divided and multiplied by 1.5 does (small counts: by one); "
+            f"seeds alone: {noise['pass']:.1%} and {noise['wall']:.1%}"
         )
-        swings = _table("cost", "pass ratio -", "pass ratio +", "wall -", "wall +")
-        for s in document["sensitivity"]:
-            swings.add_row(s["cost"], *(f"{s[k]:+.1%}" for k in ("pass_low", "pass_high", "wall_low", "wall_high")))
-        _show(swings)
+        sys.stdout.write("\n" + paragraph(text))
+        names = ("pass ratio -", "pass ratio +", "wall -", "wall +")
+        keys = ("pass_low", "pass_high", "wall_low", "wall_high")
+        lines = [[s["cost"], *(f"{s[k]:+.1%}" for k in keys)] for s in document["sensitivity"]]
+        _show([Column("cost"), *(Column(name, right=True) for name in names)], lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agewalk.core.units import PAGE_SIZE, format_size, format_time, parse_size, parse_time
-from agewalk.report.terminal import plain
+from agewalk.report.table import Column, coloured, listed, paragraph, room, table
 
 if TYPE_CHECKING:
     from agewalk.trace.facts import Facts
@@ -88,22 +88,17 @@ def info(
     else:
         _print_facts(found)
         if picture is not None:
-            sys.stdout.write(f"\npicture: {picture}\n")
+            sys.stdout.write(paragraph(f"\npicture: {picture}"))
 
 
 def _print_facts(found: "Facts") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     meta = found.trace.meta
     whole = found.rows
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    lines: dict[str, str] = {}
 
     def line(name: str, text: str) -> None:
         if text:
-            table.add_row(name, plain(text))
+            lines[name] = text
 
     slot = f", slots of {format_time(meta.row_epoch_ns)}" if meta.row_epoch_ns else ""
     rate = f" ({whole * 1e9 / found.duration_ns:,.0f} a second)" if found.duration_ns else ""
@@ -128,22 +123,15 @@ def _print_facts(found: "Facts") -> None:
     line("contexts", ", ".join(f"{name} {100 * n / whole:.1f} %" for name, n in contexts.items() if n))
     for name in ("workload", "kernel", "capture", "licence"):
         line(name, getattr(meta, name))
-    console = Console()
-    console.print(table)
+    sys.stdout.write("\n".join(listed(lines, room(), indent=0)) + "\n")
     if found.phases:
-        phases = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
-        for name, justify in (
-            ("mark", "right"),
-            ("at", "right"),
-            ("phase", "left"),
-            ("rows", "right"),
-            ("pages", "right"),
-        ):
-            phases.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-        for p in found.phases:
-            phases.add_row(str(p.mark), f"{p.time_ns / 1e9:.3f} s", plain(p.text)[:50], f"{p.rows:,}", f"{p.pages:,}")
-        console.print()
-        console.print(phases)
+        right = {"mark", "at", "rows", "pages"}
+        names = ("mark", "at", "phase", "rows", "pages")
+        columns = [Column(name, right=name in right, prose=name == "phase") for name in names]
+        phases = [
+            [str(p.mark), f"{p.time_ns / 1e9:.3f} s", p.text, f"{p.rows:,}", f"{p.pages:,}"] for p in found.phases
+        ]
+        sys.stdout.write("\n" + table(columns, phases, colour=coloured()))
 
 
 @app.command()
@@ -238,10 +226,11 @@ def convert(
         sys.stdout.write(json.dumps(document) + "\n")
         return
     skipped = f", {result.skipped:,} {SKIPPED[kind]} skipped" if result.skipped else ""
-    sys.stdout.write(
+    text = (
         f"{target}: {result.rows:,} rows of {result.accesses:,} accesses{skipped}; {format_time(result.duration_ns)}, "
-        f"guest memory {format_size(result.memory_bytes)} (frames: {result.numbering})\n"
+        f"guest memory {format_size(result.memory_bytes)} (frames: {result.numbering})"
     )
+    sys.stdout.write(paragraph(text))
 
 
 @app.command()
@@ -299,6 +288,5 @@ def synth(
         sys.stdout.write(json.dumps({"schema": 1, "kind": kind, "seed": seed, "traces": listed}) + "\n")
         return
     for trace, path in zip(traces, targets, strict=True):
-        sys.stdout.write(
-            f"{path}: {trace.rows:,} rows, guest memory {format_size(trace.meta.memory_bytes)}, {trace.name}\n"
-        )
+        memory = format_size(trace.meta.memory_bytes)
+        sys.stdout.write(paragraph(f"{path}: {trace.rows:,} rows, guest memory {memory}, {trace.name}"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from agewalk.core.errors import UsageError
+from agewalk.report.table import Cell, Column, coloured, paragraph, table
 
 if TYPE_CHECKING:
     from agewalk.study.witness import FileVerdict
@@ -84,29 +85,28 @@ def verify_command(files: Files, *, as_json: Json = False, jobs: Jobs = 0) -> No
 
 
 def _table(verdicts: list["FileVerdict"]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("file", "steps", "pages", "equal", "calls", "counts", "first difference"):
-        table.add_column(name, justify="right" if name in {"steps", "pages"} else "left")
-    word = {True: "yes", False: "[red]no[/red]"}
+    right = {"steps", "pages"}
+    names = ("file", "steps", "pages", "equal", "calls", "counts")
+    columns = [*(Column(name, right=name in right) for name in names), Column("first difference", prose=True)]
+    word = {True: Cell("yes"), False: Cell("no", "bad")}
+    rows: list[list[str | Cell]] = []
     for v in verdicts:
         first = next(iter(v.mismatches or v.call_mismatches or v.count_mismatches), None)
         where = "" if first is None or first.page is None else f" of page {first.page}"
         text = (
             "" if first is None else f"step {first.step}: {first.field}{where} is {first.expected}, model {first.got}"
         )
-        table.add_row(
-            "/".join(Path(v.file).parts[-3:]), str(v.steps), str(v.pages), word[v.equal], word[v.calls_equal],
-            word[v.counts_equal], text,
+        rows.append(
+            ["/".join(Path(v.file).parts[-3:]), str(v.steps), str(v.pages), word[v.equal], word[v.calls_equal],
+             word[v.counts_equal], text]
         )  # fmt: skip
-    console = Console()
-    console.print(table)
+    sys.stdout.write(table(columns, rows, colour=coloured()))
     total = len(verdicts)
-    console.print(
-        f"{sum(v.equal for v in verdicts)} of {total} equal, {sum(v.calls_equal for v in verdicts)} with equal calls, "
-        f"{sum(v.counts_equal for v in verdicts)} with equal counts"
+    sys.stdout.write(
+        paragraph(
+            f"{sum(v.equal for v in verdicts)} of {total} equal, {sum(v.calls_equal for v in verdicts)} with equal calls, "
+            f"{sum(v.counts_equal for v in verdicts)} with equal counts"
+        )
     )
 
 
@@ -133,15 +133,15 @@ def show_command(file: Annotated[Path, typer.Argument(help="A witness file.")], 
         json.dump({"schema": 1, "file": str(file), "kernel": witness.kernel, "steps": rows}, sys.stdout)
         sys.stdout.write("\n")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("step", "what", f"Linux {witness.kernel}", "model", box=None, pad_edge=False)
+    columns = [
+        Column("step", right=True),
+        *(Column(n, prose=True) for n in ("what", f"Linux {witness.kernel}", "model")),
+    ]
+    lines = []
     for row in rows:
-        same = row["kernel"] == row["model"]
-        table.add_row(row["step"], row["what"], row["kernel"], "same" if same and row["kernel"] else row["model"])
-    console = Console()
-    console.print(
+        same = row["kernel"] == row["model"] and row["kernel"]
+        lines.append([row["step"], row["what"], row["kernel"], "same" if same else row["model"]])
+    head = (
         f"{witness.scenario}: {witness.pages} pages, backing {witness.backing}. n@k: k generations below the youngest"
     )
-    console.print(table)
+    sys.stdout.write(paragraph(head) + table(columns, lines, colour=coloured()))

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from agewalk.core.text import printable
 
 PIPE: Final = 200  # columns where there is no terminal
-_GAP: Final = 2  # between columns
+_GAP: Final = 2  # between columns; one more above a rule
 _PROSE: Final = 24  # columns that prose gets at least; with less, it stands under the name in place of beside it
 _STYLES: Final = {"bold": "1", "best": "1;32", "bad": "31", "dim": "2"}
 
@@ -75,7 +75,7 @@ def short(text: str, width: int) -> str:
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """Printable text in lines of at most `width` columns, broken between words; a longer word is broken, but not in a number."""
     lines: list[str] = []
-    for word in printable(text).split():
+    for word in re.split(r" +(?!%)", printable(text).strip()):
         if lines and cells(lines[-1]) + 1 + cells(word) <= width:
             lines[-1] += f" {word}"
             continue
@@ -91,9 +91,10 @@ def _cut(line: str, width: int) -> int:
     most = len(line)
     while cells(line[:most]) > width:
         most -= 1
-    for at in range(most, max(most // 2, 1), -1):
-        if not re.match(r"[\d.,][\d.,]", line[at - 1 : at + 1]):
-            return at
+    for wanted in (r"[^\w\s][^\W\d]", r"\D\D"):  # after a mark, or else anywhere but at a digit
+        for at in range(most, max(most // 2, 1), -1):
+            if re.match(wanted, line[at - 1 : at + 1]):
+                return at
     return max(most, 1)
 
 
@@ -133,51 +134,62 @@ def table(
     width: int | None = None,
     colour: bool = False,
     rule: bool = False,
-    heading: bool = True,
+    keys: int = 1,
 ) -> str:
     """A table, in as many parts as `width` needs (default: `room()`), an empty line between them.
 
-    rule: a line below the headings. heading: show them.
+    rule: a line below the headings. keys: how many columns it takes to tell rows apart; with more than one, a table that is too
+    wide becomes a list of its rows.
     """
     width = room() if width is None else width
     grid = [[_cell(cell) for cell in row] for row in rows]
-    limit = max(14, width // 2 - 6)
+    draw = _Draw(width, _GAP + rule, colour, rule)
+    widest = max((cells(row[i].text) for row in grid for i, c in enumerate(columns) if i and not c.prose), default=0)
+    limit = max(14, min(width // 2, width - draw.gap - widest))
     first = columns[0]
-    names = [Cell(short(row[0].text, limit), row[0].style) for row in grid]
-    naturals = [max([cells(c.heading) * heading, *(cells(row[i].text) for row in grid)]) for i, c in enumerate(columns)]
-    naturals[0] = max([min(cells(first.heading) * heading, limit), *(cells(name.text) for name in names)])
-    draw = _Draw(width, colour, rule, heading)
+    names = [row[0] if first.prose else Cell(short(row[0].text, limit), row[0].style) for row in grid]
+    naturals = [max([cells(c.heading), *(cells(row[i].text) for row in grid)]) for i, c in enumerate(columns)]
+    naturals[0] = max([min(cells(first.heading), limit), *(min(cells(name.text), limit) for name in names)])
+    if keys > 1:
+        least = sum(min(n, _PROSE) if c.prose else n for c, n in zip(columns, naturals, strict=True))
+        if least + draw.gap * (len(columns) - 1) > width:
+            return draw.records(columns, grid, keys)
     parts = []
-    for part in _parts(columns, naturals, width):
+    for part in _parts(columns, naturals, width, draw.gap):
         here = [(first, naturals[0]), *((columns[i], size) for i, size in part)]
         lines = [[name, *(row[i] for i, _ in part)] for name, row in zip(names, grid, strict=True)]
-        fits = sum(size for _, size in here) + _GAP * (len(here) - 1) <= width
+        fits = sum(size for _, size in here) + draw.gap * (len(here) - 1) <= width
         parts.append(draw.grid(here, lines) if fits else draw.blocks(first, columns[part[0][0]], grid, part[0][0]))
     return "\n".join(parts)
+
+
+def title(text: str, width: int, *, colour: bool) -> str:
+    """A line, or several, above a table."""
+    return "".join(f"\x1b[1m{line}\x1b[0m\n" if colour else f"{line}\n" for line in wrapped(text, width))
 
 
 def _cell(cell: str | Cell) -> Cell:
     return Cell(printable(cell)) if isinstance(cell, str) else Cell(printable(cell.text), cell.style)
 
 
-def _parts(columns: Sequence[Column], naturals: Sequence[int], width: int) -> list[list[tuple[int, int]]]:
+def _parts(columns: Sequence[Column], naturals: Sequence[int], width: int, gap: int) -> list[list[tuple[int, int]]]:
     """Columns after the first, by table, each with its width: prose shares what the others leave."""
     parts: list[list[int]] = [[]]
     used = naturals[0]
     least = [min(n, _PROSE) if c.prose else n for c, n in zip(columns, naturals, strict=True)]
     for i in range(1, len(columns)):
-        if used + _GAP + least[i] > width and parts[-1]:
+        if used + gap + least[i] > width and parts[-1]:
             parts.append([])
             used = naturals[0]
         parts[-1].append(i)
-        used += _GAP + least[i]
-    return [_shared(columns, naturals, least, part, width) for part in parts]
+        used += gap + least[i]
+    return [_shared(columns, naturals, least, part, width - gap * len(part)) for part in parts]
 
 
 def _shared(
     columns: Sequence[Column], naturals: Sequence[int], least: Sequence[int], part: Sequence[int], width: int
 ) -> list[tuple[int, int]]:
-    spare = width - naturals[0] - sum(_GAP + least[i] for i in part)
+    spare = width - naturals[0] - sum(least[i] for i in part)
     sizes = {i: least[i] for i in part}
     greedy = [i for i in part if columns[i].prose and naturals[i] > least[i]]
     while spare > 0 and greedy:
@@ -195,20 +207,22 @@ class _Draw(NamedTuple):
     """Writes parts of a table."""
 
     width: int
+    gap: int
     colour: bool
     rule: bool
-    heading: bool
 
     def styled(self, text: str, style: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colour and style and text else text
 
     def grid(self, columns: Sequence[tuple[Column, int]], rows: Sequence[Sequence[Cell]]) -> str:
         """One line a row, or more where prose wraps."""
-        heads = [Cell(short(c.heading, size) if not i else c.heading, "bold") for i, (c, size) in enumerate(columns)]
-        lines = self.line(columns, heads) if self.heading else []
+        heads = [
+            Cell(c.heading if c.prose or i else short(c.heading, size), "bold") for i, (c, size) in enumerate(columns)
+        ]
+        lines = self.line(columns, heads)
         if self.rule:
             mark = "─" if _encodes("─") else "-"
-            lines.append(mark * (sum(size for _, size in columns) + _GAP * (len(columns) - 1)))
+            lines.append(mark * (sum(size for _, size in columns) + self.gap * (len(columns) - 1)))
         for row in rows:
             lines += self.line(columns, row)
         return "".join(f"{line}\n" for line in lines)
@@ -226,9 +240,23 @@ class _Draw(NamedTuple):
                 space = size - cells(text)
                 before, after = (space, 0) if column.right else (0, space)
                 shown = self.styled(text, cell.style)
-                line, pad = (line + " " * (pad + before) + shown, after + _GAP) if text else (line, pad + size + _GAP)
+                line, pad = (
+                    (line + " " * (pad + before) + shown, after + self.gap) if text else (line, pad + size + self.gap)
+                )
             lines.append(line)
         return lines
+
+    def records(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], keys: int) -> str:
+        """Each row as a list: what tells it apart, and below it the other columns with their headings."""
+        lines: list[str] = []
+        for row in rows:
+            head = ", ".join(cell.text.strip() for cell in row[:keys] if cell.text.strip())
+            lines += (self.styled(line, "bold") for line in wrapped(head, self.width))
+            for column, cell in zip(columns[keys:], row[keys:], strict=True):
+                if cell.text:
+                    said = f"{column.heading}: {cell.text}" if column.heading else cell.text
+                    lines += (self.styled(line, cell.style) for line in wrapped(said, self.width, "  "))
+        return "".join(f"{line}\n" for line in lines)
 
     def blocks(self, first: Column, column: Column, rows: Sequence[Sequence[Cell]], i: int) -> str:
         """A column that fits beside no name: each row's text below its name."""

@@ -1,13 +1,13 @@
-"""Results for people, in a terminal: a table that fits 80 columns for a few numbers and grows with the window."""
+"""Results of a comparison for people, in a terminal."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from agewalk.core.text import printable
 from agewalk.core.units import format_size, format_time
+from agewalk.report.table import Cell, Column, room, table, title
 
 Row = dict[str, Any]
-Column = tuple[str, str, Callable[[Any], str], bool | None]
+Number = tuple[str, str, Callable[[Any], str], bool | None]
 
 
 def whole(value: Any) -> str:
@@ -35,28 +35,8 @@ def time(value: Any) -> str:
     return "-" if value is None else format_time(value) if value else "0"
 
 
-def plain(text: str) -> str:
-    """Text of a file as rich may print it: no control characters, no markup."""
-    from rich.markup import escape
-
-    return escape(printable(text))
-
-
-def short(text: str, room: int) -> str:
-    """At most `room` characters: names differ at both ends, so the middle goes."""
-    if len(text) <= room:
-        return text
-    tail = room // 2
-    return f"{text[: room - 1 - tail]}…{text[-tail:]}"
-
-
-def _named(row: Row, width: int) -> str:
-    """A policy's name where `width` columns are to be shared with numbers, without markup."""
-    return short(printable(row["policy"]), max(14, width // 2 - 6))
-
-
 #: key of a row, heading, how to write it, is less better (None: neither)
-COLUMNS: Final[tuple[Column, ...]] = (
+COLUMNS: Final[tuple[Number, ...]] = (
     ("refaults", "refaults", whole, True),
     ("evictions", "evictions", whole, True),
     ("hot_evictions", "hot evicted", whole, True),
@@ -80,64 +60,32 @@ def best(rows: Sequence[Row], key: str, less: bool | None) -> Any:
 
 
 def show(rows: Sequence[Row], *, colour: bool = False, width: int | None = None) -> str:
-    """The results as a table for each memory size, and one of the VMs. rows: as in `compare --json`.
+    """The results as a table for each memory size, one of causes and one for each VM. rows: as in `compare --json`.
 
-    width: columns; by default the terminal's, and as many as it takes where there is none.
+    width: columns; by default what standard output has.
     """
-    from io import StringIO
-
-    from rich.console import Console
-
-    out = StringIO()
-    console = Console(file=out, width=width or (None if colour else 200), force_terminal=colour, highlight=False)
+    width = room() if width is None else width
+    parts = []
     for memory in sorted({row["memory_bytes"] for row in rows}):
         here = [row for row in rows if row["memory_bytes"] == memory]
-        title = f"{format_size(memory)} of memory"
-        console.print(f"[bold]{title}[/]")
-        for part in _parts(here, console.width):
-            table = _table()
-            table.add_column("policy", no_wrap=True)
-            for _, heading, _, _ in part:
-                table.add_column(heading, justify="right", no_wrap=True)
-            tops = {key: best(here, key, less) for key, _, _, less in part}
-            for row in here:
-                cells = []
-                for key, _, text, _ in part:
-                    top = tops[key] is not None and row[key] == tops[key] and row["ptes_walked"] is not None
-                    cells.append(f"[bold green]{text(row[key])}[/]" if top else text(row[key]))
-                table.add_row(plain(_named(row, console.width)), *cells)
-            console.print(table)
-        if causes := _causes(here, console.width):
-            console.print("[bold]where aging is wrong, in shares of the pages on its lists, and why[/]")
-            for table in causes:
-                console.print(table)
-        console.print(f"[bold]each VM: {', '.join(name for _, name, _ in _fields(here))}[/]")
-        for table in _members(here, console.width):
-            console.print(table)
-    return out.getvalue()
+        tops = {key: best(here, key, less) for key, _, _, less in COLUMNS}
+        columns = [Column("policy"), *(Column(heading, right=True) for _, heading, _, _ in COLUMNS)]
+        lines = [
+            [row["policy"], *(Cell(text(row[key]), _style(row, key, tops[key])) for key, _, text, _ in COLUMNS)]
+            for row in here
+        ]
+        parts += [
+            title(f"{format_size(memory)} of memory", width, colour=colour),
+            table(columns, lines, width=width, colour=colour, rule=True),
+        ]
+        if known := [row for row in here if row.get("aging", {}).get("false_old_by")]:
+            parts += _causes(known, width, colour=colour)
+        parts += _members(here, width, colour=colour)
+    return "\n".join(parts)
 
 
-def _parts(rows: Sequence[Row], width: int) -> list[list[Column]]:
-    """The columns, in as many tables as it takes for none to be cut."""
-    first = 3 + max(len(_named(row, width)) for row in rows)
-    parts: list[list[Column]] = [[]]
-    used = first
-    for column in COLUMNS:
-        key, heading, text, _ = column
-        needed = 3 + max(len(heading), *(len(text(row[key])) for row in rows))
-        if used + needed > width and parts[-1]:
-            parts.append([])
-            used = first
-        parts[-1].append(column)
-        used += needed
-    return parts
-
-
-def _table() -> Any:
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def _style(row: Row, key: str, top: Any) -> str:
+    return "best" if top is not None and row[key] == top and row["ptes_walked"] is not None else ""
 
 
 def why(causes: dict[str, int], most: int = 3) -> str:
@@ -147,60 +95,43 @@ def why(causes: dict[str, int], most: int = 3) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {100 * n / total:.0f} %" for n, name in first)
 
 
-def _causes(rows: Sequence[Row], width: int) -> list[Any]:
-    """False old and false young by cause, as many causes as the width has room for, each in a table of its own where it is
-    narrow; none if no policy has any."""
-    known = [row for row in rows if row.get("aging", {}).get("false_old_by")]
-    most = 3 if width >= 150 else 2 if width >= 118 else 1
+def _causes(rows: Sequence[Row], width: int, *, colour: bool) -> list[str]:
+    """False old and false young by cause."""
     kinds = (("used, called old", "false_old"), ("idle, called young", "false_young"))
-    tables = []
-    for part in (kinds,) if width >= 60 else tuple((kind,) for kind in kinds):
-        table = _table()
-        table.add_column("policy", no_wrap=True)
-        for heading, _ in part:
-            table.add_column(heading, justify="right")
-            table.add_column("why", no_wrap=width >= 60)
-        for row in known:
-            aging, cells = row["aging"], []
-            for _, kind in part:
-                cells += [
-                    share(aging[kind] / aging["pages"]) if aging["pages"] else "-",
-                    why(aging[f"{kind}_by"], most),
-                ]
-            table.add_row(plain(_named(row, width)), *cells)
-        tables.append(table)
-    return tables if known else []
+    columns = [Column("policy")]
+    for heading, _ in kinds:
+        columns += [Column(heading, right=True), Column(f"why {heading.rpartition(' ')[2]}", prose=True)]
+    lines = []
+    for row in rows:
+        aging, line = row["aging"], [row["policy"]]
+        for _, kind in kinds:
+            line += [share(aging[kind] / aging["pages"] if aging["pages"] else None), why(aging[f"{kind}_by"])]
+        lines.append(line)
+    head = "where aging is wrong, in shares of the pages on its lists, and why"
+    return [title(head, width, colour=colour), table(columns, lines, width=width, colour=colour, rule=True)]
 
 
-#: key of a VM, what it is called, how to write it; the first three always stand, the others where a policy has them
-_FIELDS: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    ("refaults", "refaults", whole),
-    ("resident_pages", "pages resident at the end", whole),
-    ("working_set_pages", "working set in pages", whole),
-    ("working_set_true_pages", "the true one", whole),
-    ("eviction_skew", "share of evictions against OPT's in points", points),
+#: key of a VM, heading, what it is, how to write it; the first three always stand, the others where a policy has them
+_FIELDS: Final[tuple[tuple[str, str, str, Callable[[Any], str]], ...]] = (
+    ("refaults", "refaults", "refaults", whole),
+    ("resident_pages", "resident", "pages resident at the end", whole),
+    ("working_set_pages", "working set", "working set in pages", whole),
+    ("working_set_true_pages", "truly used", "pages truly used", whole),
+    ("eviction_skew", "against OPT", "share of evictions against OPT's in points", points),
 )
 
 
-def _fields(rows: Sequence[Row]) -> list[tuple[str, str, Callable[[Any], str]]]:
+def _fields(rows: Sequence[Row]) -> list[tuple[str, str, str, Callable[[Any], str]]]:
     vms = [vm for row in rows for vm in row["vms"]]
     return [one for i, one in enumerate(_FIELDS) if i < 3 or any(one[0] in vm for vm in vms)]
 
 
-def _members(rows: Sequence[Row], width: int) -> list[Any]:
-    """The VMs side by side, in as many tables as it takes."""
+def _members(rows: Sequence[Row], width: int, *, colour: bool) -> list[str]:
+    """A table for each VM."""
     fields = _fields(rows)
-    first = 3 + max(len(_named(row, width)) for row in rows)
-    at_once = max(1, (width - first) // (8 * len(fields) + 2))
-    tables = []
-    for start in range(0, len(rows[0]["vms"]), at_once):
-        table = _table()
-        table.add_column("policy", no_wrap=True)
-        for vm in rows[0]["vms"][start : start + at_once]:
-            table.add_column(plain(vm["name"]), justify="right")
-        for row in rows:
-            vms = row["vms"][start : start + at_once]
-            cells = ["  ".join(f"{text(vm.get(key)):>6}" for key, _, text in fields) for vm in vms]
-            table.add_row(plain(_named(row, width)), *cells)
-        tables.append(table)
-    return tables
+    columns = [Column("policy"), *(Column(heading, right=True) for _, heading, _, _ in fields)]
+    parts = [title(f"each VM: {', '.join(name for _, _, name, _ in fields)}", width, colour=colour)]
+    for i, vm in enumerate(rows[0]["vms"]):
+        lines = [[row["policy"], *(text(row["vms"][i].get(key)) for key, _, _, text in fields)] for row in rows]
+        parts += [title(vm["name"], width, colour=colour), table(columns, lines, width=width, colour=colour, rule=True)]
+    return parts

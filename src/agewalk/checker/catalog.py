@@ -108,7 +108,7 @@ def all_names() -> Iterator[tuple[str, str, str]]:
 
 def load_system(path: Path, function: str) -> System:
     """The system that a user's function builds. Raises InputError that says what is wrong with file or function."""
-    module = run_user_file(path, wanted="the function in it", example="docs/check.md")
+    module = run_user_file(path, wanted="the function in it", example="'agewalk docs check'")
     build = getattr(module, function, None)
     if not callable(build):
         mine = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
@@ -122,11 +122,11 @@ def load_system(path: Path, function: str) -> System:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise InputError(
             f"{path}:{function} failed: {type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})",
-            hint="it is called without arguments and returns a System; docs/check.md shows one",
+            hint="it is called without arguments and returns a System; 'agewalk docs check' shows one",
         ) from error
     if not isinstance(system, System):
         raise InputError(
             f"{path}:{function} returned {type(system).__name__}, not a System",
-            hint="return agewalk.checker.system.System(...); docs/check.md shows one",
+            hint="return agewalk.checker.system.System(...); 'agewalk docs check' shows one",
         )
     return replace(system, name=f"{path}:{function}")

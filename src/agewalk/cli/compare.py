@@ -55,7 +55,8 @@ def command(
 ) -> None:
     """Replay VMs' page accesses on a host with less memory than they use, under several protocols.
 
-    A trace alone makes a default host: memory for 70 % of the pages it touches, aged every 2 s. Numbers: docs/metrics.md.
+    A trace alone makes a default host: memory for 70 % of the pages it touches, aged every 2 s.
+    What the numbers mean: agewalk docs metrics.
     """
     run(scenario, Wanted(engine, workers, memory, protocol, baseline, out, resume, report, as_json))
 

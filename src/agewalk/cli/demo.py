@@ -15,20 +15,19 @@ idle phase and a scan. Which of their pages does the kernel take, and does it ta
 
 """
 _AFTER = """
+What the columns say:
+{columns}
+
 What to look at:
-  refaults            pages that were taken and needed again. linux-6.9 asks KVM only at eviction, so its walks find
-                      nothing young in a guest; since 6.13 walks ask KVM too, and refaults fall
-  cold right          of the pages that aging calls old, how many really were idle
-  where aging is wrong  agewalk knows when each page was really used last: so many of its pages a policy calls old although
-                      used, or young although idle, and why (docs/quality-of-aging.md). opt is the bound: who gives up
-                      more than under it pays for the others
-  two-list            the classic LRU (MGLRU off) on the same host. In which phase of the guests the policies part,
-                      "Refaults over time" in the report shows
+  linux-6.9 asks KVM only at eviction, so its walks find nothing young in a guest. Since 6.13 walks ask KVM, too, and
+  refaults fall. The second table says why a policy is wrong about pages, since agewalk knows when each page was last
+  used. opt knows the future and is the bound; two-list is the classic LRU (MGLRU off). A VM that gives up more than it
+  does under opt pays for the others. "Refaults over time" in the report shows in which phase of the guests they differ.
 Next:
   xdg-open {report}                the same with pictures; one file, no network
   agewalk compare {scenario} --memory '32 MiB' --memory '40 MiB'
   agewalk protocol diff linux-6.9 linux-6.18       what differs, row by row
-  docs/compare.md                                  a scenario of your own, from your own trace
+  agewalk docs compare                             a scenario of your own, from your own trace
 """
 
 
@@ -47,7 +46,18 @@ def command(
             sys.stdout.flush()
         run(scenario, Wanted(engine=engine, out=out, as_json=as_json))
         if not as_json:
-            sys.stdout.write(paragraph(_AFTER.format(report=out / "report.html", scenario=_short(scenario))))
+            after = _AFTER.format(columns=_columns(), report=out / "report.html", scenario=_short(scenario))
+            sys.stdout.write(paragraph(after))
+
+
+def _columns() -> str:
+    """A line for each column of the table, in the words of the report."""
+    from agewalk.report.page import MEANINGS
+    from agewalk.report.table import listed, room
+    from agewalk.report.terminal import COLUMNS
+
+    meanings = {heading: MEANINGS[key] for key, heading, *_ in COLUMNS}
+    return "\n".join(listed(meanings, min(room(), 120)))
 
 
 def _short(path: Path) -> str:

@@ -35,6 +35,9 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
     "Bring your own data": {
         "trace": "facts about a trace; convert other tools' files; synthesise",
     },
+    "Read": {
+        "docs": "the pages of the documentation, each as text",
+    },
 }
 
 _ABOUT: Final = (

@@ -86,7 +86,7 @@ def list_(as_json: Json = False) -> None:
         [c.name, c.summary, "; ".join(f"{k}={'|'.join(v)}" for k, v in c.options.items())] for c in PROTOCOLS.values()
     ]
     _print_rows("", columns, rows)
-    sys.stdout.write(paragraph("Your own: path/to/file.py:ClassName, about 15 lines (docs/your-own-protocol.md)."))
+    sys.stdout.write(paragraph("Your own: path/to/file.py:ClassName, about 15 lines (agewalk docs your-own-protocol)."))
 
 
 @app.command()

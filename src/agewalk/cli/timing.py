@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Run the model's generators on modelled CPUs: each effect costs time, lines move, locks queue.
 
-    Experiments: access-tracking, nested, shadow, arm64-read-lock, invalidate-storm, look-around. See docs/timing.md.
+    Experiments: access-tracking, nested, shadow, arm64-read-lock, invalidate-storm, look-around. See agewalk docs timing.
     """
     from agewalk.timing.compiled import compile_once
     from agewalk.timing.experiment import load_experiment

@@ -155,7 +155,7 @@ def convert(
     numbering: Annotated[
         str | None,
         typer.Option(
-            help="How guest frames are numbered: keep, regions, pages, or auto. Default: by format (docs/traces.md)."
+            help="How guest frames are numbered: keep, regions, pages, or auto. Default: by format (agewalk docs traces)."
         ),
     ] = None,
     memory: Annotated[

@@ -26,6 +26,11 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 Files = Annotated[list[Path], typer.Argument(help="Witness files, or directories of them.", show_default=False)]
 Jobs = Annotated[int, typer.Option(help="Files at the same time; 0: one a CPU.", min=0)]
 
+_WHERE = (
+    "the 332 recordings are in tests/witness of agewalk's source tree; an installed agewalk does not carry them, and "
+    "'agewalk docs witness' says how to make your own"
+)
+
 
 def _files(paths: list[Path]) -> list[Path]:
     out: list[Path] = []
@@ -37,6 +42,8 @@ def _files(paths: list[Path]) -> list[Path]:
                     f"{path}: no witness files in there", hint="they are called PROFILE/BACKING/SCENARIO.json"
                 )
             out.extend(found)
+        elif not path.exists():
+            raise UsageError(f"{path}: no such file or directory", hint=_WHERE)
         else:
             out.append(path)
     return out

@@ -79,7 +79,7 @@ def blamed(error: BaseException, cls: type | None = None) -> InputError | None:
     """
     if isinstance(error, AgewalkError | KeyboardInterrupt | MemoryError | GeneratorExit):
         return None
-    hint = "docs/your-own-protocol.md says what its methods take and answer"
+    hint = "'agewalk docs your-own-protocol' says what its methods take and answer"
     for file in dict.fromkeys(_FILES.values()):
         line = _line_in(error, file)
         if line:

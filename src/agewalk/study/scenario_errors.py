@@ -31,7 +31,7 @@ def explained(
         return ScenarioError(f"{name}: unknown key '{key}'", hint=_nearest(parts[-1], names))
     if kind == "missing":
         near = difflib.get_close_matches(parts[-1], value, n=1, cutoff=0.5) if isinstance(value, dict) else []
-        where = f"[{section or parts[0]}] needs it; see docs/compare.md"
+        where = f"[{section or parts[0]}] needs it; see 'agewalk docs compare'"
         hint = f"did you write {near[0]!r} for it?" if near else where
         return ScenarioError(f"{name}: '{key}' is missing", hint=hint)
     if kind == "literal_error":
@@ -44,9 +44,11 @@ def explained(
     if isinstance(cause, InputError):
         return ScenarioError(f"{name}: {key}: {cause}", hint=cause.hint)
     if cause is not None:
-        return ScenarioError(f"{name}: {key}: {cause}", hint="docs/compare.md lists the keys with their units")
+        return ScenarioError(f"{name}: {key}: {cause}", hint="'agewalk docs compare' lists the keys with their units")
     said = problem["msg"][:1].lower() + problem["msg"][1:]
-    return ScenarioError(f"{name}: {key} = {value!r}: {said}", hint="docs/compare.md lists the keys and their types")
+    return ScenarioError(
+        f"{name}: {key} = {value!r}: {said}", hint="'agewalk docs compare' lists the keys and their types"
+    )
 
 
 def _nearest(word: str, names: Iterable[str]) -> str:

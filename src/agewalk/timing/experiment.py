@@ -114,7 +114,7 @@ def load_experiment(name: str) -> Experiment:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
-                f"cannot read the experiment {name}: {error}", hint="a TOML file, see docs/timing.md"
+                f"cannot read the experiment {name}: {error}", hint="a TOML file, see 'agewalk docs timing'"
             ) from None
     elif name in shipped():
         text = resources.files("agewalk.timing").joinpath("experiments", f"{name}.toml").read_text(encoding="utf-8")
@@ -127,7 +127,7 @@ def load_experiment(name: str) -> Experiment:
     try:
         raw = parse_toml(text)
     except ValueError as error:
-        raise InputError(f"{name}: {error}", hint="an experiment is TOML, see docs/timing.md") from None
+        raise InputError(f"{name}: {error}", hint="an experiment is TOML, see 'agewalk docs timing'") from None
     return parse_experiment(Path(name).stem, raw)
 
 

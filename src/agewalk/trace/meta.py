@@ -15,7 +15,7 @@ _KNOWN: Final = {
     "page_size", "memory_bytes", "vcpus", "workload", "kernel", "row_epoch_ns", "phases", "capture", "licence",
 }  # fmt: skip
 _OWN: Final = {"ARROW:schema", "pandas"}  # bookkeeping of other writers
-_HINT: Final = "'agewalk trace convert' writes well-formed metadata; docs/traces.md lists the keys"
+_HINT: Final = "'agewalk trace convert' writes well-formed metadata; 'agewalk docs traces' lists the keys"
 
 
 def parse_meta(name: str, raw: Mapping[bytes, bytes]) -> TraceMeta:

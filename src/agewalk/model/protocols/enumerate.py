@@ -270,7 +270,7 @@ def protocol_table(protocol: AgingProtocol) -> ProtocolTable:
             raise InputError(
                 f"{file}: {type(protocol).__name__} answers otherwise about a page at another address",
                 hint="an answer may depend on accessed bits and on what MMUs a VM has, not on hva, gfn or rng: the compiled "
-                "engine looks answers up (docs/your-own-protocol.md)",
+                "engine looks answers up (agewalk docs your-own-protocol)",
             )
     return table
 

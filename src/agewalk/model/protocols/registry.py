@@ -35,7 +35,8 @@ def get_protocol(spec: str) -> AgingProtocol:
         cls = load_class(Path(head + ".py"), name)
     elif spec.endswith(".py"):
         raise UsageError(
-            f"{spec!r} names a file but no class in it", hint=f"write {spec}:ClassName (docs/your-own-protocol.md)"
+            f"{spec!r} names a file but no class in it",
+            hint=f"write {spec}:ClassName ('agewalk docs your-own-protocol' shows one)",
         )
     else:
         name, _, options = spec.partition(":")
@@ -81,7 +82,7 @@ def _options(spec: str, text: str) -> dict[str, str]:
 
 def load_class(path: Path, name: str) -> type[AgingProtocol]:
     """Class `name` of a Python file, which is run. Raises InputError that says what is wrong with file or class."""
-    module = run_user_file(path, wanted="the class in it", example="docs/your-own-protocol.md")
+    module = run_user_file(path, wanted="the class in it", example="'agewalk docs your-own-protocol'")
     cls = getattr(module, name, None)
     mine = [n for n, v in vars(module).items() if _is_protocol(v) and v.__module__ == module.__name__]
     if cls is None:

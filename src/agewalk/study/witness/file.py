@@ -102,15 +102,17 @@ def read_witness(path: Path) -> Witness:
             f"{path}: line {error.lineno}: {error.msg}", hint="not JSON, or cut off: copy the file again"
         ) from None
     except ValueError as error:
-        raise WitnessError(f"{path}: {error}", hint="docs/witness.md says what a witness holds") from None
+        raise WitnessError(f"{path}: {error}", hint="'agewalk docs witness' says what a witness holds") from None
     if not isinstance(data, dict):
         raise WitnessError(f"{path}: not a JSON object", hint="is this index.json? Name single witness files")
     try:
         return _witness(path, data)
     except KeyError as error:
-        raise WitnessError(f"{path}: key {error} is missing", hint="docs/witness.md lists the keys") from None
+        raise WitnessError(f"{path}: key {error} is missing", hint="'agewalk docs witness' lists the keys") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise WitnessError(f"{path}: {error}", hint="a value has another type than docs/witness.md says") from error
+        raise WitnessError(
+            f"{path}: {error}", hint="a value has another type than 'agewalk docs witness' says"
+        ) from error
 
 
 def _witness(path: Path, data: dict[str, Any]) -> Witness:
@@ -148,7 +150,9 @@ def _check_step(path: Path, number: int, step: Step, data: dict[str, Any]) -> No
         raise WitnessError(f"{where}: unknown op {op!r}", hint=f"known: {', '.join(OPS)}")
     for key in OPS[op]:
         if key not in step:
-            raise WitnessError(f"{where}: {op} has no {key!r}", hint="docs/witness.md lists what each op carries")
+            raise WitnessError(
+                f"{where}: {op} has no {key!r}", hint="'agewalk docs witness' lists what each op carries"
+            )
     if "by" in step and step["by"] not in _ACTORS:
         raise WitnessError(f"{where}: by {step['by']!r}", hint=f"one of: {', '.join(_ACTORS)}")
     if str(step.get("by", "")).startswith("guest") and data["backing"] == "host":

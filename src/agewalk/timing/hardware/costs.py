@@ -130,7 +130,7 @@ def load_costs(path: Path | None = None) -> CostTable:
             f"cannot read the cost table {path}: {error.strerror}", hint="--costs takes a TOML file"
         ) from None
     except ValueError as error:
-        raise InputError(f"{path}: {error}", hint="a cost table is TOML, see docs/timing.md") from None
+        raise InputError(f"{path}: {error}", hint="a cost table is TOML, see 'agewalk docs timing'") from None
     if raw.pop("schema", None) != SCHEMA:
         raise InputError(f"{path}: schema is not {SCHEMA}", hint=f"begin the file with schema = {SCHEMA}")
     own = _entries(raw, str(path))

@@ -60,9 +60,9 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("AGEWALK_CACHE", str(tmp_path))
     monkeypatch.delenv("AGEWALK_TIMING", raising=False)
     monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if not isinstance(f, compiled._Finder)])
-    compiled.directory.cache_clear()
+    compiled.name.cache_clear()
     yield tmp_path
-    compiled.directory.cache_clear()
+    compiled.name.cache_clear()
 
 
 def test_without_a_compiler_the_interpreter_reads_the_text(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,13 +88,17 @@ def test_a_compiler_that_fails_is_asked_once(fresh: Path, monkeypatch: pytest.Mo
 
 
 def test_a_part_is_not_used(fresh: Path) -> None:
-    folder = compiled.directory()
-    assert folder is not None
-    folder.mkdir()
-    for name in compiled.MODULES[1:]:
-        (folder / f"{name}{compiled.SUFFIX}").touch()
+    named = compiled.name()
+    assert named is not None
+    folder = fresh / named
+    folder.mkdir(mode=0o700)
+    for module in compiled.MODULES[1:]:
+        (folder / f"{module}{compiled.SUFFIX}").touch()
     assert compiled.install() is False
     (folder / f"{compiled.MODULES[0]}{compiled.SUFFIX}").touch()
+    folder.chmod(0o777)  # another user may have put it there
+    assert compiled.install() is False
+    folder.chmod(0o700)
     assert compiled.install() is True
 
 
@@ -103,18 +107,17 @@ def test_an_edit_is_compiled_anew(fresh: Path, monkeypatch: pytest.MonkeyPatch) 
     copy = fresh / "copy"
     copy.mkdir()
     for module in compiled.MODULES:
-        for name in (module.replace(".", "/") + ending for ending in (".py", ".pxd")):
-            (copy / name).parent.mkdir(exist_ok=True)
-            (copy / name).write_bytes((here / name).read_bytes())
+        for file in (module.replace(".", "/") + ending for ending in (".py", ".pxd")):
+            (copy / file).parent.mkdir(exist_ok=True)
+            (copy / file).write_bytes((here / file).read_bytes())
     monkeypatch.setattr(compiled, "_here", lambda: copy)
-    before = compiled.directory()
-    compiled.directory.cache_clear()
-    assert compiled.directory() == before
+    compiled.name.cache_clear()
+    before = compiled.name()
     for edited in (copy / "operations.py", copy / "threads.pxd", copy / "scheduler" / "scheduler.py"):
         edited.write_text(edited.read_text() + "\n")
-        compiled.directory.cache_clear()
-        assert compiled.directory() != before
-        before = compiled.directory()
+        compiled.name.cache_clear()
+        assert compiled.name() != before
+        before = compiled.name()
 
 
 def test_two_at_once_leave_one_whole_folder(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,18 +125,16 @@ def test_two_at_once_leave_one_whole_folder(fresh: Path, monkeypatch: pytest.Mon
 
     def make(_commands: list[str], part: Path) -> None:
         together.wait(30)
-        for name in compiled.MODULES:
-            (part / "ready" / f"{name}{compiled.SUFFIX}").touch()
+        for module in compiled.MODULES:
+            (part / f"{module}{compiled.SUFFIX}").touch()
 
     monkeypatch.setattr(compiled, "_run_all", make)
-    folder = fresh / "timing"
-    builders = [Thread(target=compiled._build, args=(folder,)) for _ in range(2)]
+    builders = [Thread(target=compiled._build, args=(fresh,)) for _ in range(2)]
     for builder in builders:
         builder.start()
     for builder in builders:
         builder.join()
-    assert {file.name.removesuffix(compiled.SUFFIX) for file in folder.iterdir()} == set(compiled.MODULES)
-    assert list(fresh.iterdir()) == [folder]
+    assert {file.name.removesuffix(compiled.SUFFIX) for file in fresh.iterdir()} == set(compiled.MODULES)
 
 
 def test_an_interrupt_ends_the_compilers_at_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +146,7 @@ def test_an_interrupt_ends_the_compilers_at_once(fresh: Path, monkeypatch: pytes
     def interrupt() -> None:
         while not said.exists() or not said.read_text().strip():
             sleep(0.01)
+        sleep(0.2)  # until it is waited for
         os.kill(os.getpid(), signal.SIGINT)
 
     watcher = Thread(target=interrupt)
@@ -154,4 +156,5 @@ def test_an_interrupt_ends_the_compilers_at_once(fresh: Path, monkeypatch: pytes
     watcher.join()
     with pytest.raises(ProcessLookupError):
         os.kill(int(said.read_text()), 0)
-    assert list(fresh.iterdir()) == []
+    (folder,) = fresh.iterdir()
+    assert list(folder.iterdir()) == []

@@ -8,7 +8,6 @@ interpreter runs the modules: the same results, at half the speed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from agewalk.core import build_cache, isolated
 from agewalk.core.files import caches
 
 MODULES: Final = (
@@ -71,30 +71,34 @@ def text_is_wanted() -> bool:
 
 
 @cache
-def directory() -> Path | None:
-    """The folder of the compiled modules of these sources, whether it exists or not. None if nothing can be compiled or kept."""
+def name() -> str | None:
+    """The name of these sources' directory in the cache of compiled code; None if nothing can be compiled here."""
     compiler, cython = c_compiler(), find_spec("Cython")
     if compiler is None or cython is None or cython.origin is None:
         return None
+    shadow = Path(cython.origin).with_name("Shadow.py")  # a short file that holds Cython's version
+    ours = [_here() / f"{module.replace('.', '/')}{ending}" for module in MODULES for ending in (".py", ".pxd")]
+    how = [sysconfig.get_platform(), *CYTHON, repr(OWN), *CC, *compiler]
+    return f"timing-{build_cache.digest([shadow, *ours], *how)}"
+
+
+def _kept() -> Path | None:
+    """The directory of the compiled modules if it is complete and no other user can have written there."""
+    named = name()
     try:
-        home = caches()
+        folder = caches() / named if named else None
     except RuntimeError:  # no home directory
         return None
-    how = "\0".join([sys.version, sysconfig.get_platform(), *CYTHON, repr(OWN), *CC, *compiler])
-    seen = hashlib.sha256(how.encode())
-    named = Path(cython.origin).with_name("Shadow.py")  # a short file that holds Cython's version
-    ours = [_here() / f"{name.replace('.', '/')}{ending}" for name in MODULES for ending in (".py", ".pxd")]
-    for path in (named, *ours):
-        text = path.read_bytes()
-        seen.update(f"\0{path.name}\0{len(text)}\0".encode() + text)
-    return home / f"timing-{seen.hexdigest()[:16]}"
+    if folder is None or not all((folder / f"{module}{SUFFIX}").exists() for module in MODULES):
+        return None
+    return None if build_cache.distrust(folder) else folder
 
 
 class _Finder(MetaPathFinder):
     """Imports the compiled modules from where they are kept."""
 
     def __init__(self, folder: Path) -> None:
-        self.paths = {f"{PACKAGE}.{name}": folder / f"{name}{SUFFIX}" for name in MODULES}
+        self.paths = {f"{PACKAGE}.{module}": folder / f"{module}{SUFFIX}" for module in MODULES}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -113,8 +117,8 @@ def install() -> bool:
         return False
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return True
-    folder = directory()
-    if folder is None or not all((folder / f"{name}{SUFFIX}").exists() for name in MODULES):
+    folder = _kept()
+    if folder is None:
         return False
     sys.meta_path.insert(0, _Finder(folder))
     return True
@@ -130,9 +134,14 @@ def compile_once(say: Callable[[str], None] | None = None) -> bool:
     if text_is_wanted():
         return False
     tell = say or (lambda _: None)
-    folder = directory()
-    if folder is None:
+    named = name()
+    if named is None:
         tell("timing: no C compiler or no Cython here: the machine is interpreted, at half the speed")
+        return False
+    try:
+        folder = build_cache.directory(named)
+    except OSError as error:
+        tell(f"timing: the machine is interpreted, at half the speed: {error}")
         return False
     if (folder / FAILED).exists():
         tell(f"timing: the machine is interpreted, at half the speed; it could not be compiled: see {folder / FAILED}")
@@ -144,41 +153,37 @@ def compile_once(say: Callable[[str], None] | None = None) -> bool:
         tell(f"timing: the machine is interpreted, at half the speed: {error}")
         return False
     except CannotCompile as error:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / FAILED).write_text(str(error))
         tell(f"timing: the machine could not be compiled and is interpreted, at half the speed; see {folder / FAILED}")
         return False
-    if any(f"{PACKAGE}.{name}" in sys.modules for name in MODULES):
+    if any(f"{PACKAGE}.{module}" in sys.modules for module in MODULES):
         tell("timing: compiled for the next start; this process has imported the interpreted modules already")
         return False
     return install()
 
 
 def _build(folder: Path) -> None:
-    """Compile all modules, as many at a time as there are CPUs, into a folder that appears when it is complete. Raises
-    CannotCompile, OSError. An interrupt ends the compilers at once."""
+    """Compile all modules into a folder, as many at a time as there are CPUs. Raises CannotCompile, OSError.
+
+    An interrupt ends the compilers at once.
+    """
     import tempfile
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".timing-", dir=folder.parent) as part:
-        ready = Path(part) / "ready"
-        ready.mkdir()
-        _run_all([_commands(name, Path(part), ready) for name in MODULES], Path(part))
-        try:
-            ready.rename(folder)
-        except OSError:  # another process was faster
-            if not folder.exists():
-                raise
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
+        _run_all([_commands(module, Path(part)) for module in MODULES], Path(part))
+        for module in MODULES:
+            (Path(part) / f"{module}{SUFFIX}").replace(folder / f"{module}{SUFFIX}")
 
 
-def _commands(name: str, part: Path, ready: Path) -> str:
+def _commands(module: str, part: Path) -> str:
     """The shell command that compiles one module: to C, and to an extension module. Paths in the C text are relative."""
-    text = part / f"{name}.c"
-    source = Path(*PACKAGE.split("."), *name.split(".")).with_suffix(".py")
-    cython = [sys.executable, "-m", "cython", *CYTHON, *OWN.get(name, ()), "-I", ".", str(source), "-o", str(text)]
+    text = part / f"{module}.c"
+    source = Path(*PACKAGE.split("."), *module.split(".")).with_suffix(".py")
+    cython = isolated.module("cython", *CYTHON, *OWN.get(module, ()), "-I", ".", str(source), "-o", str(text))
     include = f"-I{sysconfig.get_paths()['include']}"
-    cc = [*(c_compiler() or ()), *CC, include, text.name, "-o", str(ready / f"{name}{SUFFIX}")]
-    return f"cd {shlex.quote(str(_here().parents[1]))} && {shlex.join(cython)} && cd {shlex.quote(str(part))} && {shlex.join(cc)}"
+    cc = [*(c_compiler() or ()), *CC, include, text.name, "-o", f"{module}{SUFFIX}"]
+    root, there = shlex.quote(str(_here().parents[1])), shlex.quote(str(part))
+    return f"cd {root} && {shlex.join(cython)} && cd {there} && {shlex.join(cc)}"
 
 
 def _run_all(commands: list[str], part: Path) -> None:

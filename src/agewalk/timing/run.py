@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from agewalk.core.direct import Direct
 from agewalk.core.errors import UsageError
+from agewalk.core.process_pool import ProcessPool
 from agewalk.core.userfile import users_code
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import get_protocol
@@ -230,30 +231,17 @@ def run_all(
     return [rows[i] for i in range(len(jobs))]
 
 
-def _one(job: tuple[Any, ...]) -> Row:
+def _one(job: tuple[Any, ...], _tell: Callable[[int], None] | None = None) -> Row:
     experiment, variant, vcpus, costs, factor, seed = job
     return run_row(experiment, variant, vcpus, costs, factor=factor, seed=seed)
 
 
 def _results(jobs: list[tuple[Any, ...]], order: list[int], workers: int) -> Iterator[tuple[int, Row]]:
+    numbered = list(zip(order, jobs, strict=True))
     if workers <= 1 or len(jobs) == 1:
-        for i, job in zip(order, jobs, strict=True):
+        for i, job in numbered:
             yield i, _one(job)
         return
-    import signal
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import active_children
-
-    others = active_children()
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
-        try:
-            futures = {pool.submit(_one, job): i for i, job in zip(order, jobs, strict=True)}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:  # Ctrl-C, above all: leaving the pool would wait for what runs, a minute and more
-            for worker in active_children():
-                if worker not in others:
-                    worker.kill()
-            raise
+    pool = ProcessPool(_one, numbered, workers, name=lambda job: f"{job[1].name} with {job[2]} vCPUs")
+    with pool:
+        yield from (result for result in pool.results() if result is not None)

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -90,6 +92,15 @@ def test_a_page_of_nothing_but_hostile_text(tmp_path: Path) -> None:
             assert not alien(drawn.body)
 
 
+def test_names_that_look_alike_are_told_apart_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Results go by name, and a report shows no zero-width space."""
+    record(tmp_path / "t.parquet", rows=50)
+    vms = "".join(f'[[vm]]\nname = {quoted(name)}\ntrace = "t.parquet"\n' for name in ("a\u200bb", "a\u202eb"))
+    (tmp_path / "s.toml").write_text(f'schema = 1\n[host]\nmemory = "1 MiB"\n{vms}')
+    assert ends("compare", tmp_path / "s.toml") == 2
+    assert "two VMs or processes are named" in capsys.readouterr().err
+
+
 def test_facts_and_pictures_of_a_trace(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +135,44 @@ def test_words_about_a_protocol(
         assert not UNSEEN.search(out + err), words
         assert "[31mb" in out, words
     assert "[red]a[/nope]" in (ends("protocol", "show", own), capsys.readouterr().out)[1]
+
+
+def test_an_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Title, source and variants of an experiment of one's own: table, JSON, charts, timeline."""
+    monkeypatch.chdir(tmp_path)
+    shipped = resources.files("agewalk.timing").joinpath("experiments/look-around.toml").read_text(encoding="utf-8")
+    head, _, _ = shipped.partition("[[variant]]")
+    head = re.sub(r"(title|about|cite) = .*", lambda found: f"{found[1]} = {quoted(' '.join(NAMES))}", head)
+    variants = "".join(
+        f'[[variant]]\nname = {quoted(name)}\nprotocol = "v7"\nhost = ["evict"]\n'
+        for name in (NAMES[1], NAMES[6], NAMES[9])
+    )
+    Path("{{SVG}}.toml").write_text(head.replace("[1, 4, 16]", "[1]") + variants, encoding="utf-8")
+    words = ("timing", "{{SVG}}.toml", "--scale", "4096", "--workers", "1", "--charts", ".", "--perfetto", "t.perfetto")
+    assert ends(*words) == 0
+    out, err = capsys.readouterr()
+    assert not UNSEEN.search(out + err)
+    assert "[red]a[/nope]" in out
+    page = Path("timing-{{SVG}}.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    if shutil.which("chromium"):
+        drawn = browse(Path("timing-{{SVG}}.html"), tmp_path / "profile")
+        assert (drawn.console, drawn.scripts, alien(drawn.body) - {"@style"}) == ([], 0, set())
+    assert printable(NAMES[9]).encode() in Path("t.perfetto").read_bytes()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *SURROGATES])
+def test_a_model_for_spin(name: str) -> None:
+    from tests.checker import toys
+    from tests.checker.test_promela import minimal_of
+
+    from agewalk.checker.promela import promela
+
+    system = replace(toys.lost_update(2), name=name, about=name)
+    text = promela(minimal_of(system))
+    assert not UNSEEN.search(text)
+    without = re.sub(r"/\*.*?\*/", "", text)
+    assert without == re.sub(r"/\*.*?\*/", "", promela(minimal_of(toys.lost_update(2))))
 
 
 def test_charts_of_an_experiment(tmp_path: Path) -> None:

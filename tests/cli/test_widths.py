@@ -145,3 +145,29 @@ def test_a_comparison_fits_and_keeps_every_number(tmp_path: Path) -> None:
         shown = on_terminal([*line, "--resume"], width, tmp_path)
         fits(shown, width)
         assert numbers(whole) == numbers(shown)
+
+
+def test_the_matrix_fits_and_keeps_every_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check --all` takes minutes; its table is drawn of made-up cells."""
+    from agewalk.checker.matrix import Cell, Matrix
+    from agewalk.cli.check import table
+
+    protocols = ["linux-6.9", "linux-6.18", "v5", "v7", "houghton:must_check=rmaps", "christopherson:variant=repaired"]
+    made = tuple(
+        Cell(system, p, "tdp", name, kind, verdict, 10 + i, 1234, f"why {i}", 3, 7 + i)
+        for system in ("age-vs-guest", "two-agers")
+        for i, p in enumerate(protocols)
+        for name, kind, verdict in (
+            ("a page that was used before the walk began is young after it", "must", "violated"),
+            ("an old answer is right", "may", "tolerated"),
+            ("something that is not there", "must", "not-applicable"),
+        )
+    )
+    matrix = Matrix(made, 115.0, (9.5, "age-vs-zap/v7/nested"))
+    monkeypatch.setenv("COLUMNS", str(WIDE))
+    whole = table(matrix)
+    assert {"10", "15", "BUG/12".rpartition("/")[2], "115", "9.5"} <= numbers(whole.replace("/", " "))
+    for width in WIDTHS:
+        monkeypatch.setenv("COLUMNS", str(width))
+        fits(table(matrix), width)
+        assert numbers(whole.replace("/", " ")) == numbers(table(matrix).replace("/", " "))

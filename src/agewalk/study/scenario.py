@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from agewalk.core.errors import InputError, ScenarioError
 from agewalk.core.parse import parse_toml
+from agewalk.core.text import printable
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, format_size, pages_of, parse_size, parse_time
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.study.scenario_errors import explained
@@ -362,11 +363,11 @@ def _check(scenario: Scenario, name: str = PYTHON) -> None:
         )
     seen: set[str] = set()
     for member in scenario.members:
-        if member.name in seen:
+        if printable(member.name) in seen:
             raise ScenarioError(
                 f"{name}: two VMs or processes are named {member.name!r}", hint="results go by name: rename one"
             )
-        seen.add(member.name)
+        seen.add(printable(member.name))
     named_once(name, scenario.compare)
 
 

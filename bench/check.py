@@ -7,27 +7,26 @@ import shutil
 import sys
 from typing import Any
 
-from agewalk.checker.automaton import Automata
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.catalog import LARGEST, get_system
-from agewalk.checker.fast import Fast
-from agewalk.checker.learn import Learner
 from agewalk.checker.matrix import run as run_matrix
-from agewalk.checker.minimal import Minimal
 from agewalk.checker.promela import promela, run_spin
-from agewalk.checker.search import Search
+from agewalk.checker.search.bfs import Search
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
 
 SMALL = "age-vs-nested-end/linux-7.3/nested"
 
 
 def _speed(name: str, rounds: int) -> dict[str, Any]:
     automata = Automata(get_system(name))
-    learnt = Search(Learner(automata)).run()
+    unfolded = Search(OnTheFly(automata)).run()
     source = Minimal(automata)
-    Fast(source).run()  # compiled, or read from the cache, before the clock runs
-    graphs = [Fast(source, expect=learnt.count).run() for _ in range(rounds)]
+    Search(source).run()  # compiled, or read from the cache, before the clock runs
+    graphs = [Search(source, expect=unfolded.count).run() for _ in range(rounds)]
     best = min(graphs, key=lambda g: g.cpu_seconds)
     row: dict[str, Any] = {
-        "system": name, "states": best.count, "transitions": best.transitions, "learn_seconds": round(learnt.seconds, 2),
+        "system": name, "states": best.count, "transitions": best.transitions, "learn_seconds": round(unfolded.seconds, 2),
         "seconds": round(best.seconds, 3), "states_per_second": round(best.count / best.seconds),
         "states_per_cpu_second": round(best.count / best.cpu_seconds), "bytes_per_state": best.bytes // best.count,
     }  # fmt: skip

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 
 from agewalk.checker.catalog import all_names, built
-from agewalk.checker.evaluate import BOUNDED, VIOLATED
 from agewalk.checker.explore import Outcome, check
-from agewalk.checker.simulate import Simulator
+from agewalk.checker.search.simulate import Simulator
 from agewalk.checker.system import System
+from agewalk.checker.verdicts import BOUNDED, VIOLATED
 from agewalk.model.protocols.registry import get_protocol
 
 WAYS = ({"reduce": True}, {"symmetric": True}, {"reduce": True, "symmetric": True})

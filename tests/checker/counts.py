@@ -9,12 +9,11 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from agewalk.checker.automaton import Automata
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.catalog import SYSTEMS, get_system
-from agewalk.checker.fast import Fast, fits
-from agewalk.checker.learn import Learner
-from agewalk.checker.minimal import Minimal
-from agewalk.checker.search import Search
+from agewalk.checker.search.bfs import Search
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
 from agewalk.checker.system import System
 
 PINNED = Path(__file__).with_name("pinned_counts.toml")
@@ -63,9 +62,9 @@ def count(system: System) -> dict[str, int]:
     or pages can be exchanged, with these exchanged (symmetric), and both (both). A system whose pages turn out not to be
     interchangeable has no count."""
     automata = Automata(system)
-    Search(Learner(automata)).run()
+    Search(OnTheFly(automata)).run()
     source = Minimal(automata)
-    plain = Fast(source).run() if fits(source) else Search(source).run()
+    plain = Search(source).run()
     found = {
         "states": plain.count,
         "transitions": plain.transitions,

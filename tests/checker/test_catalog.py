@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agewalk.checker.catalog import SYSTEMS, VARIANTS, all_names, built, get_system
-from agewalk.checker.evaluate import VIOLATED
 from agewalk.checker.explore import check
 from agewalk.checker.systems import monitors
 from agewalk.checker.systems.aging import DIRTY_KEPT, LOOKS
+from agewalk.checker.verdicts import VIOLATED
 from agewalk.core.errors import InputError, UsageError
 from agewalk.model.protocols.registry import get_protocol
 

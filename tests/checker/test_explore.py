@@ -7,8 +7,9 @@ import itertools
 import pytest
 from tests.checker import toys
 
+from agewalk.checker.automata.store_buffers import MODELS, with_memory_model
 from agewalk.checker.explore import check, reduced_graph
-from agewalk.checker.search import Bounds
+from agewalk.checker.search.bfs import Bounds
 from agewalk.checker.system import (
     NO_DEADLOCK,
     NO_USE_AFTER_FREE,
@@ -20,7 +21,6 @@ from agewalk.checker.system import (
     always,
     sometimes,
 )
-from agewalk.checker.weak import MODELS, with_memory_model
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import RELEASE, FetchAdd, Load, Step, Store, Work
 from agewalk.core.errors import UsageError

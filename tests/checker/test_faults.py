@@ -9,7 +9,7 @@ from tests.checker.faults import kvm, mm
 from tests.checker.faults.base import Fault
 
 from agewalk.checker.explore import check
-from agewalk.checker.search import Bounds
+from agewalk.checker.search.bfs import Bounds
 from agewalk.checker.system import System
 
 FAULTS = (*kvm.FAULTS, *mm.FAULTS)

@@ -10,16 +10,15 @@ from tests.checker.counts import SPIN
 from tests.checker.faults import kvm
 from tests.checker.faults.base import Fault
 
-from agewalk.checker.automaton import Automata
+from agewalk.checker.automata.store_buffers import with_memory_model
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.catalog import get_system
-from agewalk.checker.fast import Fast
-from agewalk.checker.kernel import F_DEADLOCK
-from agewalk.checker.learn import Learner
-from agewalk.checker.minimal import Minimal
 from agewalk.checker.promela import promela, run_spin
-from agewalk.checker.search import Search
+from agewalk.checker.search.bfs import Search
+from agewalk.checker.search.bfs_numba import F_DEADLOCK
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
 from agewalk.checker.system import System
-from agewalk.checker.weak import with_memory_model
 from agewalk.core.errors import UsageError
 
 needs_spin = pytest.mark.skipif(
@@ -40,13 +39,13 @@ HOLDING = [
 
 def minimal_of(system: System) -> Minimal:
     automata = Automata(system)
-    Search(Learner(automata)).run()
+    Search(OnTheFly(automata)).run()
     return Minimal(automata)
 
 
 def agree(system: System) -> None:
     source = minimal_of(system)
-    graph = Fast(source).run()
+    graph = Search(source).run()
     found = run_spin(promela(source), optimise=0)
     assert not graph.errors()
     assert found.errors == len(graph.flagged(F_DEADLOCK)) == 0

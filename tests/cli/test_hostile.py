@@ -13,8 +13,8 @@ import pytest
 from tests.cli.test_compare import record
 from tests.hostile import NAMES, SURROGATES, alien, as_text, browse
 
-from agewalk.checker.simulate import Path as Steps
-from agewalk.checker.simulate import PathStep
+from agewalk.checker.search.simulate import Path as Steps
+from agewalk.checker.search.simulate import PathStep
 from agewalk.cli.main import main
 from agewalk.core.text import printable
 from agewalk.report.page import Lines, Page, Picture, render

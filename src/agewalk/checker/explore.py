@@ -8,18 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agewalk.checker.automaton import Automata
-from agewalk.checker.evaluate import BOUNDED, NOT_APPLICABLE, VIOLATED, Evaluation, Verdict
-from agewalk.checker.fast import Fast, fits
-from agewalk.checker.footprint import Footprints
-from agewalk.checker.learn import Learner
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.liveness import judge
-from agewalk.checker.minimal import Minimal
-from agewalk.checker.mirror import Asymmetric
-from agewalk.checker.search import UNBOUNDED, Bounds, Graph, Progress, Search
-from agewalk.checker.simulate import Path, Simulator
+from agewalk.checker.reduction.partial_order import Footprints
+from agewalk.checker.reduction.symmetry import Asymmetric
+from agewalk.checker.search.bfs import UNBOUNDED, Bounds, Graph, Progress, Search
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
+from agewalk.checker.search.real_path import real_moves
+from agewalk.checker.search.simulate import Path, Simulator
 from agewalk.checker.system import TERMINATES, System
-from agewalk.checker.unfold import real_moves
+from agewalk.checker.verdicts import BOUNDED, NOT_APPLICABLE, VIOLATED, Evaluation, Verdict
 from agewalk.core.userfile import users_code
 
 _FIRST_ROUND: Final = 1 << 15
@@ -86,7 +85,7 @@ def check(
 ) -> Outcome:
     """Explore all interleavings of a system and judge its properties.
 
-    The automata are learnt by the search that every verdict and path comes from. reduce: by partial order, from the start;
+    The automata are unfolded by the search that every verdict and path comes from. reduce: by partial order, from the start;
     symmetric: with identical threads, and pages that are interchangeable, exchanged from the start. Both are for systems too
     large to see whole, and leave liveness undecided unless no thread can go round. minimise: after an unreduced search, search
     the minimal automata again: these counts are what `states` then says. stop_at_violation: end at the first broken rule,
@@ -104,8 +103,7 @@ def check(
     counted = graph
     if whole and minimise:
         minimal = Minimal(automata)
-        search = Fast(minimal, expect=graph.count) if fits(minimal) else Search(minimal, expect=graph.count)
-        counted = search.run(progress=progress)
+        counted = Search(minimal, expect=graph.count).run(progress=progress)
     violated = [v for v in verdicts if v.verdict == VIOLATED and (graph.complete or v.state is not None)]
     if not graph.complete:
         verdicts = tuple(_unsure(v) for v in verdicts)
@@ -142,7 +140,7 @@ def _unsure(v: Verdict) -> Verdict:
 
 @dataclass(frozen=True)
 class Explored:
-    """A search that learnt the automata. note: what was not exchanged though that was asked for, and why."""
+    """A search that unfolded the automata. note: what was not exchanged though that was asked for, and why."""
 
     graph: Graph
     automata: Automata
@@ -165,11 +163,11 @@ def explored(
     stop = _broken if stop_at_violation else None
     try:
         automata = Automata(system)
-        learner = Learner(automata, symmetric=symmetric)
-        note = "nothing was exchanged: threads share a CPU" if symmetric and learner.cpus else ""
+        source = OnTheFly(automata, symmetric=symmetric)
+        note = "nothing was exchanged: threads share a CPU" if symmetric and source.cpus else ""
         if reduce:
-            return Explored(_rounds(learner, bounds, stop, progress), automata, note)
-        return Explored(Search(learner).run(bounds, stop=stop, progress=progress), automata, note)
+            return Explored(_rounds(source, bounds, stop, progress), automata, note)
+        return Explored(Search(source).run(bounds, stop=stop, progress=progress), automata, note)
     except Asymmetric as reason:
         again = explored(
             replace(system, exchange=None), bounds, reduce=reduce, symmetric=symmetric,
@@ -183,24 +181,24 @@ def _broken(search: Search) -> bool:
 
 
 def _rounds(
-    learner: Learner,
+    source: OnTheFly,
     bounds: Bounds,
     stop: Callable[[Search], bool] | None,
     progress: Callable[[Progress], None] | None,
 ) -> Graph:
     """Search with partial-order reduction from the start, in rounds.
 
-    Each round decides by what the rounds before it learnt, and counts anything new as touching everything; the last
-    round is one in which nothing was learnt that could have decided otherwise (docs/check.md proves this enough).
+    Each round decides by what the rounds before it unfolded, and counts anything new as touching everything; the last
+    round is one in which nothing was unfolded that could have decided otherwise (docs/check.md proves this enough).
     """
     began = time.perf_counter()
     size = _FIRST_ROUND
     while True:
-        learner.study()
+        source.study()
         limit = size if bounds.states is None else min(size, bounds.states)
         left = None if bounds.seconds is None else max(0.0, bounds.seconds - (time.perf_counter() - began))
-        graph = Search(learner, reduce=True).run(Bounds(limit, left, bounds.memory), stop=stop, progress=progress)
-        if graph.complete and not learner.study():
+        graph = Search(source, reduce=True).run(Bounds(limit, left, bounds.memory), stop=stop, progress=progress)
+        if graph.complete and not source.study():
             return graph
         own_limit = graph.bound == f"{limit} states" and limit != bounds.states
         if not graph.complete and not own_limit:

@@ -17,7 +17,7 @@ from numba.core import config as _config
 
 from agewalk.core import build_cache
 
-_SOURCES: Final = ("fold.py", "kernel.py", "cycles.py", "sprint.py", "jit.py")
+_SOURCES: Final = ("reduction/canonical_numba.py", "search/bfs_numba.py", "search/cycles_numba.py", "jit.py")
 _settings: Any = _config  # its attributes are made at import
 
 

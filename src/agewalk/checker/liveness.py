@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.checker import cycles
-from agewalk.checker.automaton import END
-from agewalk.checker.evaluate import Evaluation
-from agewalk.checker.kernel import F_DEADLOCK, F_ERROR, F_TERMINAL
-from agewalk.checker.learn import Learner
-from agewalk.checker.search import Graph
+from agewalk.checker.automata.unfolding import END
+from agewalk.checker.search import cycles_numba
+from agewalk.checker.search.bfs import Graph
+from agewalk.checker.search.bfs_numba import F_DEADLOCK, F_ERROR, F_TERMINAL, States
+from agewalk.checker.search.on_the_fly import OnTheFly
 from agewalk.checker.system import TERMINATES
+from agewalk.checker.verdicts import Evaluation
 from agewalk.core.effects import Acquire
 
 Lasso = tuple[int, list[tuple[int, int]]]  # (a state, moves that lead from it back to it)
@@ -32,20 +32,13 @@ class Liveness:
     """The transitions of a finished, unreduced search."""
 
     def __init__(self, graph: Graph) -> None:
-        source = graph.source
         n = graph.count
-        size = 1 << max(4, (2 * n - 1).bit_length())
-        table = np.zeros((size, graph.layout.words), np.uint64)
-        index = np.zeros(size, np.int32)
-        cycles.index_states(graph.states, n, table, index)
         self.graph = graph
         self.start = np.zeros(n + 1, np.int64)
         self.target = np.zeros(graph.transitions, np.int32)
         self.move = np.zeros(graph.transitions, np.uint8)
-        cycles.edges(
-            graph.states, n, graph.flags, graph.layout.arrays, source.tables.automata(), source.cpu(), source.symmetry(), table,
-            index, source.fan(), self.start, self.target, self.move,
-        )  # fmt: skip
+        states = States(graph.states, graph.parents, graph.moves, graph.flags, graph.first_error, graph.table)
+        cycles_numba.edges(graph.source.model(graph.layout), states, n, self.start, self.target, self.move)
 
     def reach(self, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """States that can be reached from the start through states `inside` alone."""
@@ -77,14 +70,16 @@ class Liveness:
                 return int(ends[0]), []
         inside &= (flags & F_ERROR) == 0
         able = np.zeros(n, np.int64)
-        cycles.able_threads(n, self.start, self.move, able)
+        cycles_numba.able_threads(n, self.start, self.move, able)
         threads = len(self.graph.source.automaton_of)
         while True:
             component = np.zeros(n, np.int64)
-            count = cycles.components(n, self.start, self.target, inside, component)
+            count = cycles_numba.components(n, self.start, self.target, inside, component)
             runs, can, rests = (np.zeros((count, threads), np.uint8) for _ in range(3))
             loops = np.zeros(count, np.uint8)
-            cycles.fairness(n, self.start, self.target, self.move, component, able, threads, runs, can, rests, loops)
+            cycles_numba.fairness(
+                n, self.start, self.target, self.move, component, able, threads, runs, can, rests, loops
+            )
             dropped = False
             for c in np.flatnonzero(loops):
                 starved = [t for t in range(threads) if not runs[c, t]]
@@ -103,7 +98,7 @@ class Liveness:
     def _queues(self, thread: int, state: int) -> bool:
         """Does it wait for a lock that is handed on in turn (qspinlock, qrwlock, mutex, rwsem)?"""
         source = self.graph.source
-        assert isinstance(source, Learner)
+        assert isinstance(source, OnTheFly)
         field = self.graph.layout.column(self.graph.states[state : state + 1], thread)
         return isinstance(source.automata.nodes[int(field[0])].effect, Acquire)
 
@@ -144,7 +139,7 @@ class Liveness:
 def judge(graph: Graph, evaluation: Evaluation) -> dict[str, Lasso | None]:
     """Every `eventually` of the system, and that all threads end."""
     source = graph.source
-    assert isinstance(source, Learner)
+    assert isinstance(source, OnTheFly)
     system = source.system
     eventually = [p for p in system.properties if p.kind == "eventually" and p.name not in system.not_applicable]
     source.study()

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agewalk.checker.catalog import all_names, built
-from agewalk.checker.evaluate import NOT_APPLICABLE, VIOLATED
 from agewalk.checker.explore import Outcome, check
-from agewalk.checker.search import UNBOUNDED, Bounds
+from agewalk.checker.search.bfs import UNBOUNDED, Bounds
 from agewalk.checker.system import MUST
+from agewalk.checker.verdicts import NOT_APPLICABLE, VIOLATED
 from agewalk.model.protocols.registry import get_protocol
 
 

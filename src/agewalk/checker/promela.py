@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agewalk.checker.automaton import BLOCKED, CHOICE, END, ERROR
-from agewalk.checker.effects import show
-from agewalk.checker.minimal import Minimal
-from agewalk.checker.simulate import describe
-from agewalk.checker.world import MEMORY
+from agewalk.checker.automata.semantics import show
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.unfolding import BLOCKED, CHOICE, END, ERROR
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.simulate import describe
 from agewalk.core.errors import MissingError, UsageError
 from agewalk.core.text import c_comment, identifier
 
@@ -36,14 +36,14 @@ def promela(source: Minimal) -> str:
             f"{source.system.name} pins threads to CPUs",
             hint="SPIN has no scheduler to express that; check it with agewalk",
         )
-    world = source.world
+    shared = source.shared
     lines = [f"/* {c_comment(source.system.name)}: {c_comment(source.system.about)} */"]
     lines += _freed_table(source)
-    for var, values in enumerate(world.values):
+    for var, values in enumerate(shared.values):
         shown = [v.text() if var == MEMORY else show(v) for v in values[:8]]
         more = ", ..." if len(values) > 8 else ""
         kind = "byte" if len(values) <= 256 else "short"
-        lines.append(f"{kind} v{var} = 0; /* {c_comment(world.names[var])}: {c_comment('; '.join(shown))}{more} */")
+        lines.append(f"{kind} v{var} = 0; /* {c_comment(shared.names[var])}: {c_comment('; '.join(shown))}{more} */")
     body = [line for t, name in enumerate(source.automata.names) for line in _process(source, t, name)]
     lines += [line.removeprefix(_DECLARED) for line in body if line.startswith(_DECLARED)]
     lines += [line for line in body if not line.startswith(_DECLARED)]
@@ -53,8 +53,8 @@ def promela(source: Minimal) -> str:
 def _freed_table(source: Minimal) -> list[str]:
     """What each value of the memory means for each object that can be freed."""
     lines = []
-    for i, mortal in enumerate(source.world.mortals):
-        bits = [str(int(mortal in m.freed)) for m in source.world.values[MEMORY]]
+    for i, mortal in enumerate(source.shared.mortals):
+        bits = [str(int(mortal in m.freed)) for m in source.shared.values[MEMORY]]
         lines.append(
             f"c_decl {{ static const unsigned char freed{i}[] = {{{','.join(bits)}}}; }} /* {c_comment(repr(mortal))} */"
         )
@@ -76,7 +76,7 @@ def _node(source: Minimal, t: int, b: int) -> list[str]:
         return [f"end_n{b}: n{b}: (false); /* returned {c_comment(show(node.result))} */"]
     if node.kind == ERROR:
         return [f"n{b}: assert(false); (false); /* {c_comment(str(node.result))} */"]
-    cell = source.world.names[node.var] if node.var > 0 else ""
+    cell = source.shared.names[node.var] if node.var > 0 else ""
     head = f"n{b}: if /* {c_comment(f'{node.function}(): {describe(node)} {cell}')} */"
     if source.system.flat()[t].daemon:
         head = f"end_n{b}: {head}"
@@ -105,7 +105,7 @@ def _table_node(source: Minimal, t: int, b: int, head: str) -> list[str]:
     """A node whose edges are looked up: for each next node, what the variable becomes, or -1."""
     node = source.node(b)
     who = t if node.var == MEMORY else 0
-    size = len(source.world.values[node.var])
+    size = len(source.shared.values[node.var])
     targets: dict[int, list[int]] = {}
     for (thread, value), (target, left) in source.edges[b].items():
         if thread == who and target >= 0:
@@ -142,7 +142,7 @@ def _chain(
         test = (
             f"c_expr {{ freed{i}[now.v{MEMORY}] }}"
             if m is None
-            else str(int(source.world.mortals[i] in source.world.values[MEMORY][m].freed))
+            else str(int(source.shared.mortals[i] in source.shared.values[MEMORY][m].freed))
         )
         out.append((" && ".join([*guard, f"({test})"]), _assign(known), int(tables.uaf[b])))
         alive = [f"!({test})"]

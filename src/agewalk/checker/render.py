@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from agewalk.checker.simulate import Path, PathStep
+from agewalk.checker.search.simulate import Path, PathStep
 from agewalk.core.files import whole
 from agewalk.core.text import docstring, identifier, printable
 from agewalk.core.text import mermaid as label
@@ -166,5 +166,5 @@ def emit_test(path: Path, system: str, broken: str, model: str = "sc") -> str:
     ident = identifier(FilePath(system).name).strip("_").lower()
     return _TEST.format(
         system=docstring(system), replay=path.replay, ident=ident, outcome=docstring(path.outcome), build=build, property=broken,
-        extra_import="\nfrom agewalk.checker.weak import with_memory_model" if model != "sc" else "",
+        extra_import="\nfrom agewalk.checker.automata.store_buffers import with_memory_model" if model != "sc" else "",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agewalk.checker.exchange import Interchangeable
+from agewalk.checker.interchangeable import Interchangeable
 from agewalk.core.cells import Cell, ListHead, Lock
 from agewalk.core.effects import Step
 from agewalk.core.errors import UsageError

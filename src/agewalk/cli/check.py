@@ -18,7 +18,7 @@ from agewalk.report.table import table as table_of
 if TYPE_CHECKING:
     from agewalk.checker.explore import Outcome
     from agewalk.checker.matrix import Cell, Matrix
-    from agewalk.checker.search import Bounds, Progress
+    from agewalk.checker.search.bfs import Bounds, Progress
 
 
 _BUILT_IN = "no WARN, use after free, deadlock, starvation ..."
@@ -69,7 +69,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Explore every interleaving. Exit code 1: a must-property is violated."""
-    from agewalk.checker.search import Bounds
+    from agewalk.checker.search.bfs import Bounds
     from agewalk.core.units import parse_size
 
     bounds = Bounds(max_states, max_seconds, parse_size(max_memory) if max_memory else None)
@@ -140,9 +140,9 @@ def _one(
     files: tuple[Path | None, Path | None, Path | None, Path | None],
     as_json: bool,
 ) -> None:
+    from agewalk.checker.automata.store_buffers import with_memory_model
     from agewalk.checker.catalog import get_system
     from agewalk.checker.explore import check
-    from agewalk.checker.weak import with_memory_model
 
     built = with_memory_model(get_system(name), model)
     progress = _show_progress if sys.stderr.isatty() else None
@@ -168,8 +168,8 @@ def _one(
 
 def _write(outcome: Outcome, files: tuple[Path | None, ...], name: str, model: str) -> None:
     from agewalk.checker import render
-    from agewalk.checker.minimal import Minimal
     from agewalk.checker.promela import promela
+    from agewalk.checker.search.minimal import Minimal
 
     spin, diagram, timeline, test = files
     if spin is not None:
@@ -243,10 +243,10 @@ def report(outcome: Outcome, *, brief: bool = False, width: int | None = None) -
 
 def _replay(text: str, as_json: bool, *, brief: bool) -> None:
     from agewalk.checker import render
-    from agewalk.checker.automaton import Automata
+    from agewalk.checker.automata.store_buffers import MODELS, with_memory_model
+    from agewalk.checker.automata.unfolding import Automata
     from agewalk.checker.catalog import get_system
-    from agewalk.checker.simulate import Simulator, parse_replay
-    from agewalk.checker.weak import MODELS, with_memory_model
+    from agewalk.checker.search.simulate import Simulator, parse_replay
 
     name, moves = parse_replay(text)
     base, _, model = name.rpartition("+")
@@ -260,10 +260,10 @@ def _replay(text: str, as_json: bool, *, brief: bool) -> None:
 
 
 def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
-    from agewalk.checker.automaton import Automata
+    from agewalk.checker.automata.store_buffers import with_memory_model
+    from agewalk.checker.automata.unfolding import Automata
     from agewalk.checker.catalog import get_system
-    from agewalk.checker.simulate import Simulator
-    from agewalk.checker.weak import with_memory_model
+    from agewalk.checker.search.simulate import Simulator
 
     simulator = Simulator(Automata(with_memory_model(get_system(name), model)))
     found: dict[str, tuple[int, str]] = {}

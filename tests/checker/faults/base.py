@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+from agewalk.checker.automata.store_buffers import with_memory_model
 from agewalk.checker.catalog import get_system
 from agewalk.checker.ghost import rewrite
 from agewalk.checker.system import System
-from agewalk.checker.weak import with_memory_model
 from agewalk.core.effects import Effect, Step
 
 Change = Callable[[Effect], Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agewalk.checker.exchange import Interchangeable, Order, Place
+from agewalk.checker.interchangeable import Interchangeable, Order, Place
 from agewalk.checker.system import Property, Result, System, Thread, sometimes, tolerated
 from agewalk.checker.systems.aging import TARGET, ask, primary, spte_rules
 from agewalk.checker.systems.hosts import BASE, PFN, Host, build

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.checker.kernel import OCCUPIED, UNKNOWN
+from agewalk.checker.reduction.canonical_numba import Fields
+from agewalk.checker.search.bfs_numba import UNKNOWN, Nodes
 
 _WORD: Final = 64
+_FIRST: Final = np.uint64(1 << 63)  # always set, in word 0
 
 
 def _bits(n: int) -> int:
@@ -18,7 +20,8 @@ def _bits(n: int) -> int:
 
 
 class Layout:
-    """Where each field of a state is packed: `words` 64-bit words, and (word, shift, mask) of every field."""
+    """Where each field of a state is packed: `words` 64-bit words, the top bit of the
+    first always set; `fields` says where each one is."""
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths
@@ -30,7 +33,7 @@ class Layout:
             used += width
             place.append((word, _WORD - used))
         self.words = word + 1
-        self.arrays = (
+        self.fields = Fields(
             np.array([w for w, _ in place], np.int64),
             np.array([s for _, s in place], np.uint64),
             np.array([(1 << b) - 1 for b in widths], np.uint64),
@@ -38,16 +41,16 @@ class Layout:
 
     def column(self, states: NDArray[np.uint64], f: int) -> NDArray[np.int64]:
         """Field f of many states."""
-        word, shift, mask = (a[f] for a in self.arrays)
+        word, shift, mask = (a[f] for a in self.fields)
         column: NDArray[np.int64] = ((states[:, word] >> shift) & mask).astype(np.int64)
         return column
 
     def pack(self, columns: list[NDArray[np.int64]], n: int) -> NDArray[np.uint64]:
         """States from their fields; missing columns are zero."""
         states = np.zeros((n, self.words), np.uint64)
-        states[:, 0] = OCCUPIED
+        states[:, 0] = _FIRST
         for f, column in enumerate(columns):
-            states[:, self.arrays[0][f]] |= column.astype(np.uint64) << self.arrays[1][f]
+            states[:, self.fields.word[f]] |= column.astype(np.uint64) << self.fields.shift[f]
         return states
 
 
@@ -65,6 +68,7 @@ class Tables:
         self.var = np.full(64, -1, np.int64)
         self.base = np.zeros(64, np.int64)
         self.stride = np.zeros(64, np.int64)
+        self.choices = np.ones(64, np.int64)
         self.ghost = np.zeros(64, np.uint8)
         self.mortal = np.full(64, -1, np.int64)
         self.uaf = np.zeros(64, np.int64)
@@ -82,14 +86,15 @@ class Tables:
     def add_node(self, *, kind: int, var: int, ghost: bool, firm: int, choices: int = 0) -> int:
         """A node; its edges are unknown."""
         if self.count == len(self.kind):
-            for name in ("kind", "var", "base", "stride", "ghost", "mortal", "uaf", "firm"):
+            fill = {"var": -1, "mortal": -1, "choices": 1}
+            for name in ("kind", "var", "base", "stride", "choices", "ghost", "mortal", "uaf", "firm"):
                 old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.full_like(old, -1 if name in {"var", "mortal"} else 0)]))
+                setattr(self, name, np.concatenate([old, np.full_like(old, fill.get(name, 0))]))
         n = self.count
         self.count += 1
         self.kind[n], self.ghost[n], self.firm[n] = kind, ghost, firm
         if choices:
-            self.stride[n] = -choices
+            self.choices[n] = choices
             self.base[n] = self._room(choices)
         elif var >= 0:
             self.var[n] = self.first_var + var
@@ -112,7 +117,7 @@ class Tables:
     def set_edge(self, node: int, thread: int, value: int, target: int, left: int) -> None:
         """Make an edge known."""
         stride = self.stride[node]
-        edge = self.base[node] + value + (thread * stride if stride > 0 else 0)
+        edge = self.base[node] + value + thread * stride
         self.edge_next[edge] = target
         self.edge_value[edge] = left
 
@@ -139,9 +144,9 @@ class Tables:
         cpus = [_bits(self.threads + 1)] * self.cpus
         return Layout([*node_width, *cpus, *(_bits(s) for s in self.size)])
 
-    def automata(self) -> tuple[Any, ...]:
-        """The `aut` argument of the kernel."""
-        return (
-            self.kind, self.var, self.base, self.stride, self.ghost, self.mortal, self.uaf, self.edge_next, self.edge_value,
-            self.freed, self.offset, self.first_var,
+    def nodes(self) -> Nodes:
+        """For the compiled search."""
+        return Nodes(
+            self.kind, self.var, self.base, self.stride, self.choices, self.ghost, self.mortal, self.uaf, self.edge_next,
+            self.edge_value, self.freed, self.offset, self.first_var,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """The shared state of a system: which cells, locks and lists its threads touch, and the values met in them.
 
 Value ids count from 0, the value the world was built with, so that a variable discovered late needs no rewriting of
-the states already known. Variable 0 is the memory (`agewalk.checker.memory`).
+the states already known. Variable 0 is the memory (`agewalk.checker.automata.lifetimes`).
 
 Generators are replayed, so an object that a thread allocates itself is another Python object each time. Objects of the
 built world are known by identity; any other by its type and label, and the first one met stands for all.
@@ -14,8 +14,8 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from agewalk.checker.effects import initial, place_name
-from agewalk.checker.memory import Memory
+from agewalk.checker.automata.lifetimes import Memory
+from agewalk.checker.automata.semantics import initial, place_name
 from agewalk.checker.system import Result
 from agewalk.core.cells import Cell, ListHead, Lock, Object, Slab, Srcu
 from agewalk.core.errors import ModelError
@@ -26,7 +26,7 @@ _WORLDLY: Final = (Cell, Lock, ListHead, Srcu, Slab, Object)
 _OPAQUE: Final = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, str, int, float, bytes, type(None))
 
 
-class World:
+class SharedState:
     """Variables and their values, as far as they have been met."""
 
     def __init__(self, starts: Iterable[Callable[[], Any]], watched: Iterable[Any]) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from tests.checker import toys
 from tests.checker.both_ways import WAYS, differences
 from tests.checker.faults import kvm, mm
 from tests.checker.faults.base import Fault
 
-from agewalk.checker.automaton import Automata
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.catalog import get_system
-from agewalk.checker.evaluate import BOUNDED
 from agewalk.checker.explore import check, reduced_graph
-from agewalk.checker.fast import Fast, fits
-from agewalk.checker.kernel import F_DEADLOCK, F_TERMINAL
-from agewalk.checker.learn import Learner
-from agewalk.checker.minimal import Minimal
-from agewalk.checker.search import Bounds, Graph, Search
-from agewalk.checker.simulate import Simulator
+from agewalk.checker.search.bfs import Bounds, Graph, Search
+from agewalk.checker.search.bfs_numba import F_DEADLOCK, F_TERMINAL
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
+from agewalk.checker.search.simulate import Simulator
 from agewalk.checker.system import TERMINATES, System
 from agewalk.checker.systems.pages import crowd
+from agewalk.checker.verdicts import BOUNDED
 from agewalk.model.protocols.registry import get_protocol
 
 NAMES = [
@@ -50,7 +48,7 @@ def ends(graph: Graph, automata: Automata) -> tuple[set[str], bool, set[object]]
 
 def full(system: System) -> tuple[Graph, Automata]:
     automata = Automata(system)
-    return Search(Learner(automata)).run(), automata
+    return Search(OnTheFly(automata)).run(), automata
 
 
 @pytest.mark.parametrize(
@@ -60,8 +58,8 @@ def full(system: System) -> tuple[Graph, Automata]:
 )
 def test_reduction_keeps_every_end(system: System) -> None:
     graph, automata = full(system)
-    small, learnt = reduced_graph(system)
-    assert ends(small, learnt) == ends(graph, automata)
+    small, unfolded = reduced_graph(system)
+    assert ends(small, unfolded) == ends(graph, automata)
     assert small.count <= graph.count
 
 
@@ -75,38 +73,22 @@ def test_reduction_reduces() -> None:
 def test_reduction_finds_the_faults_too(fault: Fault) -> None:
     with fault.seeded() as system:
         graph, automata = full(system)
-        small, learnt = reduced_graph(system)
-    names = [{a.nodes[n].property for n in g.errors()} for g, a in ((graph, automata), (small, learnt))]
+        small, unfolded = reduced_graph(system)
+    names = [{a.nodes[n].property for n in g.errors()} for g, a in ((graph, automata), (small, unfolded))]
     assert names[0] == names[1]
     assert bool(len(graph.flagged(F_DEADLOCK))) == bool(len(small.flagged(F_DEADLOCK)))
 
 
 def test_symmetry_counts_orbits() -> None:
-    """Two identical threads: every state that is not its own mirror image has one partner."""
+    """Two identical threads: every state that is not its own symmetry image has one partner."""
     automata = Automata(get_system("two-agers/linux-7.3/tdp"))
-    Search(Learner(automata)).run()
+    Search(OnTheFly(automata)).run()
     plain = Search(Minimal(automata)).run()
     folded = Search(Minimal(automata, symmetric=True)).run()
     a, b = plain.column(0), plain.column(1)
     assert folded.count < plain.count <= 2 * folded.count
     assert folded.depth == plain.depth
-    assert plain.count >= 2 * folded.count - int((a == b).sum())  # at most those are their own mirror images
-
-
-@pytest.mark.parametrize("name", [*NAMES, "age-vs-nested-end/v7/nested", "age-vs-fault/linux-7.3/tdp-noad"])
-def test_the_fast_search_finds_the_same_states_in_the_same_order(name: str) -> None:
-    automata = Automata(get_system(name))
-    Search(Learner(automata)).run()
-    source = Minimal(automata)
-    assert fits(source)
-    slow, fast = Search(source).run(), Fast(source).run()
-    n, words = slow.count, slow.layout.words
-    assert (n, slow.transitions, slow.depth, slow.levels) == (fast.count, fast.transitions, fast.depth, fast.levels)
-    for mine, theirs in (
-        (slow.states[:n], fast.states[:n, :words]), (slow.parents[:n], fast.parents[:n]), (slow.flags[:n], fast.flags[:n]),
-    ):  # fmt: skip
-        assert np.array_equal(mine, theirs)
-    assert slow.errors() == fast.errors()
+    assert plain.count >= 2 * folded.count - int((a == b).sum())  # at most those are their own symmetry images
 
 
 # --- the reduced search as the one that decides -----------------------------------------------------------------------------

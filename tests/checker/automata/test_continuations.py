@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.checker import toys
 
-from agewalk.checker.automaton import Automata
-from agewalk.checker.frames import Continuation
-from agewalk.checker.learn import Learner
-from agewalk.checker.minimal import Minimal
-from agewalk.checker.search import Search
+from agewalk.checker.automata.continuations import Continuation
+from agewalk.checker.automata.unfolding import Automata
+from agewalk.checker.search.bfs import Search
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
 from agewalk.checker.system import System
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Load, Step, Store
@@ -86,7 +86,7 @@ def test_same_minimal_states_without_frames(system: System) -> None:
     counts = []
     for by_frames in (True, False):
         automata = Automata(system, by_frames=by_frames)
-        graph = Search(Learner(automata)).run()
+        graph = Search(OnTheFly(automata)).run()
         minimal = Search(Minimal(automata)).run()
         counts.append((minimal.count, minimal.transitions, {automata.nodes[n].property for n in graph.errors()}))
     assert counts[0] == counts[1]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from agewalk.checker.automaton import BLOCKED, CHOICE, END, ERROR, STEP, Automata, Node
-from agewalk.checker.learn import firmness
-from agewalk.checker.mirror import Mirror
-from agewalk.checker.world import MEMORY
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.unfolding import BLOCKED, CHOICE, END, ERROR, STEP, Automata, Node, firmness
 
 Edges = dict[tuple[int, int], tuple[int, int]]
 
 
-def minimise(automata: Automata, mirror: Mirror) -> tuple[list[list[int]], list[int], list[Edges]]:
+def minimise(automata: Automata, images: list[list[int]]) -> tuple[list[list[int]], list[int], list[Edges]]:
     """Blocks (lists of nodes), block of each node, merged edges of each block.
 
-    A permutation of pages takes blocks to blocks: nodes a and b share one iff their images do.
+    images: for each order of the pages, the image of every node. An order of the pages takes blocks to blocks: nodes a and b
+    share one iff their images do.
     """
     for n in list(automata.nodes):  # error nodes of freed memory must have a block too
-        owner = automata.world.owner_of(n.var) if n.kind == STEP and n.var != MEMORY else None
-        if owner is not None and any(owner is m for m in automata.world.mortals):
+        owner = automata.shared.owner_of(n.var) if n.kind == STEP and n.var != MEMORY else None
+        if owner is not None and any(owner is m for m in automata.shared.mortals):
             automata.used_after_free(n.id)
     nodes = automata.nodes
     groups: dict[Any, list[int]] = {}
@@ -31,7 +30,7 @@ def minimise(automata: Automata, mirror: Mirror) -> tuple[list[list[int]], list[
         for b, members in enumerate(blocks):
             for m in members:
                 block_of[m] = b
-        split = _refined(nodes, blocks, block_of, mirror.nodes)
+        split = _refined(nodes, blocks, block_of, images)
         if len(split) == len(blocks):
             break
         blocks = split
@@ -52,7 +51,7 @@ def minimise(automata: Automata, mirror: Mirror) -> tuple[list[list[int]], list[
 def _static(automata: Automata, n: Node) -> Any:
     """What no merging may mix."""
     if n.kind == END:
-        return (n.automaton, END, automata.world.interned(n.result))
+        return (n.automaton, END, automata.shared.interned(n.result))
     if n.kind == ERROR:
         return (n.automaton, ERROR, n.property, n.result)
     choices = automata.choices(n) if n.kind == CHOICE else 0

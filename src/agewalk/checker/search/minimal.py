@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.checker.automaton import CHOICE, STEP, Automata, Node
-from agewalk.checker.footprint import Footprints
-from agewalk.checker.learn import Source, firmness
-from agewalk.checker.merge import minimise
-from agewalk.checker.mirror import Asymmetric, Mirror
-from agewalk.checker.tables import Layout, Tables
-from agewalk.checker.world import MEMORY
+from agewalk.checker.automata.partition_refinement import minimise
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.unfolding import CHOICE, STEP, Automata, Node, firmness
+from agewalk.checker.reduction.partial_order import Footprints
+from agewalk.checker.reduction.symmetry import Asymmetric, Symmetry
+from agewalk.checker.search.bfs_numba import Dependence
+from agewalk.checker.search.source import Source
+from agewalk.checker.search.tables import Layout, Tables
 from agewalk.core.errors import ModelError
 
 
@@ -37,19 +38,19 @@ class Minimal(Source):
         symmetric = symmetric and not self.cpus
         self.refused = ""
         try:
-            mirror = Mirror(automata, threads=symmetric, pages=not self.cpus, grow=False)
-            mirror.close()
+            symmetry = Symmetry(automata, threads=symmetric, pages=not self.cpus, grow=False)
+            symmetry.close()
         except Asymmetric as reason:
             self.refused = str(reason)
-            mirror = Mirror(automata, threads=symmetric, pages=False, grow=False)
-        self.mirror = mirror
+            symmetry = Symmetry(automata, threads=symmetric, pages=False, grow=False)
+        self.symmetry = symmetry
         if symmetric:
-            self._exchange(mirror)
+            self._exchange(symmetry)
         self.automata = automata
         self.system = automata.system
-        self.world = automata.world
+        self.shared = automata.shared
         self.automaton_of = automata.automaton_of
-        self.blocks, self.block_of, self.edges = minimise(automata, mirror)
+        self.blocks, self.block_of, self.edges = minimise(automata, symmetry.nodes)
         self.first = [0]
         for a in range(len(automata.roots)):
             size = sum(1 for b in self.blocks if automata.nodes[b[0]].automaton == a)
@@ -58,7 +59,7 @@ class Minimal(Source):
             len(self.automaton_of), self.cpus, [self.first[a] for a in self.automaton_of], memory_size=1
         )
         self._fill()
-        self._foot = Footprints(automata, mirror)
+        self._foot = Footprints(automata, symmetry)
         self.cyclic = self._foot.cyclic
         self._masks = self._fold_masks()
 
@@ -73,32 +74,32 @@ class Minimal(Source):
         sizes = [self.first[a + 1] - self.first[a] for a in self.automaton_of]
         return self.tables.layout([max(1, (s - 1).bit_length()) for s in sizes])
 
-    def learn(self, missing: list[tuple[int, ...]]) -> None:
+    def unfold(self, missing: list[tuple[int, ...]]) -> None:
         for node, thread, value in missing:
             raise ModelError(
                 f"{self.system.name}: thread {thread}'s automaton lacks {self.node(node).effect!r} on value {value}",
                 hint="a generator is not deterministic in what it is sent, or keeps state outside its locals",
             )
 
-    def footprints(self) -> tuple[Any, ...]:
-        return self._masks
+    def dependence(self) -> Dependence:
+        return Dependence(*self._masks)
 
     def node_images(self) -> NDArray[np.int64]:
-        assert self.mirror is not None
-        images = np.full((len(self.mirror.orders), len(self.tables.kind)), -1, np.int64)
+        assert self.symmetry is not None
+        images = np.full((len(self.symmetry.orders), len(self.tables.kind)), -1, np.int64)
         for s in range(len(images)):
             for b, members in enumerate(self.blocks):
-                images[s, b] = self.block_of[self.mirror.nodes[s][members[0]]]
+                images[s, b] = self.block_of[self.symmetry.nodes[s][members[0]]]
         return images
 
     def _size_memory(self) -> None:
-        self.tables.fit(MEMORY, len(self.world.values[MEMORY]))
-        for m, value in enumerate(self.world.values[MEMORY]):
-            self.tables.freed[m] = sum(1 << i for i, o in enumerate(self.world.mortals) if o in value.freed)
+        self.tables.fit(MEMORY, len(self.shared.values[MEMORY]))
+        for m, value in enumerate(self.shared.values[MEMORY]):
+            self.tables.freed[m] = sum(1 << i for i, o in enumerate(self.shared.mortals) if o in value.freed)
 
     def _fill(self) -> None:
-        world, tables = self.world, self.tables
-        for var, values in enumerate(world.values):
+        shared, tables = self.shared, self.tables
+        for var, values in enumerate(shared.values):
             tables.fit(var, len(values))
         self._size_memory()
         for b, members in enumerate(self.blocks):
@@ -106,8 +107,8 @@ class Minimal(Source):
             choices = self.automata.choices(node) if node.kind == CHOICE else 0
             tables.add_node(kind=node.kind, var=node.var, ghost=node.ghost, firm=firmness(node), choices=choices)
             if node.kind == STEP and node.var != MEMORY:
-                owner = world.owner_of(node.var)
-                for i, mortal in enumerate(world.mortals):
+                owner = shared.owner_of(node.var)
+                for i, mortal in enumerate(shared.mortals):
                     if owner is mortal:
                         tables.mortal[b] = i
                         tables.uaf[b] = self.block_of[self.automata.used_after_free(node.id)]

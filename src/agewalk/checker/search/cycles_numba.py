@@ -6,60 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from agewalk.checker import kernel
 from agewalk.checker.jit import compiled
+from agewalk.checker.search.bfs_numba import Batch, Model, States, look_up, successors
 
 
 @compiled()
-def index_states(states: Any, n: int, table: Any, index: Any) -> None:
-    """A hash set that also knows each state's index."""
-    words = states.shape[1]
-    mask = np.uint64(table.shape[0] - 1)
-    for i in range(n):
-        slot = kernel.hash_row(states[i], words) & mask
-        while table[slot, 0] != 0:
-            slot = (slot + np.uint64(1)) & mask
-        for w in range(words):
-            table[slot, w] = states[i, w]
-        index[slot] = i
-
-
-@compiled()
-def edges(
-    states: Any, n: int, flags: Any, lay: Any, aut: Any, cpu: Any, sym: Any, table: Any, index: Any, fan: int, start: Any,
-    target: Any, move: Any,
-) -> int:  # fmt: skip
-    """All transitions in rows: those of state i are start[i] .. start[i + 1] - 1. How many, or -1: no room."""
-    words = states.shape[1]
-    cand = np.empty((fan, words), np.uint64)
-    moves = np.empty(fan, np.uint8)
+def edges(model: Model, states: States, n: int, start: Any, target: Any, move: Any) -> None:
+    """All transitions, sorted by state: those of state i are start[i] .. start[i + 1] - 1."""
+    batch = Batch(
+        np.empty((model.fan, states.rows.shape[1]), np.uint64), np.empty(model.fan, np.uint8), np.empty(model.fan, np.int64),
+        np.empty(model.fan, np.uint64),
+    )  # fmt: skip
     missing = np.empty((1, 3), np.int64)
     ctl = np.zeros(8, np.int64)
-    mask = np.uint64(table.shape[0] - 1)
     at = 0
     for i in range(n):
         start[i] = at
-        if flags[i] & kernel.F_ERROR:
-            continue
-        made = kernel.successors(states[i], words, lay, aut, cpu, sym, True, -1, cand, moves, 0, missing, ctl)
-        if at + made > target.shape[0]:
-            return -1
+        _, made = successors(model, states.rows, states.flags, i, i + 1, -1, True, batch, 0, missing, ctl)
         for k in range(made):
-            slot = kernel.hash_row(cand[k], words) & mask
-            while True:
-                same = True
-                for w in range(words):
-                    if table[slot, w] != cand[k, w]:
-                        same = False
-                        break
-                if same:
-                    break
-                slot = (slot + np.uint64(1)) & mask
-            target[at] = index[slot]
-            move[at] = moves[k]
+            target[at] = look_up(states.rows, states.table, batch.rows, k, batch.hashes[k])
+            move[at] = batch.moves[k]
             at += 1
     start[n] = at
-    return at
 
 
 @compiled()

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from agewalk.checker import memory
-from agewalk.checker.automaton import BLOCKED, CHOICE, END, STEP, Automata, Node
-from agewalk.checker.effects import READS
-from agewalk.checker.mirror import Mirror
+from agewalk.checker.automata import lifetimes
+from agewalk.checker.automata.semantics import READS
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.unfolding import BLOCKED, CHOICE, END, STEP, Automata, Node
+from agewalk.checker.reduction.symmetry import Symmetry
 from agewalk.checker.system import Property, Result
-from agewalk.checker.world import MEMORY
 from agewalk.core.effects import Alloc, CallRcu, CallSrcu, RcuReadLock, RcuReadUnlock, SrcuReadLock, SrcuReadUnlock
 
 _BITS: Final = 62
@@ -25,16 +25,16 @@ _ALL: Final = -1
 class Footprints:
     """Masks for all nodes known now; a node found later counts as touching everything.
 
-    mirror: if pages are exchanged, what a property looks at on one page is looked at on all.
+    symmetry: if pages are exchanged, what a property looks at on one page is looked at on all.
     """
 
-    def __init__(self, automata: Automata, mirror: Mirror | None = None) -> None:
-        self._mirror = mirror
+    def __init__(self, automata: Automata, symmetry: Symmetry | None = None) -> None:
+        self._symmetry = symmetry
         self._bit: dict[Any, int] = {}
         self._automata = automata
         nodes = automata.nodes
         self._deferred = {
-            (memory.domain_of(n.effect), id(n.target)) for n in nodes if isinstance(n.effect, (CallRcu, CallSrcu))
+            (lifetimes.domain_of(n.effect), id(n.target)) for n in nodes if isinstance(n.effect, (CallRcu, CallSrcu))
         }
         own = [self._own(n) for n in nodes]
         after = [sorted({t for t, _ in n.edges.values() if t >= 0 and t != n.id}) for n in nodes]
@@ -60,13 +60,13 @@ class Footprints:
         effect = n.effect
         if n.var != MEMORY:
             token = self._token(n.var)
-            owner = self._automata.world.owner_of(n.var)
-            mortal = any(owner is m for m in self._automata.world.mortals)
+            owner = self._automata.shared.owner_of(n.var)
+            mortal = any(owner is m for m in self._automata.shared.mortals)
             return token | (self._token(("life", id(owner))) if mortal else 0), 0 if isinstance(
                 effect, READS
             ) else token
         assert effect is not None
-        domain = memory.domain_of(effect)
+        domain = lifetimes.domain_of(effect)
         grace = self._token(("grace", domain))
         if isinstance(effect, (RcuReadLock, SrcuReadLock)):
             return grace, 0
@@ -77,7 +77,7 @@ class Footprints:
             return grace | lives, lives
         if isinstance(effect, Alloc):  # may bring any freed object back
             lives = self._token(("slab", id(effect.slab)))
-            for one in self._automata.world.mortals:
+            for one in self._automata.shared.mortals:
                 lives |= self._token(("life", id(one)))
             return lives, lives
         life = self._token(("life", id(n.target))) if n.target is not None else 0
@@ -122,10 +122,10 @@ class Footprints:
                     if isinstance(o, Result):
                         self._results_watched = True
                     else:
-                        var = self._automata.world.var_of(o)
+                        var = self._automata.shared.var_of(o)
                         seen |= self._token(var)
-                        for order in range(len(self._mirror.orders) if self._mirror is not None else 0):
-                            seen |= self._token(self._mirror.var(order, var)) if self._mirror is not None else 0
+                        for order in range(len(self._symmetry.orders) if self._symmetry is not None else 0):
+                            seen |= self._token(self._symmetry.var(order, var)) if self._symmetry is not None else 0
         return seen
 
     def arrays(self, size: int) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """What each effect does to the one variable it touches: the exhaustive reading's table.
 
 A variable is a cell (its value), a lock (0 free, -1 held for write, n readers), a list (its members, head first), or
-the memory (`agewalk.checker.memory`). `meaning` answers (value left behind, what the generator is sent).
+the memory (`agewalk.checker.automata.lifetimes`). `meaning` answers (value left behind, what the generator is sent).
 """
 
 from __future__ import annotations

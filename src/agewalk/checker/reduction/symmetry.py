@@ -1,4 +1,4 @@
-"""Symmetry, checked: the mirror image of every node, variable, value and edge of the automata.
+"""Symmetry, checked: the symmetry image of every node, variable, value and edge of the automata.
 
 A group element exchanges identical threads, or pages as the system's `Interchangeable` says, or both. Images are not believed but
 followed: from the start, along every edge that was unfolded, to an edge that must exist (it is unfolded if need be), find the
@@ -12,12 +12,12 @@ from __future__ import annotations
 import itertools
 from typing import Any, Final
 
-from agewalk.checker.automaton import CHOICE, ERROR, STEP, Automata, Node
-from agewalk.checker.effects import show
-from agewalk.checker.exchange import Order
-from agewalk.checker.memory import Memory
+from agewalk.checker.automata.lifetimes import Memory
+from agewalk.checker.automata.semantics import show
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.unfolding import CHOICE, ERROR, STEP, Automata, Node
+from agewalk.checker.interchangeable import Order
 from agewalk.checker.system import System
-from agewalk.checker.world import MEMORY
 from agewalk.core.effects import Choose
 
 UNKNOWN: Final = -1
@@ -37,7 +37,7 @@ def thread_groups(system: System) -> list[tuple[int, ...]]:
     return [tuple(itertools.chain(*choice)) for choice in itertools.product(*groups)]
 
 
-class Mirror:
+class Symmetry:
     """The group of a system, and what its elements make of the automata.
 
     orders: those of the pages, without the first; elements: of the whole group, without the one that changes nothing.
@@ -47,7 +47,7 @@ class Mirror:
 
     def __init__(self, automata: Automata, *, threads: bool, pages: bool = True, grow: bool = True) -> None:
         self.automata = automata
-        self.world = automata.world
+        self.shared = automata.shared
         self.grow = grow
         system = automata.system
         self.exchange = system.exchange if pages else None
@@ -70,7 +70,7 @@ class Mirror:
         ]
         self._memory: list[dict[int, int]] = [{} for _ in self.elements]
         self._closed = 0  # values of the memory that have all their images
-        self._done = 0  # edges of automata.learnt that have been followed
+        self._done = 0  # edges of automata.unfolded that have been followed
         for s in range(len(self.orders)):
             for a, root in enumerate(automata.roots):
                 self._pair(
@@ -117,10 +117,10 @@ class Mirror:
                 row.append(MEMORY)
                 continue
             assert self.exchange is not None
-            place = self.exchange.one(self.world.places[v], self.orders[s])
-            if not self.grow and not self.world.has_var(place):
-                raise Asymmetric(f"{self.world.names[v]} is used, but {place!r} is not")
-            row.append(self.world.var_of(place))
+            place = self.exchange.one(self.shared.places[v], self.orders[s])
+            if not self.grow and not self.shared.has_var(place):
+                raise Asymmetric(f"{self.shared.names[v]} is used, but {place!r} is not")
+            row.append(self.shared.var_of(place))
         return row[var]
 
     def value(self, s: int, var: int, value: int) -> int:
@@ -130,38 +130,38 @@ class Mirror:
             rows.append([])
         row = rows[var]
         while len(row) <= value:
-            row.append(self._renamed(s, var, self.world.values[var][len(row)]))
+            row.append(self._renamed(s, var, self.shared.values[var][len(row)]))
         return row[value]
 
     def _renamed(self, s: int, var: int, found: Any) -> int:
         assert self.exchange is not None
         image, order = self.var(s, var), self.orders[s]
-        renamed = self.exchange.value(self.world.places[var], found, order)
-        back = self.exchange.value(self.world.places[image], renamed, _inverted(order))
-        if self.world.interned(back) != self.world.interned(found):
+        renamed = self.exchange.value(self.shared.places[var], found, order)
+        back = self.exchange.value(self.shared.places[image], renamed, _inverted(order))
+        if self.shared.interned(back) != self.shared.interned(found):
             raise Asymmetric(
-                f"{self.world.names[var]} = {show(found)} is renamed to {show(renamed)}, and that to {show(back)}"
+                f"{self.shared.names[var]} = {show(found)} is renamed to {show(renamed)}, and that to {show(back)}"
             )
-        if not self.grow and not self.world.met(image, renamed):
+        if not self.grow and not self.shared.met(image, renamed):
             raise Asymmetric(
-                f"{self.world.names[var]} may be {show(found)}, but {self.world.names[image]} is never {show(renamed)}"
+                f"{self.shared.names[var]} may be {show(found)}, but {self.shared.names[image]} is never {show(renamed)}"
             )
-        return self.world.value_id(image, renamed)
+        return self.shared.value_id(image, renamed)
 
     def memory(self, p: int, value: int) -> int:
         """The image of a value of the memory under an element of the group."""
         row = self._memory[p]
         if value not in row:
             s, threads = self.elements[p]
-            m: Memory = self.world.values[MEMORY][value]
-            row[value] = self.world.value_id(MEMORY, m.renamed(threads, lambda o: self.object(s, o)))
+            m: Memory = self.shared.values[MEMORY][value]
+            row[value] = self.shared.value_id(MEMORY, m.renamed(threads, lambda o: self.object(s, o)))
         return row[value]
 
     def object(self, s: int, one: Any) -> Any:
         """The image of an object."""
         if s < 0 or self.exchange is None:
             return one
-        return self.world.canonical(self.exchange.one(one, self.orders[s]))
+        return self.shared.canonical(self.exchange.one(one, self.orders[s]))
 
     def choice(self, s: int, node: Node, answer: int) -> int:
         """The image of an answer to a choice."""
@@ -176,9 +176,9 @@ class Mirror:
 
     def close(self) -> None:
         """Follow every edge unfolded so far, until nothing new comes of it. Raises Asymmetric."""
-        learnt = self.automata.learnt
-        while self._done < len(learnt):
-            ident, key = learnt[self._done]
+        unfolded = self.automata.unfolded
+        while self._done < len(unfolded):
+            ident, key = unfolded[self._done]
             self._done += 1
             if self.automata.nodes[ident].var == MEMORY:
                 for p in self._generators:
@@ -187,7 +187,7 @@ class Mirror:
                 for s in range(len(self.orders)):
                     self._follow(s, ident, key)
         value = self._closed
-        while value < len(self.world.values[MEMORY]):  # an image may be a value that nobody has met yet
+        while value < len(self.shared.values[MEMORY]):  # an image may be a value that nobody has met yet
             for p in range(len(self.elements)):
                 self.memory(p, value)
             value += 1
@@ -195,12 +195,12 @@ class Mirror:
         for s in range(len(self.orders)):
             self._lifetimes(s)
             var = 1
-            while var < len(self.world.values):  # images may be variables that nobody has touched yet
+            while var < len(self.shared.values):  # images may be variables that nobody has touched yet
                 if self.value(s, var, 0) != 0:
                     raise Asymmetric(
-                        f"{self.world.names[var]} and {self.world.names[self.var(s, var)]} begin differently"
+                        f"{self.shared.names[var]} and {self.shared.names[self.var(s, var)]} begin differently"
                     )
-                self.value(s, var, len(self.world.values[var]) - 1)
+                self.value(s, var, len(self.shared.values[var]) - 1)
                 var += 1
 
     def _follow(self, s: int, ident: int, key: tuple[int, int]) -> None:
@@ -213,8 +213,8 @@ class Mirror:
         self._arrive(s, node, target, theirs)
         if not choice and target >= 0 and self.value(s, node.var, left) != leaves:
             raise self._tell(
-                s, node, f"leaves {show(self.world.values[node.var][left])}, its image "
-                f"{show(self.world.values[image.var][leaves])} in {self.world.names[image.var]}",
+                s, node, f"leaves {show(self.shared.values[node.var][left])}, its image "
+                f"{show(self.shared.values[image.var][leaves])} in {self.shared.names[image.var]}",
             )  # fmt: skip
 
     def _follow_memory(self, p: int, ident: int, key: tuple[int, int]) -> None:
@@ -260,7 +260,7 @@ class Mirror:
         if not what:
             raise self._tell(s, a, f"{_doing(a)}, its image {_doing(b)} in {b.function}(), line {b.line}")
         if a.kind == STEP and self.var(s, a.var) != b.var:
-            names = self.world.names
+            names = self.shared.names
             raise self._tell(
                 s,
                 a,
@@ -271,14 +271,14 @@ class Mirror:
 
     def _lifetimes(self, s: int) -> None:
         """What can be freed: owners go where their cells go, and use after free to use after free."""
-        mortals = self.world.mortals
-        for var in range(1, len(self.world.values)):
-            owner, theirs = self.world.owner_of(var), self.world.owner_of(self.var(s, var))
+        mortals = self.shared.mortals
+        for var in range(1, len(self.shared.values)):
+            owner, theirs = self.shared.owner_of(var), self.shared.owner_of(self.var(s, var))
             dies = any(owner is m for m in mortals) or any(theirs is m for m in mortals)
             if dies and self.object(s, owner) is not theirs:
-                raise Asymmetric(f"{self.world.names[var]} dies with {owner!r}, its image with {theirs!r}")
+                raise Asymmetric(f"{self.shared.names[var]} dies with {owner!r}, its image with {theirs!r}")
         for node in list(self.automata.nodes) if mortals else []:
-            owner = self.world.owner_of(node.var) if node.kind == STEP and node.var != MEMORY else None
+            owner = self.shared.owner_of(node.var) if node.kind == STEP and node.var != MEMORY else None
             if self.node(s, node.id) >= 0 and any(owner is m for m in mortals):
                 image = self.automata.used_after_free(self.nodes[s][node.id])
                 self._pair(s, self.automata.used_after_free(node.id), image)

@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.checker import kernel
-from agewalk.checker.kernel import CODE, COUNT, GROW, LEARN, MISSING, POS, STOP, TRANSITIONS
-from agewalk.checker.learn import Source
-from agewalk.checker.tables import Layout
+from agewalk.checker.search import bfs_numba
+from agewalk.checker.search.bfs_numba import CODE, COUNT, GROW, MISSING, POS, STOP, TRANSITIONS, UNFOLD, Batch, States
+from agewalk.checker.search.source import Source
+from agewalk.checker.search.tables import Layout
 
-_CANDIDATES: Final = 1 << 11
+_BATCH: Final = 1 << 11  # successors
 _MISSING: Final = 1 << 10
 _CHUNK: Final = 1 << 18  # states between two looks at the clock
 
@@ -63,6 +63,7 @@ class Graph:
     moves: NDArray[np.uint8]
     flags: NDArray[np.uint8]
     first_error: NDArray[np.int64]
+    table: NDArray[np.uint64]
     count: int
     expanded: int
     transitions: int
@@ -106,21 +107,21 @@ class Search:
         self.layout = source.layout()
         self._ctl = np.zeros(8, np.int64)
         self._missing = np.empty((_MISSING, 3), np.int64)
-        self._allocate(1 << max(12, (expect + 4 * _CANDIDATES).bit_length()))
+        self._allocate(1 << max(12, (expect + 4 * _BATCH).bit_length()))
         self.states[0] = self.layout.pack([np.array([v]) for v in source.initial()], 1)[0]
         self._ctl[COUNT] = 1
-        kernel.rehash(self.states, 1, self.table)
+        bfs_numba.fill_table(self.states, 1, self.table)
         self.levels = [0]
         for node in source.initial_errors():
             self.first_error[node] = 0
-            self.flags[0] = kernel.F_ERROR
+            self.flags[0] = bfs_numba.F_ERROR
 
     def _allocate(self, n: int) -> None:
         self.states = np.zeros((n, self.layout.words), np.uint64)
         self.parents = np.zeros(n, np.int32)
         self.moves = np.zeros(n, np.uint8)
         self.flags = np.zeros(n, np.uint8)
-        self.table = np.zeros((4 * n, self.layout.words), np.uint64)
+        self.table = np.zeros(2 * n, np.uint64)
         self.first_error = np.full(max(64, len(self.source.tables.kind)), -1, np.int64)
 
     @property
@@ -149,8 +150,8 @@ class Search:
             ctl[STOP] = min(level_end, ctl[POS] + _CHUNK)
             self._call()
             now = time.perf_counter()
-            if ctl[CODE] == LEARN:
-                self._learn()
+            if ctl[CODE] == UNFOLD:
+                self._unfold()
             elif ctl[CODE] == GROW:
                 self._grow()
             if progress and now - last > 0.25:
@@ -166,9 +167,9 @@ class Search:
                 level_end = int(ctl[COUNT])
         complete = bool(ctl[POS] == ctl[COUNT])
         return Graph(
-            self.source, self.layout, self.states, self.parents, self.moves, self.flags, self.first_error, int(ctl[COUNT]),
-            int(ctl[POS]), int(ctl[TRANSITIONS]), len(self.levels), time.perf_counter() - began, time.process_time() - cpu_began,
-            self.bytes, complete=complete, bound="" if complete else bound, levels=self.levels,
+            self.source, self.layout, self.states, self.parents, self.moves, self.flags, self.first_error, self.table,
+            int(ctl[COUNT]), int(ctl[POS]), int(ctl[TRANSITIONS]), len(self.levels), time.perf_counter() - began,
+            time.process_time() - cpu_began, self.bytes, complete=complete, bound="" if complete else bound, levels=self.levels,
         )  # fmt: skip
 
     def _progress(self, seconds: float) -> Progress:
@@ -187,23 +188,24 @@ class Search:
         return ""
 
     def _call(self) -> None:
-        source, tables = self.source, self.source.tables
-        fan = source.fan()
-        size = max(_CANDIDATES, 2 * fan)
-        if self.states.shape[0] <= 2 * size:
+        source = self.source
+        model = source.model(self.layout)
+        size = max(_BATCH, 2 * model.fan)
+        if len(self.states) <= 2 * size:
             self._grow()
-        cand = np.empty((size, self.layout.words), np.uint64)
-        store = (self.states, self.parents, self.moves, self.flags, self.first_error)
-        kernel.search(
-            store, self.table, self.layout.arrays, tables.automata(), source.cpu(), source.symmetry(), source.footprints(),
-            source.daemons, cand, np.empty(size, np.uint8), np.empty(size, np.int64), np.empty(size, np.uint64),
-            self._missing, self.reduce, source.cyclic, fan, self._ctl,
+        batch = Batch(
+            np.empty((size, self.layout.words), np.uint64), np.empty(size, np.uint8), np.empty(size, np.int64),
+            np.empty(size, np.uint64),
         )  # fmt: skip
+        states = States(self.states, self.parents, self.moves, self.flags, self.first_error, self.table)
+        bfs_numba.search(
+            model, states, batch, source.dependence(), self.reduce, source.cyclic, self._missing, self._ctl
+        )
 
-    def _learn(self) -> None:
+    def _unfold(self) -> None:
         """Unfold the edges that the search asked for; re-pack the states if the new values do not fit."""
         missing = {tuple(int(x) for x in row) for row in self._missing[: self._ctl[MISSING]]}
-        self.source.learn(sorted(missing))
+        self.source.unfold(sorted(missing))
         kinds = len(self.source.tables.kind)
         if kinds > len(self.first_error):
             more = np.full(kinds - len(self.first_error), -1, np.int64)
@@ -222,13 +224,11 @@ class Search:
             self.layout = layout  # fields keep their places, and a new one starts at zero, the value it was built with
             return
         n = self.count
-        columns = [self.layout.column(self.states[:n], f) for f in range(len(now))]
-        self.layout = layout
         states = np.zeros((len(self.states), layout.words), np.uint64)
-        states[:n] = layout.pack(columns, n)
-        self.states = states
-        self.table = np.zeros((len(self.table), layout.words), np.uint64)
-        kernel.rehash(self.states, n, self.table)
+        bfs_numba.repack(self.states, n, self.layout.fields, states, layout.fields)
+        self.layout, self.states = layout, states
+        self.table[:] = 0
+        bfs_numba.fill_table(states, n, self.table)
 
     def _grow(self) -> None:
         n = self.count
@@ -237,6 +237,5 @@ class Search:
             new = np.zeros((2 * len(old), *old.shape[1:]), old.dtype)
             new[:n] = old[:n]
             setattr(self, name, new)
-        if 4 * (n + 2 * _CANDIDATES) >= len(self.table):
-            self.table = np.zeros((4 * len(self.table), self.layout.words), np.uint64)
-            kernel.rehash(self.states, n, self.table)
+        self.table = np.zeros(2 * len(self.states), np.uint64)
+        bfs_numba.fill_table(self.states, n, self.table)

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agewalk.checker.automaton import CHOICE, END, ERROR, STEP, Automata, Node
-from agewalk.checker.effects import show
-from agewalk.checker.learn import firmness
-from agewalk.checker.world import MEMORY
+from agewalk.checker.automata.semantics import show
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.unfolding import CHOICE, END, ERROR, STEP, Automata, Node, firmness
 from agewalk.core.errors import InputError
 
 
@@ -68,7 +67,7 @@ class Simulator:
 
     def __init__(self, automata: Automata) -> None:
         self.automata = automata
-        self.world = automata.world
+        self.shared = automata.shared
         cpus = sorted({t.cpu for t in automata.threads if t.cpu is not None})
         self._cpu_of = [None if t.cpu is None else cpus.index(t.cpu) for t in automata.threads]
         self._cpus = len(cpus)
@@ -76,11 +75,11 @@ class Simulator:
     def start(self) -> State:
         """The state before anybody has run."""
         roots = tuple(self.automata.roots[a] for a in self.automata.automaton_of)
-        return State(roots, (0,) * len(self.world.values), (-1,) * self._cpus)
+        return State(roots, (0,) * len(self.shared.values), (-1,) * self._cpus)
 
     def value(self, state: State, var: int) -> Any:
         """What a variable holds."""
-        return self.world.values[var][state.values[var] if var < len(state.values) else 0]
+        return self.shared.values[var][state.values[var] if var < len(state.values) else 0]
 
     def node(self, state: State, thread: int) -> Node:
         """Where a thread stands."""
@@ -117,15 +116,15 @@ class Simulator:
     def take(self, state: State, t: int, choice: int) -> State | None:
         """The state after thread t's next step, ghost steps included; None if it has to wait."""
         nodes, values = list(state.nodes), list(state.values)
-        values += [0] * (len(self.world.values) - len(values))
+        values += [0] * (len(self.shared.values) - len(values))
         first = True
         while True:
             node = self.automata.nodes[nodes[t]]
             if node.kind == CHOICE:
                 key = (0, choice)
             else:
-                owner = self.world.owner_of(node.var) if node.var != MEMORY else None
-                if owner is not None and owner in self.world.values[MEMORY][values[MEMORY]].freed:
+                owner = self.shared.owner_of(node.var) if node.var != MEMORY else None
+                if owner is not None and owner in self.shared.values[MEMORY][values[MEMORY]].freed:
                     nodes[t] = self.automata.used_after_free(node.id)
                     break
                 key = (t if node.var == MEMORY else 0, values[node.var])
@@ -135,7 +134,7 @@ class Simulator:
                 if first:
                     return None
                 break
-            values += [0] * (len(self.world.values) - len(values))
+            values += [0] * (len(self.shared.values) - len(values))
             if node.kind != CHOICE:
                 values[node.var] = left
             nodes[t] = target
@@ -145,7 +144,7 @@ class Simulator:
                 break
         cpu = self._cpu_of[t]
         running = state.running if cpu is None else (*state.running[:cpu], t, *state.running[cpu + 1 :])
-        values += [0] * (len(self.world.values) - len(values))
+        values += [0] * (len(self.shared.values) - len(values))
         return State(tuple(nodes), tuple(values), running)
 
     # --- paths --------------------------------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ class Simulator:
             )
         if not self.moves(state):
             waits = [
-                f"{n} waits in {self.node(state, i).function}() for {self.world.names[self.node(state, i).var]}"
+                f"{n} waits in {self.node(state, i).function}() for {self.shared.names[self.node(state, i).var]}"
                 for i, n in enumerate(self.automata.names)
                 if self.node(state, i).kind == STEP
             ]
@@ -191,13 +190,13 @@ class Simulator:
     def _describe(self, number: int, before: State, after: State, t: int, choice: int) -> PathStep:
         node = self.node(before, t)
         changed = tuple(
-            (self.world.names[v], self._show(before, v), self._show(after, v))
+            (self.shared.names[v], self._show(before, v), self._show(after, v))
             for v in range(len(after.values))
             if self.value(before, v) != self.value(after, v) and self._show(before, v) != self._show(after, v)
         )
         return PathStep(
             number, t, self.automata.names[t], node.function, node.line, describe(node),
-            "" if node.var <= 0 else self.world.names[node.var],
+            "" if node.var <= 0 else self.shared.names[node.var],
             str(choice) if node.kind == CHOICE else "" if node.var <= 0 else self._show(before, node.var),
             changed, tuple(f"{lock.name} ({mode})" for lock, mode in node.context.held), choice,
         )  # fmt: skip
@@ -229,9 +228,9 @@ class Simulator:
             (n.kind, n.property, show(n.result)) for t in range(len(state.nodes)) if (n := self.node(state, t))
         )
         cells = tuple(
-            (self.world.names[v], self._show(state, v))
-            for v in range(1, len(self.world.values))
-            if self.value(state, v) != self.world.values[v][0]
+            (self.shared.names[v], self._show(state, v))
+            for v in range(1, len(self.shared.values))
+            if self.value(state, v) != self.shared.values[v][0]
         )
         return threads, cells
 

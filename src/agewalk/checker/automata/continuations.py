@@ -7,7 +7,7 @@ thread forgets what it has no variable for, and a loop that comes round to the s
 CPython shows a frame's locals, and through the garbage collector's view of it (`gc.get_referents`) the evaluation stack
 as well: the half-evaluated `a | (yield from b)`, the iterators of `for` loops. What cannot be looked into counts by
 identity, so that nodes are then merged too rarely, never wrongly. Elsewhere `continuation` answers None and nodes are
-told apart by the answers that led to them; both ways must give equal verdicts (tests/checker/test_frames.py).
+told apart by the answers that led to them; both ways must give equal verdicts (tests/checker/automata/test_continuations.py).
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.checker import toys
 
-from agewalk.checker.automaton import Automata
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.catalog import get_system
-from agewalk.checker.kernel import F_DEADLOCK, F_ERROR, F_TERMINAL
-from agewalk.checker.learn import Learner
-from agewalk.checker.search import Search
-from agewalk.checker.simulate import Simulator, parse_replay
+from agewalk.checker.search.bfs import Search
+from agewalk.checker.search.bfs_numba import F_DEADLOCK, F_ERROR, F_TERMINAL
+from agewalk.checker.search.on_the_fly import OnTheFly
+from agewalk.checker.search.simulate import Simulator, parse_replay
 from agewalk.checker.system import System
 from agewalk.core.direct import Direct
 from agewalk.core.errors import InputError
@@ -27,7 +27,7 @@ NAMES = [
 def ends(system: System) -> tuple[Simulator, set[object]]:
     """The simulator, and what can be seen of every end that the search found."""
     automata = Automata(system)
-    graph = Search(Learner(automata)).run()
+    graph = Search(OnTheFly(automata)).run()
     simulator = Simulator(automata)
     outcomes: set[object] = set()
     for state in graph.flagged(F_TERMINAL | F_DEADLOCK | F_ERROR):
@@ -63,7 +63,7 @@ def test_the_direct_reading_is_one_of_the_interleavings(name: str) -> None:
     world = get_system(name)  # a second world: the direct reading changes cells
     for i, thread in enumerate(world.flat()):
         results[i] = Direct().run(thread.start())
-    from agewalk.checker.effects import show
+    from agewalk.checker.automata.semantics import show
 
     expected = tuple(show(r) for r in results)
     assert expected in {tuple(result for _, _, result in outcome[0]) for outcome in outcomes}  # type: ignore[index]

@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.checker.automaton import END, Automata
-from agewalk.checker.kernel import F_DEADLOCK, F_TERMINAL
-from agewalk.checker.learn import Learner
-from agewalk.checker.search import Graph
+from agewalk.checker.automata.unfolding import END, Automata
+from agewalk.checker.search.bfs import Graph
+from agewalk.checker.search.bfs_numba import F_DEADLOCK, F_TERMINAL
+from agewalk.checker.search.on_the_fly import OnTheFly
 from agewalk.checker.system import BUILT_IN, MUST, NO_DEADLOCK, TERMINATES, TOLERATED, Property, Result
 
 HOLDS: Final = "holds"
@@ -68,7 +68,7 @@ class Evaluation:
         self.automata = automata
         self.depths = _depths(graph)
         self._undecided: frozenset[str] = frozenset()
-        assert isinstance(graph.source, Learner)
+        assert isinstance(graph.source, OnTheFly)
         self._first_var = graph.source.tables.first_var
 
     def all(
@@ -207,18 +207,18 @@ class Evaluation:
 
     def _column(self, f: int, element: int) -> NDArray[np.int64]:
         """Field f of what a group element makes of each state."""
-        mirror = self.graph.source.mirror
-        if element < 0 or mirror is None:
+        symmetry = self.graph.source.symmetry
+        if element < 0 or symmetry is None:
             return self.graph.column(f)
-        s, threads = mirror.elements[element]
+        s, threads = symmetry.elements[element]
         if f < len(threads):
             column = self.graph.column(threads.index(f))
-            return column if s < 0 else np.array(mirror.nodes[s], np.int64)[column]
+            return column if s < 0 else np.array(symmetry.nodes[s], np.int64)[column]
         if s < 0:
             return self.graph.column(f)
         to = f - self._first_var
-        var = next(v for v in range(len(mirror.world.values)) if mirror.var(s, v) == to)
-        images = [mirror.value(s, var, x) for x in range(len(mirror.world.values[var]))]
+        var = next(v for v in range(len(symmetry.shared.values)) if symmetry.var(s, v) == to)
+        images = [symmetry.value(s, var, x) for x in range(len(symmetry.shared.values[var]))]
         return np.array(images, np.int64)[self.graph.column(self._first_var + var)]
 
     def _columns(self, over: tuple[Any, ...], element: int = -1) -> tuple[list[NDArray[np.int64]], Any]:
@@ -237,16 +237,16 @@ class Evaluation:
                 readers.append((len(columns), len(which), single, -1))
                 columns += [self._column(i, element) for i in which]
             else:
-                var = self.automata.world.var_of(o)
+                var = self.automata.shared.var_of(o)
                 readers.append((len(columns), 1, True, var))
                 columns.append(self._column(self._first_var + var, element))
-        world, nodes = self.automata.world, self.automata.nodes
+        shared, nodes = self.automata.shared, self.automata.nodes
 
         def decode(row: list[Any]) -> list[Any]:
             values: list[Any] = []
             for at, n, single, var in readers:
                 if var >= 0:
-                    values.append(world.values[var][int(row[at])])
+                    values.append(shared.values[var][int(row[at])])
                     continue
                 found = [nodes[int(row[at + k])] for k in range(n)]
                 results = [f.result if f.kind == END else None for f in found]

@@ -11,22 +11,23 @@ import pytest
 from tests.checker import toys
 from tests.checker.faults.base import changed
 
-from agewalk.checker import fold
-from agewalk.checker.automaton import Automata
+from agewalk.checker.automata.shared_state import MEMORY
+from agewalk.checker.automata.store_buffers import with_memory_model
+from agewalk.checker.automata.unfolding import Automata
 from agewalk.checker.catalog import get_system
-from agewalk.checker.exchange import Interchangeable
 from agewalk.checker.explore import check
-from agewalk.checker.learn import Learner, Source
-from agewalk.checker.minimal import Minimal
-from agewalk.checker.mirror import Asymmetric, Mirror
-from agewalk.checker.search import Graph, Search
-from agewalk.checker.simulate import Simulator
+from agewalk.checker.interchangeable import Interchangeable
+from agewalk.checker.reduction import canonical_numba
+from agewalk.checker.reduction.symmetry import Asymmetric, Symmetry
+from agewalk.checker.search.bfs import Graph, Search
+from agewalk.checker.search.minimal import Minimal
+from agewalk.checker.search.on_the_fly import OnTheFly
+from agewalk.checker.search.simulate import Simulator
+from agewalk.checker.search.source import Source
 from agewalk.checker.system import Result, System, Thread, at_end, sometimes
 from agewalk.checker.systems import pages
 from agewalk.checker.systems.aging import primary
 from agewalk.checker.systems.hosts import BASE, Host, build
-from agewalk.checker.weak import with_memory_model
-from agewalk.checker.world import MEMORY
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Choose, Effect, FetchAdd, Load, Step, Store
 from agewalk.core.errors import ModelError
@@ -41,13 +42,15 @@ def orbit_sum(graph: Graph) -> int:
     source: Source = graph.source
     sizes = np.zeros(graph.count, np.int64)
     memory = source.tables.first_var + MEMORY
-    fold.orbits(graph.states, graph.count, graph.layout.arrays, source.tables.offset, source.symmetry(), memory, sizes)
+    canonical_numba.orbits(
+        graph.states, graph.count, graph.layout.fields, source.tables.offset, source.group(), memory, sizes
+    )
     return int(sizes.sum())
 
 
 def whole(system: System) -> tuple[Automata, Graph]:
     automata = Automata(system)
-    return automata, Search(Learner(automata)).run()
+    return automata, Search(OnTheFly(automata)).run()
 
 
 def spin_pages(n: int, *, each: bool) -> System:
@@ -95,11 +98,11 @@ def test_what_is_kept_stands_for_all_there_is(system: System) -> None:
     plain, folded = Search(Minimal(automata)).run(), Search(Minimal(automata, symmetric=True)).run()
     assert orbit_sum(folded) == plain.count
     again = Automata(system)
-    start = Search(Learner(again, symmetric=True)).run()
+    start = Search(OnTheFly(again, symmetric=True)).run()
     assert orbit_sum(start) == full.count
     assert start.count < full.count
     assert len(again.nodes) == len(automata.nodes)
-    assert len(again.learnt) == len(automata.learnt)
+    assert len(again.unfolded) == len(automata.unfolded)
     assert start.depth == full.depth
 
 
@@ -109,7 +112,7 @@ def test_counted_by_hand() -> None:
     assert check(spin_pages(3, each=True)).states == 27
     # nobody; chose; done | both chose the same or not; one done: same page or not; both done: same page or not
     assert check(spin_pages(3, each=False), symmetric=True).states == 3 + 2 + 2 + 2
-    assert Mirror(Automata(spin_pages(3, each=False)), threads=True).elements.__len__() == 2 * 6 - 1
+    assert Symmetry(Automata(spin_pages(3, each=False)), threads=True).elements.__len__() == 2 * 6 - 1
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------------
@@ -214,7 +217,7 @@ REFUSED = [
 def test_what_is_not_symmetric_is_refused_with_the_reason(system: System, why: str) -> None:
     """And then checked without exchanging pages: the verdicts are those of a search that exchanges nothing."""
     with pytest.raises(Asymmetric, match=why):
-        Search(Learner(Automata(system), symmetric=True)).run()
+        Search(OnTheFly(Automata(system), symmetric=True)).run()
     automata, full = whole(system)
     assert Minimal(automata).refused
     outcome = check(system, symmetric=True)
@@ -225,7 +228,7 @@ def test_what_is_not_symmetric_is_refused_with_the_reason(system: System, why: s
         if v.name in {w.name for w in outcome.verdicts if "liveness" not in w.why}
     ]
     assert outcome.graph.complete
-    threads = Search(Learner(Automata(replace(system, exchange=None)), symmetric=True)).run()
+    threads = Search(OnTheFly(Automata(replace(system, exchange=None)), symmetric=True)).run()
     assert outcome.graph.count == threads.count <= full.count
 
 

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agewalk.checker import fold, kernel
-from agewalk.checker.automaton import CHOICE
-from agewalk.checker.mirror import Mirror
-from agewalk.checker.search import Graph
+from agewalk.checker.automata.unfolding import CHOICE
+from agewalk.checker.reduction.canonical_numba import image
+from agewalk.checker.reduction.symmetry import Symmetry
+from agewalk.checker.search.bfs import Graph
+from agewalk.checker.search.bfs_numba import Batch, successors
 
 
 class _Change(NamedTuple):
@@ -34,59 +35,59 @@ class _Change(NamedTuple):
         return _Change(*(tuple(row.index(i) for i in range(len(row))) for row in self))
 
 
-def _change(mirror: Mirror, p: int) -> _Change:
-    pages = tuple(range(mirror.exchange.n if mirror.exchange else 0))
+def _change(symmetry: Symmetry, p: int) -> _Change:
+    pages = tuple(range(symmetry.exchange.n if symmetry.exchange else 0))
     if p < 0:
-        return _Change(pages, tuple(range(len(mirror.automata.threads))))
-    s, threads = mirror.elements[p]
-    return _Change(mirror.orders[s] if s >= 0 else pages, threads)
+        return _Change(pages, tuple(range(len(symmetry.automata.threads))))
+    s, threads = symmetry.elements[p]
+    return _Change(symmetry.orders[s] if s >= 0 else pages, threads)
 
 
 def real_moves(graph: Graph, state: int, element: int = -1) -> list[tuple[int, int]]:
     """(thread, choice) of each step of a run that ends in what group element `element` (-1: none) makes of a found state."""
     source = graph.source
-    mirror = source.mirror
-    if mirror is None or not source.elements:
+    symmetry = source.symmetry
+    if symmetry is None or not source.elements:
         return graph.path(state)
     chain = [state]
     while chain[-1]:
         chain.append(int(graph.parents[chain[-1]]))
     chain.reverse()
-    now = _change(mirror, -1)
+    now = _change(symmetry, -1)
     taken: list[tuple[_Change, int, int, Any]] = []
     for before, behind in itertools.pairwise(chain):
         move = int(graph.moves[behind])
         t, choice = move >> 4, move & 15
         node = int(graph.layout.column(graph.states[before : before + 1], t)[0]) + int(source.tables.offset[t])
-        taken.append((now, t, choice, mirror.automata.nodes[node]))
-        now = now.after(_change(mirror, _folded_by(graph, before, move, behind)).undone())
-    last = _change(mirror, element).after(now.undone())
+        taken.append((now, t, choice, symmetry.automata.nodes[node]))
+        now = now.after(_change(symmetry, _folded_by(graph, before, move, behind)).undone())
+    last = _change(symmetry, element).after(now.undone())
     moves = []
     for change, t, choice, node in taken:
         real = last.after(change)
-        asked = node.kind == CHOICE and mirror.names_page(node)
+        asked = node.kind == CHOICE and symmetry.names_page(node)
         moves.append((real.threads[t], real.pages[choice] if asked else choice))
     return moves
 
 
 def _folded_by(graph: Graph, before: int, move: int, behind: int) -> int:
     """The element that makes the kept state of what a move led to."""
-    source, lay = graph.source, graph.layout
-    aut = source.tables.automata()
-    fan = source.fan()
-    cand, moves = np.empty((fan, lay.words), np.uint64), np.empty(fan, np.uint8)
-    sym = source.symmetry()
-    made = kernel.successors(
-        graph.states[before], lay.words, lay.arrays, aut, source.cpu(), sym, False, move >> 4, cand, moves, 0,
-        np.empty((1, 3), np.int64), np.zeros(8, np.int64),
+    model, words = graph.source.model(graph.layout), graph.layout.words
+    fan = model.fan
+    batch = Batch(
+        np.empty((fan, words), np.uint64), np.empty(fan, np.uint8), np.empty(fan, np.int64), np.empty(fan, np.uint64)
+    )
+    _, made = successors(
+        model, graph.states, graph.flags, before, before + 1, move >> 4, False, batch, 0, np.empty((1, 3), np.int64),
+        np.zeros(8, np.int64),
     )  # fmt: skip
-    found = next(cand[i] for i in range(made) if moves[i] == move)
+    found = next(batch.rows[i] for i in range(made) if batch.moves[i] == move)
     kept = graph.states[behind]
     if np.array_equal(found, kept):
         return -1
-    out = np.empty(lay.words, np.uint64)
-    for p in range(len(source.elements)):
-        fold.image(found, lay.words, lay.arrays, source.tables.offset, sym, aut[11], p, out)
+    out = np.empty(words, np.uint64)
+    for p in range(len(graph.source.elements)):
+        image(found, words, model.fields, model.nodes.offset, model.group, model.nodes.memory, p, out)
         if np.array_equal(out, kept):
             return p
     raise AssertionError("a kept state is an image of the state that was found")

@@ -1,6 +1,6 @@
 """What a system says of its interchangeable pages: which cells, threads and answers belong to which page.
 
-A claim, not a fact: `agewalk.checker.mirror` follows it through every edge of the automata and refuses where it fails.
+It is a claim. `agewalk.checker.reduction.symmetry` follows it through every edge of the automata and refuses it where it fails.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agewalk.checker import memory
-from agewalk.checker.effects import SILENT, Blocked, Broken, meaning, variable
-from agewalk.checker.frames import Continuation
+from agewalk.checker.automata import lifetimes
+from agewalk.checker.automata.continuations import Continuation
+from agewalk.checker.automata.semantics import SILENT, Blocked, Broken, meaning, variable
+from agewalk.checker.automata.shared_state import MEMORY, SharedState
 from agewalk.checker.ghost import Ghost
 from agewalk.checker.system import BALANCED, NO_DOUBLE_FREE, NO_SLEEP, NO_USE_AFTER_FREE, NO_WARNING, NO_WILD, System
-from agewalk.checker.world import MEMORY, World
 from agewalk.core.effects import (
     Acquire,
     Again,
@@ -90,6 +90,13 @@ class Node:
         self.live: _Run | None = None  # a generator that stands here, for whoever goes on first
 
 
+def firmness(node: Node) -> int:
+    """Can the thread be preempted here? 0 yes, 1 no, 2 unless it spins (it waits for a spinlock)."""
+    if node.context.atomic:
+        return 1
+    return 2 if isinstance(node.effect, Acquire) and not node.effect.lock.sleeps else 0
+
+
 @dataclass
 class _Run:
     """A generator under way, with the objects that it made itself (canonical id -> its own)."""
@@ -101,7 +108,7 @@ class _Run:
 class Automata:
     """All automata of a system over one numbering of nodes; identical threads share one.
 
-    learnt: all edges, in the order in which they were unfolded.
+    unfolded: all edges, in the order in which they were unfolded.
 
     Raises ModelError when the model breaks the convention (an effect that nobody knows, an endless silent loop).
     """
@@ -112,11 +119,11 @@ class Automata:
         self.threads = system.flat()
         self.names = system.names()
         starts: list[Callable[[], Step[Any]]] = [t.start for t in system.threads]
-        self.world = World(starts, [o for p in system.properties for o in p.over])
-        self._continuation = Continuation(self.world.key_of, self.world.is_built) if by_frames else None
+        self.shared = SharedState(starts, [o for p in system.properties for o in p.over])
+        self._continuation = Continuation(self.shared.key_of, self.shared.is_built) if by_frames else None
         self._by_key: dict[Any, int] = {}
         self.nodes: list[Node] = []
-        self.learnt: list[tuple[int, tuple[int, int]]] = []
+        self.unfolded: list[tuple[int, tuple[int, int]]] = []
         self._starts = starts
         self.automaton_of = [i for i, t in enumerate(system.threads) for _ in range(t.n)]
         self.roots = [self._root(i) for i in range(len(starts))]
@@ -129,18 +136,18 @@ class Automata:
         key = (thread if node.var == MEMORY else 0, value)
         if key in node.edges:
             return
-        self.learnt.append((ident, key))
+        self.unfolded.append((ident, key))
         if node.kind == CHOICE:
             answer = value if isinstance(node.effect, Choose) else bool(value)
             node.edges[key] = (self._behind(node, answer), 0)
             return
         assert node.effect is not None
-        found = self.world.values[node.var][value]
+        found = self.shared.values[node.var][value]
         try:
             if node.var == MEMORY:
-                base = self.world.slab_base(node.effect.slab) if isinstance(node.effect, Alloc) else 0
-                left, goes_on, answer = memory.step(found, node.effect, thread, node.target, base)
-                left_id = self.world.value_id(MEMORY, left)
+                base = self.shared.slab_base(node.effect.slab) if isinstance(node.effect, Alloc) else 0
+                left, goes_on, answer = lifetimes.step(found, node.effect, thread, node.target, base)
+                left_id = self.shared.value_id(MEMORY, left)
                 node.edges[key] = (self._behind(node, answer) if goes_on else ident, left_id)
                 if not goes_on and left == found:
                     node.edges[key] = (BLOCKED, value)
@@ -152,15 +159,15 @@ class Automata:
         except Broken as broken:
             node.edges[key] = (self._error(node, broken.args[0], broken.args[1]), value)
             return
-        except memory.DoubleFreeError as error:
+        except lifetimes.DoubleFreeError as error:
             node.edges[key] = (self._error(node, NO_DOUBLE_FREE, str(error)), value)
             return
-        node.edges[key] = (self._behind(node, answer), self.world.value_id(node.var, left))
+        node.edges[key] = (self._behind(node, answer), self.shared.value_id(node.var, left))
 
     def used_after_free(self, ident: int) -> int:
         """The error node that stands for `ident`'s effect meeting freed memory."""
         node = self.nodes[ident]
-        name = self.world.names[node.var]
+        name = self.shared.names[node.var]
         return self._error(node, NO_USE_AFTER_FREE, f"{name} used after it was freed")
 
     def choices(self, node: Node) -> int:
@@ -178,7 +185,7 @@ class Automata:
         return self._drive(automaton, run, None, Context(), None)
 
     def _behind(self, node: Node, answer: Any) -> int:
-        key = self.world.interned(answer)
+        key = self.shared.interned(answer)
         if key in node.behind:
             return node.behind[key]
         run = self._run_at(node)
@@ -211,7 +218,7 @@ class Automata:
     def _visible(self, run: _Run, answer: Any, context: Context) -> tuple[Effect | None, Context, Any]:
         """Send an answer and run on to the next effect that others can see; (None, context, result) at the end."""
         send = run.generator.send
-        answer = self.world.localised(answer, run.local)
+        answer = self.shared.localised(answer, run.local)
         again: Any = None
         try:
             for _ in range(_ENDLESS):
@@ -225,9 +232,9 @@ class Automata:
                     context = Context(context.held, context.sections, context.preempt + 1)
                 elif isinstance(effect, PreemptEnable):
                     context = Context(context.held, context.sections, context.preempt - 1)
-                elif isinstance(effect, _ENTER) and memory.domain_of(effect) in context.sections:
+                elif isinstance(effect, _ENTER) and lifetimes.domain_of(effect) in context.sections:
                     context = self._entered(context, effect)
-                elif isinstance(effect, _LEAVE) and context.sections.count(memory.domain_of(effect)) > 1:
+                elif isinstance(effect, _LEAVE) and context.sections.count(lifetimes.domain_of(effect)) > 1:
                     context = self._left(context, effect)
                 else:
                     return effect, context, again
@@ -253,31 +260,31 @@ class Automata:
         function, line = _innermost(run.generator)
         if isinstance(inner, Warn):
             return self._stopped(automaton, context, NO_WARNING, inner.what, via, function=function)
-        if isinstance(inner, Acquire) and inner.lock.sleeps and (context.atomic or memory.RCU in context.sections):
+        if isinstance(inner, Acquire) and inner.lock.sleeps and (context.atomic or lifetimes.RCU in context.sections):
             return self._stopped(automaton, context, NO_SLEEP, f"sleeps on {inner.lock.name} in atomic context", via)
-        if isinstance(inner, Release) and (self.world.canonical(inner.lock), inner.mode) not in context.held:
+        if isinstance(inner, Release) and (self.shared.canonical(inner.lock), inner.mode) not in context.held:
             return self._stopped(automaton, context, BALANCED, f"{inner.lock.name} unlocked but not held", via)
         place = variable(inner)
         if place is not None:
-            self.world.adopt(place, run.local)
+            self.shared.adopt(place, run.local)
         key: Any = self._continuation.of(run.generator, effect) if self._continuation else None
         if key is None:
             key = ("again", extra) if extra is not None else ("via", via)
-            key = (*key, type(inner).__name__, None if place is None else self.world.key_of(place))
+            key = (*key, type(inner).__name__, None if place is None else self.shared.key_of(place))
         key = (automaton, key, context.held, context.sections, context.preempt)
         if key in self._by_key:
             return self._by_key[key]
         node = self._make(automaton, CHOICE if isinstance(inner, (Choose, IsContended)) else STEP, context, via)
         self._by_key[key] = node.id
         node.effect, node.ghost, node.function, node.line, node.live = inner, ghost, function, line, run
-        if isinstance(inner, memory.LIFETIME):
+        if isinstance(inner, lifetimes.LIFETIME):
             node.var = MEMORY
             victim = getattr(inner, "memory", None)
-            node.target = None if victim is None else self.world.mortal(victim, run.local)
+            node.target = None if victim is None else self.shared.mortal(victim, run.local)
         elif place is not None:
-            node.var = self.world.var_of(place)
+            node.var = self.shared.var_of(place)
             if hasattr(inner, "member"):
-                node.target = self.world.adopt(inner.member, run.local)
+                node.target = self.shared.adopt(inner.member, run.local)
         return node.id
 
     # --- nodes --------------------------------------------------------------------------------------------------------
@@ -292,7 +299,7 @@ class Automata:
         if context.held or context.sections or context.preempt:
             held = [lock.name for lock, _ in context.held] + [f"{d} read section" for d in context.sections]
             return self._stopped(automaton, context, BALANCED, f"ended holding {held or 'preemption off'}", via)
-        key = ("end", automaton, self.world.interned(result))
+        key = ("end", automaton, self.shared.interned(result))
         if key not in self._by_key:
             node = self._make(automaton, END, context, via)
             node.result = result
@@ -318,23 +325,23 @@ class Automata:
         """What is held behind `node`'s effect."""
         context, effect = node.context, node.effect
         if isinstance(effect, Acquire) or (isinstance(effect, TryAcquire) and answer):
-            lock = self.world.canonical(effect.lock)
+            lock = self.shared.canonical(effect.lock)
             return Context((*context.held, (lock, effect.mode)), context.sections, context.preempt)
         if isinstance(effect, Release):
             held = list(context.held)
-            held.remove((self.world.canonical(effect.lock), effect.mode))
+            held.remove((self.shared.canonical(effect.lock), effect.mode))
             return Context(tuple(held), context.sections, context.preempt)
         if isinstance(effect, _ENTER):
             return self._entered(context, effect)
         return self._left(context, effect) if isinstance(effect, _LEAVE) else context
 
     def _entered(self, context: Context, effect: Effect) -> Context:
-        return Context(context.held, (*context.sections, memory.domain_of(effect)), context.preempt)
+        return Context(context.held, (*context.sections, lifetimes.domain_of(effect)), context.preempt)
 
     def _left(self, context: Context, effect: Effect) -> Context:
         sections = list(context.sections)
-        if memory.domain_of(effect) in sections:
-            sections.remove(memory.domain_of(effect))
+        if lifetimes.domain_of(effect) in sections:
+            sections.remove(lifetimes.domain_of(effect))
         return Context(context.held, tuple(sections), context.preempt)
 
 
@@ -347,7 +354,7 @@ def _innermost(generator: Any) -> tuple[str, int]:
         if inner is None:
             inner = at.gi_frame.f_locals.get("inner")
             inner = inner if getattr(inner, "gi_frame", None) is not None else None
-        if not at.gi_code.co_filename.endswith(("checker/ghost.py", "checker/weak.py")):
+        if not at.gi_code.co_filename.endswith(("checker/ghost.py", "checker/automata/store_buffers.py")):
             name, line = at.__name__, at.gi_frame.f_lineno
         at = inner
     return name, line

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from agewalk.checker.exchange import Interchangeable, Order, Place
 from agewalk.checker.ghost import Await, Ghost, Update
+from agewalk.checker.interchangeable import Interchangeable, Order, Place
 from agewalk.checker.system import System, Thread
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import (

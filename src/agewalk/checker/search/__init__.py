@@ -1,0 +1,1 @@
+"""The search over all interleavings, and single runs of a system."""

@@ -142,6 +142,7 @@ def test_missing_files_and_help(tmp_path: Path, capsys: pytest.CaptureFixture[st
     code, _, err = run(capsys, "compare", str(tmp_path / "none.toml"))
     assert code == 2
     assert "no such file" in err
+    assert "agewalk init" in err
     code, text, _ = run(capsys, "compare", "--help")
     assert code == 0
     assert "--memory" in text

@@ -307,7 +307,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 def load(path: str | os.PathLike[str]) -> Scenario:
     """The scenario in a TOML file, or the default one for a Parquet trace. Raises ScenarioError, TraceError."""
     path = Path(path)
-    wanted = "name a scenario (.toml) or a trace (.parquet)"
+    wanted = "name a scenario (.toml) or a trace (.parquet); 'agewalk init' writes a scenario"
     try:
         about = path.stat()
         head = _head(path) if stat.S_ISREG(about.st_mode) else b""  # a device or a pipe may never end, or never begin

@@ -1,4 +1,4 @@
-"""Effects a second of the timed reading, compiled and interpreted, each in a process of its own."""
+"""Effects a second of the timed executor, compiled and interpreted, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def run(smoke: bool) -> dict[str, Any]:
     """Print a table and return it: million effects a CPU second."""
     on = compile_once(lambda text: print(text, file=sys.stderr))
     results: dict[str, dict[str, float]] = {}
-    for reading in ("compiled", "text") if on else ("text",):
+    for how in ("compiled", "text") if on else ("text",):
         done = subprocess.run(
             [sys.executable, "-m", "bench.timing_cases", *(["--smoke"] if smoke else [])],
-            env=os.environ | {"AGEWALK_TIMING": reading},
+            env=os.environ | {"AGEWALK_TIMING": how},
             stdout=subprocess.PIPE,
             check=True,
         )
-        results[reading] = json.loads(done.stdout)
-    table = Table("timed reading, M effects/s", *results, title="agewalk timing")
+        results[how] = json.loads(done.stdout)
+    table = Table("timed executor, M effects/s", *results, title="agewalk timing")
     for name in results["text"]:
         table.add_row(name, *(f"{found[name]:.2f}" for found in results.values()))
     Console().print(table)

@@ -14,7 +14,7 @@ from agewalk.timing.experiment import load_experiment
 from agewalk.timing.hardware.costs import load_costs
 from agewalk.timing.machine import Machine
 from agewalk.timing.run import start
-from agewalk.timing.workloads import populate
+from agewalk.timing.workloads.programs import populate
 
 
 def _shallow(lock: Lock, own: list[Cell], shared: Cell, n: int) -> Step[None]:

@@ -176,7 +176,7 @@ def test_a_model_for_spin(name: str) -> None:
 
 
 def test_charts_of_an_experiment(tmp_path: Path) -> None:
-    from agewalk.timing.charts import write_charts
+    from agewalk.timing.output.charts import write_charts
 
     for name in [*NAMES, *SURROGATES]:
         import altair as alt

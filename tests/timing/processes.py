@@ -1,4 +1,4 @@
-"""Runs of the timed machine in a process of their own, under the reading that is asked for."""
+"""Runs of the timed machine in a process of their own, compiled or interpreted."""
 
 import json
 import os
@@ -21,11 +21,11 @@ print(json.dumps([row.json() for row in rows]))
 """
 
 
-def run(reading: str, *command: str) -> str:
-    """What `python *command` prints with AGEWALK_TIMING=reading; it must exit with 0."""
+def run(how: str, *command: str) -> str:
+    """What `python *command` prints with AGEWALK_TIMING=how; it must exit with 0."""
     done = subprocess.run(
         [sys.executable, *command],
-        env=os.environ | {"AGEWALK_TIMING": reading},
+        env=os.environ | {"AGEWALK_TIMING": how},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,31 +13,31 @@ from agewalk.model.mm.access import access
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.costs import prices
 from agewalk.study.scenario import Swap
-from agewalk.timing import workloads
 from agewalk.timing.hardware.costs import CostTable, load_costs
-from agewalk.timing.host import PER_TABLE, World, boot, build
 from agewalk.timing.machine import Machine
 from agewalk.timing.timing_effects import Begin, End
+from agewalk.timing.workloads import programs
+from agewalk.timing.workloads.host import PER_TABLE, Host, boot, build
 
 PAGES = 512
 WARM = 4  # first questions also fetch what all of them share
 SWAP = Swap(read="1 ms", write="1 ms")  # type: ignore[arg-type]  # read from text
 
 
-def world() -> World:
+def host() -> Host:
     w = build(kernel="6.13", protocol=get_protocol("linux-6.13"), vcpus=1, pages_per_vcpu=PAGES)
     Direct().run(boot(w))
     return w
 
 
-def ask(w: World, first: int, last: int) -> Step[None]:
+def ask(w: Host, first: int, last: int) -> Step[None]:
     """About one page of each page table: its SPTE is on a line that nobody has touched."""
     for page in range(first * PER_TABLE, last * PER_TABLE, PER_TABLE):
         hva = w.hva(0, page)
         yield from mmu_notifier.clear_young(w.mm, hva, Hva(hva + PAGE_SIZE))
 
 
-def fault(w: World) -> Step[None]:
+def fault(w: Host) -> Step[None]:
     """Each page is in the host already; only KVM does not map it."""
     for page in range(PAGES):
         yield Begin("fault")
@@ -46,8 +46,8 @@ def fault(w: World) -> Step[None]:
 
 
 def held_ns(costs: CostTable) -> float:
-    w = world()
-    Direct().run(workloads.populate(w, w.kvm.vcpus[0]))
+    w = host()
+    Direct().run(programs.populate(w, w.kvm.vcpus[0]))
     machine = Machine(1, costs=costs)
     machine.spawn("warm", ask(w, 0, WARM), cpu=0)
     machine.run()
@@ -59,7 +59,7 @@ def held_ns(costs: CostTable) -> float:
 
 
 def fault_ns(costs: CostTable) -> float:
-    w = world()
+    w = host()
     direct = Direct()
     for page in range(PAGES):
         direct.run(access(w.memory, w.mm, w.hva(0, page), write=True))

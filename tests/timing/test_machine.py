@@ -1,4 +1,4 @@
-"""The clock, the CPUs, RCU and flushes; and that the timed reading does what the direct one does."""
+"""The clock, the CPUs, RCU and flushes; and that the timed executor does what the direct one does."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_a_warning_stops_the_run(costs: CostTable) -> None:
         run(costs, one(Warn("odd")))
 
 
-# --- against the direct reading ---------------------------------------------------------------------------------------
+# --- against the direct executor ---------------------------------------------------------------------------------------
 
 
 class World:
@@ -257,7 +257,7 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_one_cpu_ends_where_the_direct_reading_ends(seed: int, costs: CostTable) -> None:
+def test_one_cpu_ends_where_the_direct_executor_ends(seed: int, costs: CostTable) -> None:
     plain, timed = World(), World()
     direct = Direct()
     expected = [direct.run(plain.program(seed * 10 + n)) for n in range(3)]
@@ -270,10 +270,10 @@ def test_one_cpu_ends_where_the_direct_reading_ends(seed: int, costs: CostTable)
     assert machine.counters == direct.counters
 
 
-def test_a_reading_that_drops_a_store_is_found(costs: CostTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_executor_that_drops_a_store_is_found(costs: CostTable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "add", lambda found, _: found)
     with pytest.raises((AssertionError, TypeError)):
-        test_one_cpu_ends_where_the_direct_reading_ends(3, costs)
+        test_one_cpu_ends_where_the_direct_executor_ends(3, costs)
 
 
 def test_equal_seeds_give_equal_runs(costs: CostTable) -> None:

@@ -11,27 +11,28 @@ from agewalk.core.cells import Cell
 from agewalk.core.direct import Direct
 from agewalk.core.errors import ModelError
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.timing import operations, workloads
+from agewalk.timing import operations
 from agewalk.timing.experiment import load_experiment, shipped
 from agewalk.timing.hardware.costs import load_costs
-from agewalk.timing.host import World, boot, build
 from agewalk.timing.machine import Machine
 from agewalk.timing.run import run_row, start
+from agewalk.timing.workloads import programs
+from agewalk.timing.workloads.host import Host, boot, build
 
 PAGES = 64
 
 
-def world(protocol: str = "linux-6.15", vcpus: int = 2) -> World:
+def host(protocol: str = "linux-6.15", vcpus: int = 2) -> Host:
     w = build(kernel="6.13", protocol=get_protocol(protocol), vcpus=vcpus, pages_per_vcpu=PAGES)
     Direct().run(boot(w))
     return w
 
 
-def threads(w: World) -> list[Any]:
-    return [*(workloads.populate(w, v) for v in w.kvm.vcpus), workloads.age_once(w), workloads.age_once(w)]
+def threads(w: Host) -> list[Any]:
+    return [*(programs.populate(w, v) for v in w.kvm.vcpus), programs.age_once(w), programs.age_once(w)]
 
 
-def view(w: World) -> object:
+def view(w: Host) -> object:
     """All that a page has, everywhere, and the order of the lists."""
     ptes = [(i, c.field, c.value) for i, t in sorted(w.mm.tables.items()) for c in t.ptes.every()]
     folios = [(f.pfn, f.flags.value, f.refcount.value, len(f.mappings.value)) for f in w.memory.mem_map.values()]
@@ -42,8 +43,8 @@ def view(w: World) -> object:
 
 
 @pytest.mark.parametrize("protocol", ["linux-6.13", "linux-6.15", "v5", "v7", "houghton", "christopherson"])
-def test_one_cpu_ends_where_the_direct_reading_ends(protocol: str) -> None:
-    plain, timed = world(protocol), world(protocol)
+def test_one_cpu_ends_where_the_direct_executor_ends(protocol: str) -> None:
+    plain, timed = host(protocol), host(protocol)
     direct = Direct()
     for body in threads(plain):
         direct.run(body)
@@ -60,14 +61,14 @@ def test_a_machine_that_forgets_a_bit_does_not(monkeypatch: pytest.MonkeyPatch) 
     seen = iter(range(10**9))
     monkeypatch.setattr(operations, "and_", lambda found, bits: found if next(seen) % 50 == 49 else found & bits)
     with pytest.raises((AssertionError, ModelError)):
-        test_one_cpu_ends_where_the_direct_reading_ends("linux-6.15")
+        test_one_cpu_ends_where_the_direct_executor_ends("linux-6.15")
 
 
 def test_each_cpu_has_batches_of_its_own() -> None:
-    w = world(vcpus=3)
+    w = host(vcpus=3)
     machine = Machine(3)
     for n, vcpu in enumerate(w.kvm.vcpus):
-        machine.spawn(f"vcpu{n}", workloads.populate(w, vcpu), cpu=n)
+        machine.spawn(f"vcpu{n}", programs.populate(w, vcpu), cpu=n)
     machine.run()
     on_lists = sum(len(head.items) for gen in w.lruvec.folios for head in gen)
     waiting = [cell.value for cell in machine.lines.per_cpu[w.memory.batches.lru_add].cells if cell is not None]
@@ -131,16 +132,11 @@ def test_the_window_of_running_ahead_does_not_matter() -> None:
     assert wall(0) == pytest.approx(wall(500_000), rel=0.1)  # as far as two seeds are apart
 
 
-def test_a_refused_aging_command_is_no_result() -> None:
-    with pytest.raises(ModelError, match="ended with"):
-        workloads.check_result([None, -22])
-
-
 def test_freed_cells_are_seen_on_the_model_too() -> None:
-    w = world(vcpus=1)
+    w = host(vcpus=1)
     w.mm.freed = True
     machine = Machine(1)
-    machine.spawn("vcpu", workloads.populate(w, w.kvm.vcpus[0]), cpu=0)
+    machine.spawn("vcpu", programs.populate(w, w.kvm.vcpus[0]), cpu=0)
     with pytest.raises(ModelError, match="used after it was freed"):
         machine.run()
     assert isinstance(w.running, Cell)

@@ -185,16 +185,16 @@ def _extras(
         document["sensitivity"] = [vars(s) for s in swings.swings]
         document["sensitivity_noise"] = {"pass": swings.pass_noise, "wall": swings.wall_noise}
     if charts is not None:
-        from agewalk.timing.charts import experiment_chart, sensitivity_chart, write_charts
+        from agewalk.timing.output.charts import experiment_chart, sensitivity_chart, write_charts
 
         written += write_charts(experiment_chart(plan, rows), charts / f"timing-{plan.name}")
         if swings is not None:
             chart = sensitivity_chart(plan, swings, max(counts))
             written += write_charts(chart, charts / f"timing-{plan.name}-sensitivity")
     if perfetto is not None:
+        from agewalk.timing.output.timeline import write_perfetto
         from agewalk.timing.recorder import Recorder
         from agewalk.timing.run import run_row
-        from agewalk.timing.timeline import write_perfetto
 
         recorder = Recorder()
         variant = plan.variants[-1]

@@ -1,4 +1,4 @@
-"""The timed reading. Its innermost modules are the compiled ones if there are any (`compiled.py`), from the first import on."""
+"""The timed executor: the model on modelled CPUs. Its inner modules are imported compiled if that was done (`compiled.py`)."""
 
 from agewalk.timing.compiled import install
 

@@ -1,7 +1,7 @@
-"""Fit the free costs on published rows, and hold the prediction for the others against what was published.
+"""Fits the free costs to published rows, and compares predictions with published numbers.
 
-Free: what no data sheet says (`FREE`). Everything else in the cost table stays as its source has it. The fit is damped
-Gauss-Newton on the logarithms of wall and pass times; a row without `fit = true` is never looked at.
+Free costs (`FREE`) are in no data sheet; all other entries of the cost table keep the value of their source. The fit is damped
+Gauss-Newton on the logarithms of wall and pass times, and uses only rows with `fit = true`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Compared:
-    """A predicted number beside the published one; `fitted`: calibration had seen it. spread: half of the range over seeds."""
+    """A predicted and a published number. fitted: calibration used it. spread: half of the range over seeds."""
 
     vcpus: int
     what: str
@@ -51,7 +51,7 @@ class Compared:
 
 
 def with_free(costs: CostTable, values: Mapping[str, float]) -> CostTable:
-    """The table with other free costs; the distance between sockets follows that between cores."""
+    """The table with other free costs; `line.socket_to_socket` is changed in proportion to `line.core_to_core`."""
     changed = dict(values)
     if "line.core_to_core" in changed:
         changed["line.socket_to_socket"] = SOCKETS_FARTHER * changed["line.core_to_core"]
@@ -59,8 +59,8 @@ def with_free(costs: CostTable, values: Mapping[str, float]) -> CostTable:
 
 
 def residuals(rows: list[Row], published: tuple[Published, ...]) -> list[float]:
-    """Weighted log(predicted / published) of the rows that may be seen. A published mean over n passes is only known to the
-    pass that was finished after the vCPUs: weight n / (n + 2)."""
+    """Weighted log(predicted / published) of the rows with `fit`. A mean of n passes has weight n / (n + 2), because the last
+    pass ends after the vCPUs."""
     mine = means(rows)
     found: list[float] = []
     for row in published:
@@ -144,8 +144,8 @@ def _solve(slopes: list[list[float]], found: list[float], damping: float = 0.02)
 
 
 def compare_published(experiment: Experiment, rows: list[Row]) -> list[Compared]:
-    """Every published number with its prediction: wall and pass times, and the ratios between the first two variants that
-    age, which is what the change that was measured is about. Means over seeds; ratios of means, seed by seed for the spread."""
+    """Every published number with its prediction: wall and pass times, and their ratios between the first two variants that age.
+    Predictions are means over seeds and ratios of means; spreads are from seed to seed."""
     known = {(p.vcpus, p.variant): p for p in experiment.published}
     aging = [v.name for v in experiment.variants if v.host]
     out: list[Compared] = []
@@ -166,7 +166,7 @@ def compare_published(experiment: Experiment, rows: list[Row]) -> list[Compared]
 
 @dataclass(frozen=True)
 class Mean:
-    """Of the seeds of one row. pass_s: as the published test has it (`Row.pass_whole_s`)."""
+    """Means over the seeds of a row. pass_s: of `Row.pass_whole_s`, as the published test counts."""
 
     wall_s: float
     pass_s: float | None

@@ -25,7 +25,7 @@ from agewalk.core.errors import InputError, UsageError
 from agewalk.core.parse import parse_toml
 from agewalk.core.units import Bytes, pages_of, parse_size
 from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, KvmConfig
-from agewalk.timing.host import MOST_PAGES, PER_TABLE, Plan
+from agewalk.timing.workloads.host import MOST_PAGES, PER_TABLE, Plan
 
 SCHEMA: Final = 1
 MMUS: Final[dict[str, KvmConfig]] = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}

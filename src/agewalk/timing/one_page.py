@@ -1,7 +1,7 @@
-"""What one question about one page costs on an idle host: no other CPU, no contention, aging passes over mapped memory.
+"""What aging costs for each page on an idle host: one CPU, no contention, passes over mapped memory.
 
-With `other`, a second subscriber sits on the process's notifier list; it has clear_young(), finds nothing, and does not opt
-in to fast aging. That is the subscriber whose call `has_fast_aging` saves.
+With `other`, the process's notifier list has a second subscriber. Its clear_young() finds no young page, and it does not opt in
+to fast aging: `has_fast_aging` saves the call to it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Final
 from agewalk.core.direct import Direct
 from agewalk.timing.experiment import MMUS
 from agewalk.timing.hardware.costs import CostTable
-from agewalk.timing.host import boot, build, guest_tables
 from agewalk.timing.machine import Machine
 from agewalk.timing.run import protocol_of
-from agewalk.timing.workloads import age_again, populate, register_another
+from agewalk.timing.workloads.host import boot, build, guest_tables
+from agewalk.timing.workloads.programs import age_again, populate, register_another
 
 PAGES: Final = 1024
 KERNEL: Final = "6.13"
@@ -23,8 +23,8 @@ KERNEL: Final = "6.13"
 
 @dataclass(frozen=True)
 class OnePage:
-    """ns a page of a whole aging pass. first: all pages young, their lines still with the CPU that faulted them in.
-    again: nobody touched them since."""
+    """ns a page of a whole aging pass. first: all pages are young, and their lines are in the cache of the CPU that faulted them
+    in. again: no page was used since. calls: indirect calls; calls_saved: those that `has_fast_aging` saved."""
 
     protocol: str
     mmu: str
@@ -39,19 +39,19 @@ class OnePage:
 def one_page(
     costs: CostTable, protocol: str, *, mmu: str = "tdp", other: bool = False, retpoline: bool = True
 ) -> OnePage:
-    """Populate by one CPU, then age twice on another; the second pass is `again`."""
-    world = build(kernel=KERNEL, protocol=protocol_of(protocol), vcpus=1, pages_per_vcpu=PAGES, config=MMUS[mmu])
-    Direct().run(boot(world))
+    """Populate on one CPU, then age twice on another."""
+    host = build(kernel=KERNEL, protocol=protocol_of(protocol), vcpus=1, pages_per_vcpu=PAGES, config=MMUS[mmu])
+    Direct().run(boot(host))
     if other:
-        Direct().run(register_another(world))
+        Direct().run(register_another(host))
     table = costs.with_values(
         {"call.mitigated": float(retpoline), "work.pass_overhead": 0, "noise.work": 0, "work.rest_of_fault": 0}
     )
     machine = Machine(2, costs=table)
-    machine.spawn("vcpu", populate(world, world.kvm.vcpus[0]), cpu=0)
+    machine.spawn("vcpu", populate(host, host.kvm.vcpus[0]), cpu=0)
     machine.run()
     before = machine.counters.snapshot()
-    ager = machine.spawn("ager", age_again(world, 2), cpu=1, start=machine.now)
+    ager = machine.spawn("ager", age_again(host, 2), cpu=1, start=machine.now)
     machine.run()
     counted = machine.counters.since(before)
     pages = PAGES + guest_tables(PAGES)

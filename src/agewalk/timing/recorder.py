@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Slice(NamedTuple):
-    """On a CPU's track, times in ps. `of` is the thread; kind "run", "span", "wait" or "hold"."""
+    """A slice of a CPU's track; times in ps. of: the thread. kind: "span", "wait" or "hold"."""
 
     cpu: int
     kind: str
@@ -18,7 +18,7 @@ class Slice(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The lock went from one thread to the next: given back on `cpu` at `start`, had on `to_cpu` at `end`."""
+    """A lock's way from one thread to the next: released on `cpu` at `start`, taken on `to_cpu` at `end`."""
 
     cpu: int
     to_cpu: int
@@ -29,16 +29,16 @@ class Flow(NamedTuple):
 
 @dataclass
 class Recorder:
-    """Slices, flows and counters, up to `limit` of each; what came after is counted, and the writer says so."""
+    """Slices, flows and counters, up to `limit` of each. dropped: how many were not kept; the timeline's title says it."""
 
     limit: int = 200_000
     slices: list[Slice] = field(default_factory=list)
     flows: list[Flow] = field(default_factory=list)
-    gauges: list[tuple[str, int, int]] = field(default_factory=list)  # name, ps, value
+    gauges: list[tuple[str, int, int]] = field(default_factory=list)  # (name, ps, value)
     dropped: int = 0
 
     def slice(self, cpu: int, kind: str, what: str, of: str, start: int, end: int) -> None:
-        """Add a slice; those of no length are left out."""
+        """Add a slice, unless it is empty."""
         if end <= start:
             return
         if len(self.slices) < self.limit:
@@ -54,7 +54,7 @@ class Recorder:
             self.dropped += 1
 
     def gauge(self, what: str, at: int, value: int) -> None:
-        """Add a point of a counter."""
+        """Add a value of a counter."""
         if len(self.gauges) < self.limit:
             self.gauges.append((what, at, value))
         else:

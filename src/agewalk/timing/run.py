@@ -13,14 +13,14 @@ from agewalk.core.process_pool import ProcessPool
 from agewalk.core.userfile import users_code
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.timing.arm64 import Arm64ReadLock
 from agewalk.timing.experiment import MMUS, Experiment, Variant
 from agewalk.timing.hardware.costs import CostTable
-from agewalk.timing.host import World, boot, build
 from agewalk.timing.machine import Machine
 from agewalk.timing.recorder import Recorder
 from agewalk.timing.threads import Thread
-from agewalk.timing.workloads import HOST_BODIES, VCPU_BODIES, prepare
+from agewalk.timing.workloads.arm64 import Arm64ReadLock
+from agewalk.timing.workloads.host import Host, boot, build
+from agewalk.timing.workloads.programs import HOST_PROGRAMS, VCPU_PROGRAMS, prepare
 
 PS: Final = 10**12
 BEGIN: Final = 2.0  # an ager begins up to so many times work.pass_overhead after the vCPUs, by seed
@@ -31,7 +31,7 @@ LEAST_CACHED: Final = 1024  # lines: what a CPU has touched in its last dozen fa
 
 @dataclass(frozen=True)
 class Row:
-    """What one variant did at one number of vCPUs. Times of the whole run are those of full memory: measured * factor.
+    """The result of one variant with one number of vCPUs. Times of the whole run are those of full memory: measured * factor.
 
     factor: by which memory was scaled down. wall_s: until the last vCPU was done. pass_whole_s: mean of the host threads'
     passes (aging, or eviction) as access_tracking_perf_test has it: time aged / passes, the pass under way at the end of the
@@ -65,12 +65,12 @@ class Row:
 
 
 def protocol_of(spec: str) -> AgingProtocol:
-    """A protocol by name; arm64's posted one is known here alone."""
+    """A protocol by name or file; arm64's posted one is known in this package alone."""
     return Arm64ReadLock() if spec == Arm64ReadLock.name else get_protocol(spec)
 
 
 def scaled(costs: CostTable, experiment: Experiment, factor: int) -> CostTable:
-    """The table for a run: the experiment's own entries, and what happens once a pass made as rare as memory is small."""
+    """The table for a run: with the experiment's own entries, and with costs of a whole pass divided by the factor."""
     own = costs.with_values(experiment.costs)
     return own.with_values(
         {
@@ -89,14 +89,14 @@ def start(
     factor: int | None = None,
     seed: int = 0,
     recorder: Recorder | None = None,
-) -> tuple[Machine, World]:
-    """The machine with its threads, about to run."""
+) -> tuple[Machine, Host]:
+    """The machine with its threads, before it runs, and the host."""
     factor = experiment.factor_at(vcpus, factor)
     table = scaled(costs, experiment, factor)
     plan = experiment.plan
     if variant.nested_share is not None:
         plan = type(plan)(**{**asdict(plan), "nested_share": variant.nested_share})
-    world = build(
+    host = build(
         kernel=experiment.kernel,
         protocol=protocol_of(variant.protocol),
         vcpus=vcpus,
@@ -107,21 +107,21 @@ def start(
         vma_lookups=int(table.number("fault.vma_lookups")),
         plan=plan,
     )
-    Direct().run(boot(world))
+    Direct().run(boot(host))
     if experiment.body == "touch":
-        Direct().run(prepare(world))
+        Direct().run(prepare(host))
     modified = max(1, int(table.number("cache.lines")) // factor)
     cached = max(LEAST_CACHED, modified)
     machine = Machine(
         vcpus + len(variant.host), costs=table, seed=seed, cached=cached, modified=modified, recorder=recorder
     )
-    for n, vcpu in enumerate(world.kvm.vcpus):
-        body = VCPU_BODIES[experiment.body](world, vcpu)
-        machine.spawn(f"vcpu{n}", body, cpu=n, runs=(world.kvm, world.mm), start=n * FULL_STAGGER // factor)
+    for n, vcpu in enumerate(host.kvm.vcpus):
+        body = VCPU_PROGRAMS[experiment.body](host, vcpu)
+        machine.spawn(f"vcpu{n}", body, cpu=n, runs=(host.kvm, host.mm), start=n * FULL_STAGGER // factor)
     for n, name in enumerate(variant.host):
         begin = int(random.Random(f"{seed} {name}").random() * BEGIN * table.ps("work.pass_overhead"))
-        machine.spawn(name, HOST_BODIES[name](world), cpu=vcpus + n, runs=(world.mm,), start=begin)
-    return machine, world
+        machine.spawn(name, HOST_PROGRAMS[name](host), cpu=vcpus + n, runs=(host.mm,), start=begin)
+    return machine, host
 
 
 @users_code()
@@ -135,20 +135,20 @@ def run_row(
     seed: int = 0,
     recorder: Recorder | None = None,
 ) -> Row:
-    """Run a variant at a number of vCPUs to its end."""
-    machine, world = start(experiment, variant, vcpus, costs, factor=factor, seed=seed, recorder=recorder)
+    """Run a variant with a number of vCPUs."""
+    machine, host = start(experiment, variant, vcpus, costs, factor=factor, seed=seed, recorder=recorder)
     machine.run()
-    return measure(machine, world, variant, vcpus, experiment.factor_at(vcpus, factor), seed)
+    return measure(machine, host, variant, vcpus, experiment.factor_at(vcpus, factor), seed)
 
 
-def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor: int, seed: int) -> Row:
-    """What a finished run says."""
-    guests, host = machine.threads[:vcpus], machine.threads[vcpus:]
+def measure(machine: Machine, host: Host, variant: Variant, vcpus: int, factor: int, seed: int) -> Row:
+    """The row of a finished run."""
+    guests, helpers = machine.threads[:vcpus], machine.threads[vcpus:]
     wall = max(th.ended for th in guests)
-    kind = "eviction pass" if _durations(host, ("eviction pass",)) else "aging pass"
-    passes = _durations(host, (kind,))
+    kind = "eviction pass" if _durations(helpers, ("eviction pass",)) else "aging pass"
+    passes = _durations(helpers, (kind,))
     faults = sorted(_durations(guests, ("fault", "touch")))
-    lock = machine.locks.made.get(world.kvm.mmu_lock)
+    lock = machine.locks.made.get(host.kvm.mmu_lock)
 
     def full(ps: float) -> float:
         return ps * factor / PS
@@ -157,7 +157,7 @@ def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor
         vcpus=vcpus,
         variant=variant.name,
         wall_s=full(wall),
-        pass_s=full(mean_pass([(th.ended, th.durations[kind]) for th in host if kind in th.durations], wall))
+        pass_s=full(mean_pass([(th.ended, th.durations[kind]) for th in helpers if kind in th.durations], wall))
         if passes
         else None,
         pass_whole_s=full(sum(passes) / len(passes)) if passes else None,
@@ -177,7 +177,7 @@ def measure(machine: Machine, world: World, variant: Variant, vcpus: int, factor
     )
 
 
-#: Counters that a row carries along: what the protocols differ in.
+#: Counters of a row: those in which protocols differ.
 COUNTED: Final = frozenset(
     {
         "__mmu_notifier_clear_young", "__mmu_notifier_test_young", "indirect_calls", "indirect_calls_saved", "kvm_age_gfn",
@@ -188,8 +188,8 @@ COUNTED: Final = frozenset(
 
 
 def mean_pass(threads: list[tuple[int, list[int]]], end: int) -> float:
-    """Mean pass if the one that was under way at `end` counts in part. threads: when each ended, and its passes in order.
-    A pass is never started after the end, so that only the last of a thread can lie across it."""
+    """Mean pass, where the pass under way at `end` counts in part. threads: when each ended, and its passes in order. No pass
+    starts after `end`, so only the last one of a thread can be under way then."""
     time = number = 0.0
     for ended, passes in threads:
         last = passes[-1]
@@ -217,10 +217,10 @@ def run_all(
     workers: int = 1,
     done: Callable[[Row, int, int], None] | None = None,
 ) -> list[Row]:
-    """All rows, in the file's order; the largest start first. `done` hears of each row: the row, how many, of how many."""
+    """All rows, in the file's order; the largest start first. done: called with each row, how many are done, and of how many."""
     counts = tuple(vcpus or experiment.vcpus)
     if any(n > 1023 for n in counts):
-        raise UsageError("more than 1023 vCPUs", hint="KVM_MAX_VCPUS is 4096, but nobody waits that long here")
+        raise UsageError("more than 1023 vCPUs", hint="such a run would take hours")
     jobs = [(experiment, v, n, costs, factor, seed) for n in counts for v in experiment.variants for seed in seeds]
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i][2])
     rows: dict[int, Row] = {}

@@ -1,4 +1,4 @@
-"""How much a result hangs on each cost: one cost at a time up and down, everything else as it is."""
+"""How much a result depends on each cost: one cost at a time is moved down and up."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SMALL_COUNT: Final = 16  # a count below moves by one instead
 
 @dataclass(frozen=True)
 class Swing:
-    """What a cost's change down and up does: relative changes of the ratio of pass times (first ager / second) and of the
-    first ager's wall time."""
+    """The effect of moving a cost down and up: relative changes of the ratio of pass times (first ager / second) and of the first
+    ager's wall time."""
 
     cost: str
     pass_low: float
@@ -36,8 +36,8 @@ class Swing:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """swings: largest first. pass_noise, wall_noise: what two runs with the same costs differ by, relative: two standard
-    errors of a difference of means over the seeds; a bar shorter than that says nothing. 0 with a single seed."""
+    """swings: largest first. pass_noise, wall_noise: relative difference between two runs with the same costs, as two standard
+    errors of a difference of means over the seeds; a smaller swing is not significant. 0 with a single seed."""
 
     swings: tuple[Swing, ...]
     pass_noise: float
@@ -46,7 +46,7 @@ class Sensitivity:
 
 
 def moved(name: str, value: float, unit: str) -> tuple[float, float]:
-    """A cost lower and higher: by a factor, small counts by one, a flag off and on."""
+    """The lower and the higher value: by a factor; by one for small counts; off and on for a flag."""
     if unit == "flag":
         return 0.0, 1.0
     if unit == "count" and value < _SMALL_COUNT:
@@ -64,7 +64,7 @@ def sensitivity(
     names: Iterable[str] | None = None,
     told: Callable[[str], None] = lambda _: None,
 ) -> Sensitivity:
-    """Move each cost (default: every one of the table). Raises UsageError if the experiment has no two variants that age."""
+    """Move each of the named costs (default: all). Raises UsageError if the experiment has fewer than two variants that age."""
     agers = [v for v in experiment.variants if v.host][:2]
     if len(agers) < 2:
         raise UsageError(f"{experiment.name} has no two variants that age", hint="nothing to compare")

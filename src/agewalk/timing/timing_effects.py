@@ -1,4 +1,4 @@
-"""Effects of the timed reading alone: marks that experiments put around what they measure, and the insides of locks."""
+"""Effects of the timed executor alone: marks around what an experiment measures, and steps inside locks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Begin(Effect):
-    """Something that is measured starts: a guest fault, an aging pass. Nests; to the direct reading it is nothing."""
+    """The start of a measured span: a guest fault, an aging pass. Spans nest; the direct executor ignores them."""
 
     __slots__ = ("what",)
 
@@ -22,13 +22,13 @@ class Begin(Effect):
 
 
 class End(Effect):
-    """The innermost measured thing ends."""
+    """The end of the innermost span."""
 
     __slots__ = ()
 
 
 class Gauge(Effect):
-    """A number worth a curve on the timeline, from now on: how many pages are young."""
+    """A value for a counter of the timeline: how many pages are young."""
 
     __slots__ = ("value", "what")
 
@@ -70,7 +70,7 @@ class LockWord(Cell):
 
 
 class Park(Effect):
-    """schedule() until somebody unparks this thread; returns at once if that has happened already."""
+    """schedule() until `Unpark`; returns at once if that has happened already."""
 
     __slots__ = ()
 
@@ -85,7 +85,7 @@ class Unpark(Effect):
 
 
 class WaitForChange(Effect):
-    """Spin until the cell no longer holds `old`; answers what it holds then."""
+    """Spin until the cell no longer holds `old`; answers its new value."""
 
     __slots__ = ("cell", "old")
 

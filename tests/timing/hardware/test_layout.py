@@ -14,7 +14,7 @@ from agewalk.model.mm.mm_types import Mm, PteTable
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.timing.hardware.cache_lines import LineMap
 from agewalk.timing.hardware.layout import LAYOUT, PER_CPU, PER_CPU_COUNTERS
-from agewalk.timing.host import build
+from agewalk.timing.workloads.host import build
 
 
 def test_words_of_an_array_lie_eight_to_a_line() -> None:

@@ -4,7 +4,7 @@ cimport cython
 
 cdef class Line:
     cdef public object lines, memory, group
-    cdef public bytearray copies, nobody
+    cdef public bytearray copies, no_copies
     cdef public bint array, element, shared
     cdef public long long owner, busy, watched, kept_until, sharers
 
@@ -18,7 +18,7 @@ cdef class PerCpu:
 
 cdef class LineMap:
     cdef readonly set dead
-    cdef readonly bytearray nobody
+    cdef readonly bytearray no_copies
     cdef readonly dict per_cpu
     cdef dict _per_cpu_owner, _placed, _lines
 

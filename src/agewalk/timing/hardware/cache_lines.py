@@ -19,28 +19,28 @@ from agewalk.timing.hardware.layout import (
     is_struct_page,
 )
 
-NOBODY: Final = -1
+NO_CPU: Final = -1
 
 
 class Line:
-    """One cache line. busy: when its last transfer ends. watched: how many threads spin on a cell of it. nobody: a zero for each
-    CPU, shared by all lines that no CPU shares."""
+    """One cache line. busy: when its last transfer ends. watched: how many threads spin on a cell of it. no_copies: a zero for
+    each CPU, shared by all lines that no CPU shares."""
 
     __slots__ = (
-        "array", "busy", "copies", "element", "group", "kept_until", "lines", "memory", "nobody", "owner", "shared", "sharers",
+        "array", "busy", "copies", "element", "group", "kept_until", "lines", "memory", "no_copies", "owner", "shared", "sharers",
         "watched",
     )  # fmt: skip
 
-    def __init__(self, memory: object, group: int | str, nobody: bytearray, lines: LineMap | None = None) -> None:
+    def __init__(self, memory: object, group: int | str, no_copies: bytearray, lines: LineMap | None = None) -> None:
         self.lines = lines  # the machine's; None for a per-CPU variable's line, which no cell refers to
         self.memory = memory  # the Object (or list) it belongs to
         self.group: Any = group
         self.array = group.__class__ is int
         # Array elements and the struct pages of tables leave caches; lines of other fields are used all the time and stay.
         self.element = self.array or group == "ptdesc"
-        self.owner = NOBODY
-        self.sharers = 0  # how many CPUs have it, while nobody owns it
-        self.copies = self.nobody = nobody  # 1 for each of those CPUs
+        self.owner = NO_CPU
+        self.sharers = 0  # how many CPUs have it, while no CPU owns it
+        self.copies = self.no_copies = no_copies  # 1 for each of those CPUs
         self.busy = 0
         self.shared = False  # two CPUs have touched it
         self.watched = 0
@@ -49,7 +49,7 @@ class Line:
     def share(self, cpu: int) -> None:
         """A CPU has a copy."""
         if not self.sharers:
-            self.copies = bytearray(len(self.nobody))
+            self.copies = bytearray(len(self.no_copies))
         if not self.copies[cpu]:
             self.copies[cpu] = 1
             self.sharers += 1
@@ -59,7 +59,7 @@ class Line:
         self.owner = cpu
         if self.sharers:
             self.sharers = 0
-            self.copies = self.nobody
+            self.copies = self.no_copies
 
     def __repr__(self) -> str:
         return f"{self.memory!r}/{self.group}"
@@ -99,11 +99,11 @@ class LineMap:
     that were freed and not allocated again, of those that were used. per_cpu: the per-CPU variables that were used.
     """
 
-    __slots__ = ("_lines", "_per_cpu_owner", "_placed", "dead", "nobody", "per_cpu")
+    __slots__ = ("_lines", "_per_cpu_owner", "_placed", "dead", "no_copies", "per_cpu")
 
     def __init__(self, cpus: int = 1) -> None:
         self.dead: set[Object] = set()
-        self.nobody = bytearray(cpus)
+        self.no_copies = bytearray(cpus)
         self.per_cpu: dict[Cell, PerCpu] = {}
         self._per_cpu_owner: dict[type, bool] = {}  # whether cells of a class of owners can be per-CPU variables
         self._placed: dict[Object, list[Cell]] = {}  # cells whose `line` is set, by owner
@@ -116,7 +116,7 @@ class LineMap:
             lines = self._lines[memory] = {}
         line = lines.get(group)
         if line is None:
-            line = lines[group] = Line(memory, group, self.nobody, self)
+            line = lines[group] = Line(memory, group, self.no_copies, self)
         return line
 
     def cell(self, cell: Cell) -> Line:
@@ -149,11 +149,11 @@ class LineMap:
         if mine is None:
             if not is_per_cpu(cell):
                 return None
-            mine = self.per_cpu[cell] = PerCpu(len(self.nobody))
+            mine = self.per_cpu[cell] = PerCpu(len(self.no_copies))
         if mine.cells[cpu] is None:
             start = PER_CPU.get(kind, cell)
             mine.cells[cpu] = cell if cpu == 0 or start is cell else Cell(cell.owner, f"{cell.field}@{cpu}", start)
-            mine.lines[cpu] = Line(cell.owner, f"{cell.field}@{cpu}", self.nobody)
+            mine.lines[cpu] = Line(cell.owner, f"{cell.field}@{cpu}", self.no_copies)
         return mine
 
     def bury(self, owner: Object) -> None:

@@ -1,19 +1,19 @@
-"""Who has a line and what it takes to get it: MESI, with one transfer of a line at a time."""
+"""Cache coherence (MESI): which caches have a line, and how long a CPU waits for it. A line has one transfer at a time."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from agewalk.timing.hardware.cache_lines import NOBODY, Line
+from agewalk.timing.hardware.cache_lines import NO_CPU, Line
 from agewalk.timing.hardware.layout import VMEMMAP
 from agewalk.timing.hardware.prices import Prices
 from agewalk.timing.threads import CpuState, Thread
 
-FAR: Final = 1 << 62  # from every line
+FAR: Final = 1 << 62  # a distance from every line
 
 
 class Caches:
-    """The caches of all CPUs of a machine: what moves its lines. Transfers of one line follow one another. Times are ps.
+    """The caches of all CPUs. Transfers of one line follow one another. Times are ps.
 
     transfers: how many lines came from another core, another socket, memory.
     """
@@ -33,47 +33,47 @@ class Caches:
         self.sequential = prices.sequential
         self.retention = prices.retention
         self.cached = cached
-        self.sooner = cached - modified  # lines: by so many fetches earlier a modified line is written back
+        self.sooner = cached - modified  # a modified line is written back by so many fetches earlier
         self.cpus: list[Any] = cpus
-        self.neighbours = len(cpus)  # how far apart their streams of struct pages are
+        self.neighbours = len(cpus)  # CPUs take struct pages from one stream, so neighbours are so far apart
         self._vmemmap = VMEMMAP
         self.from_core = self.from_socket = self.from_memory = 0
 
     @property
     def transfers(self) -> dict[str, int]:
-        """How many lines came from where."""
+        """How many lines came from another core, another socket, memory."""
         return {"core": self.from_core, "socket": self.from_socket, "memory": self.from_memory}
 
     def read(self, line: Line, th: Thread, t: int) -> int:
-        """A word of a struct that is used all the time is read; when it is there."""
+        """Read a word of a struct that stays in caches; when the value is there."""
         if line.owner == th.cpu.index or line.copies[th.cpu.index]:
             return t + self.hit
         return self.fetch(line, th, t, False)
 
     def write(self, line: Line, th: Thread, t: int) -> int:
-        """A store to such a word; when the CPU goes on."""
+        """Store to a word of such a struct; when the CPU goes on."""
         if line.owner != th.cpu.index:
             self.fetch(line, th, t, True, False)
         return t + self.store
 
     def fetch(self, line: Line, th: Thread, t: int, exclusive: bool, stalls: bool = True) -> int:
-        """Bring a line into the CPU's cache; when it is there."""
+        """Bring a line into the CPU's cache; when it is there. exclusive: for writing. stalls: the CPU waits for it."""
         cpu = th.cpu
-        if line.shared:  # else nobody has taken it from another CPU
+        if line.shared:  # else only one CPU has used it
             kept = cpu.keeps(line, t, exclusive)
             if kept is not None:
                 since: int = kept.since
-                return (max(t, since)) + self.hit  # others want it, but their snoop is on its way
+                return (max(t, since)) + self.hit  # another CPU's request has not reached this one yet
             for mate in cpu.mates:
                 kept = mate.keeps(line, t, exclusive)
                 if kept is not None:
-                    since = kept.since  # the core has it, or has asked: one transfer does for both
+                    since = kept.since  # the core has the line or has requested it: one transfer serves both threads
                     if since > t:
                         th.waited += since - t
                         t = since
                     return t + self.hit
         me, owner = cpu.index, line.owner
-        here = others = 0  # copies in the core's caches, and elsewhere
+        here = others = 0  # copies in this core's caches, and in others
         if owner < 0:
             if line.sharers:
                 here = line.copies[me]
@@ -88,7 +88,7 @@ class Caches:
                 here = 1
                 line.shared = True
             elif line.element and has.fills + self.sooner >= line.kept_until:
-                owner = line.owner = NOBODY  # written back when its owner's cache needed the room
+                owner = line.owner = NO_CPU  # its owner's cache has evicted and written it back
                 line.shared = True
             else:
                 others = 1
@@ -98,7 +98,7 @@ class Caches:
             th.waited += there - t
         if others:
             line.shared = True
-            # a reader is served by the nearest copy; a writer waits for the farthest to be dropped
+            # the nearest copy serves a reader; a writer waits until the farthest is invalidated
             if owner >= 0:
                 far = has.socket != cpu.socket
             else:
@@ -114,14 +114,14 @@ class Caches:
             latency = self.memory
             self.from_memory += 1
         else:
-            latency = 0  # mine already: nothing moves
+            latency = 0  # the core has it
         if latency:
             if line.array:
                 reach = self.neighbours if line.memory is self._vmemmap else 1
                 group: int = line.group
                 apart: int = cpu.streams.get(line.memory, FAR)
                 apart -= group
-                if apart and -reach <= apart <= reach:  # either way: lists are walked backwards, too
+                if apart and -reach <= apart <= reach:  # in either direction: lists are walked backwards, too
                     latency = int(latency * self.sequential)
                 cpu.streams[line.memory] = line.group
             cpu.fills += 1
@@ -139,13 +139,13 @@ class Caches:
             if line.sharers > line.copies[me]:
                 line.share(me)
             else:
-                line.own(me)  # exclusive, clean: the first reader may write without asking
+                line.own(me)  # exclusive and clean: the only reader may write without a request
         elif owner != me:
-            line.owner = NOBODY
+            line.owner = NO_CPU
             line.share(owner)
             line.share(me)
         if stalls:
             th.stall += there - t
             if others and latency >= self.core_to_core:
-                th.waited += latency  # not one of several under way: the other thread of the core does not slow it
+                th.waited += latency  # a single miss: the core's other thread does not slow it
         return there + self.hit

@@ -1,6 +1,6 @@
-"""The cost table: what each step takes, with unit and source. Standard library only, so that any layer above may read it.
+"""The cost table: what each step takes, with unit and source. Standard library only.
 
-The numbers live in `costs.toml` beside this file. A user's own table (`--costs FILE`) names only what differs.
+The numbers are in `costs.toml`. A user's own table (`--costs FILE`) has only the entries that differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PURE: Final = frozenset({"count", "ratio", "flag"})
 
 @dataclass(frozen=True)
 class Cost:
-    """One entry. `value` is in `unit`; `fitted` tells that calibration found it, not the source alone."""
+    """One entry. value: in `unit`. fitted: found by calibration."""
 
     value: float
     unit: str
@@ -32,7 +32,7 @@ class Cost:
 
 
 class CostTable(Mapping[str, Cost]):
-    """Costs by dotted name: `table["line.core_to_core"]`. Immutable; `with_values` makes a changed copy."""
+    """Costs by dotted name, as `table["line.core_to_core"]`. Immutable."""
 
     def __init__(self, entries: Mapping[str, Cost]) -> None:
         self._entries = dict(sorted(entries.items()))
@@ -77,7 +77,7 @@ class CostTable(Mapping[str, Cost]):
         return CostTable(changed)
 
     def digest_items(self) -> tuple[tuple[str, float], ...]:
-        """Name and value of every entry, in order: what makes two tables the same."""
+        """Name and value of every entry, in order; equal for equal tables."""
         return tuple((name, cost.value) for name, cost in self._entries.items())
 
 
@@ -93,7 +93,7 @@ def _entries(raw: Mapping[str, Any], where: str) -> dict[str, Cost]:
             if not isinstance(entry, dict) or not {"value", "unit", "source"} <= entry.keys():
                 raise InputError(
                     f"{where}: {full} needs value, unit and source",
-                    hint="a cost without a source is a guess in disguise",
+                    hint="as in costs.toml: every cost names its source",
                 )
             unknown = entry.keys() - {"value", "unit", "source", "fitted"}
             if unknown:

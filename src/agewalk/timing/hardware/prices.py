@@ -1,4 +1,4 @@
-"""The cost table, turned into integer picoseconds for the machine's loop."""
+"""The cost table in integer picoseconds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Prices:
         self.counts = {name.removeprefix("count."): ps(name) for name in costs if name.startswith("count.")}
 
     def work(self, what: str) -> int:
-        """Picoseconds of `Work(what)`. Raises ModelError for a kind without a cost: nothing is free by accident."""
+        """Picoseconds of `Work(what)`. Raises ModelError for a kind that has no cost."""
         cost = self._work.get(what)
         if cost is None:
             raise ModelError(

@@ -18,14 +18,14 @@ _QR_BIAS: Final = 1 << 9
 
 
 class QueuedRwLock(TimedLock):
-    """rwlock_t. Readers that come while a writer holds or waits queue with the writers; nobody overtakes the queue."""
+    """rwlock_t. Readers that come while a writer holds the lock or waits join the writers' queue; no thread overtakes it."""
 
     __slots__ = ("_cnts", "queue")
 
     def __init__(self, lock: Lock) -> None:
         super().__init__(lock)
         self._cnts = LockWord(lock.owner, lock.field, 0)
-        self.queue = QueuedSpinLock(lock)  # wait_lock is the word's neighbour: same line
+        self.queue = QueuedSpinLock(lock)  # wait_lock is on the word's line
 
     def word(self) -> LockWord:
         return self._cnts

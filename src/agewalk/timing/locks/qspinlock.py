@@ -21,7 +21,7 @@ _TAIL: Final = 1 << 16
 
 
 class QueuedSpinLock(TimedLock):
-    """spinlock_t. `value` bits: locked, pending, tail (an index of who is last, here 1 + thread index and nesting)."""
+    """spinlock_t. Bits of the word: locked, pending, tail (the last MCS node: thread index and nesting, plus 1)."""
 
     __slots__ = ("_nodes", "_word", "handed_over")
 
@@ -52,7 +52,7 @@ class QueuedSpinLock(TimedLock):
     def wait_in_line(self, thread: Thread, found: int) -> Step[None]:
         """queued_spin_lock_slowpath() from a failed first attempt to ownership."""
         word = self._word
-        if found == _PENDING:  # being handed over to the one that is pending: a moment
+        if found == _PENDING:  # the pending thread is about to take it
             found = yield WaitForChange(word, _PENDING)
         if not found & ~_LOCKED:
             before = yield FetchOr(word, _PENDING)
@@ -87,7 +87,7 @@ class QueuedSpinLock(TimedLock):
         del self._nodes[tail]
 
     def hand_over(self, successor: McsNode) -> Step[None]:
-        """arch_mcs_spin_unlock_contended(): the next in line may look at the word now."""
+        """arch_mcs_spin_unlock_contended(): the successor becomes the head of the queue."""
         self.handed_over += 1
         yield Store(successor.locked, 1)
 

@@ -18,14 +18,14 @@ _RWSEM_READER: Final = 1 << 8
 
 
 class SleepingLock(TimedLock):
-    """rw_semaphore, and mutex as one that is only written."""
+    """rw_semaphore; a mutex is one that is only written."""
 
     __slots__ = ("_count", "_queue", "_sleepers", "owner")
 
     def __init__(self, lock: Lock) -> None:
         super().__init__(lock)
         self._count = LockWord(lock.owner, lock.field, 0)
-        self.owner = LockWord(lock.owner, lock.field, 0)  # written by each reader too: rwsem_set_reader_owned()
+        self.owner = LockWord(lock.owner, lock.field, 0)  # readers write it, too: rwsem_set_reader_owned()
         self._queue = QueuedSpinLock(lock)
         self._sleepers: deque[tuple[Thread, str]] = deque()  # under _queue
 
@@ -44,7 +44,7 @@ class SleepingLock(TimedLock):
         yield from self._lock_queue(thread)
         value = yield FetchOr(self._count, _RWSEM_WAITERS)
         self._sleepers.append((thread, mode))
-        if not value & ~_RWSEM_WAITERS:  # given back meanwhile, and nobody was there to be woken
+        if not value & ~_RWSEM_WAITERS:  # released meanwhile, when there was no sleeper to wake
             yield from self._hand_off()
         yield self._queue.release(WRITE)
         yield Park()

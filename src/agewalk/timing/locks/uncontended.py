@@ -1,4 +1,4 @@
-"""Taking a lock and giving it back, as long as nobody has to wait: an atomic step on its word, and the books."""
+"""Uncontended lock and unlock: one atomic on the lock word, plus statistics."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from agewalk.timing.timing_effects import ClearBits, LockWord
 
 
 class WordStep:
-    """An atomic step on a lock's word, taken apart: a compare-exchange of 0 for `operand`, or `operand` added or and-ed.
-
-    stores: it is a plain store to part of the word.
-    """
+    """The fields of an effect on a lock's word. swaps: a compare-exchange of 0 for `operand`; adds: an atomic addition of it;
+    stores: a plain store that keeps its bits."""
 
     __slots__ = ("adds", "cell", "operand", "stores", "swaps")
 
@@ -37,7 +35,7 @@ class WordStep:
 
 
 class TimedLock:
-    """What all locks have: the model's lock, and counts."""
+    """A lock as it works inside, with statistics. lock: the model's."""
 
     __slots__ = (
         "acquired", "contended", "dropped", "give_read", "give_write", "hold", "last", "line", "lock", "take_read",
@@ -47,15 +45,15 @@ class TimedLock:
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
         self.acquired = {READ: 0, WRITE: 0}
-        self.told = {READ: 0, WRITE: 0}  # of `acquired`, what the machine's counters have
+        self.told = {READ: 0, WRITE: 0}  # the part of `acquired` that is in the machine's counters
         self.contended = 0
         self.wait = 0  # ps, sum over waiters
         self.worst_wait = 0
         self.hold = {READ: 0, WRITE: 0}  # ps
-        self.last: Thread | None = None  # who held it last, or does
-        self.dropped: tuple[Thread, int] | None = None  # who gave it back last, and when, if that is recorded
-        self.line: Any = None  # of the word, once a machine has the lock
-        # `fast` and `release`, taken apart once
+        self.last: Thread | None = None  # the last holder, or the present one
+        self.dropped: tuple[Thread, int] | None = None  # the last release, if a recorder is used: thread and time
+        self.line: Any = None  # of the word; set when a machine has the lock
+        # `fast` and `release` by mode, made on first use
         self.take_read: WordStep | None = None
         self.take_write: WordStep | None = None
         self.give_read: WordStep | None = None
@@ -73,7 +71,7 @@ class TimedLock:
         return step
 
     def given_by(self, mode: str) -> WordStep:
-        """What gives it back."""
+        """The release."""
         step = self.give_write if mode == WRITE else self.give_read
         if step is None:
             step = WordStep(self.release(mode))
@@ -84,11 +82,11 @@ class TimedLock:
         return step
 
     def word(self) -> LockWord:
-        """The word that a fast path works on."""
+        """The word that the fast path changes."""
         raise NotImplementedError
 
     def queue_word(self) -> LockWord:
-        """The word that tells whether somebody waits."""
+        """The word that tells whether threads wait."""
         return self.word()
 
     def fast(self, mode: str) -> Effect:
@@ -96,11 +94,11 @@ class TimedLock:
         raise NotImplementedError
 
     def got(self, found: int, mode: str) -> bool:
-        """Did the first attempt, which found this, take the lock?"""
+        """Whether the first attempt took the lock, by the value that it found."""
         raise NotImplementedError
 
     def slow(self, thread: Thread, found: int, mode: str) -> Step[None]:
-        """Go on after a first attempt that failed."""
+        """The slow path, after a first attempt that failed."""
         raise NotImplementedError
 
     def attempt(self, mode: str) -> Step[bool]:
@@ -108,19 +106,19 @@ class TimedLock:
         raise NotImplementedError
 
     def release(self, mode: str) -> Effect:
-        """Give back: one effect on the word."""
+        """The release: one effect on the word."""
         raise NotImplementedError
 
     def must_wake(self, found: int, mode: str) -> bool:
-        """Is `wake` left to do after a release that found this?"""
+        """Whether `wake` must follow a release that found this value."""
         return False
 
     def wake(self, thread: Thread) -> Step[None]:
-        """Hand the lock that this thread gave back to those who sleep on it."""
+        """Hand the lock, which this thread has released, to its sleepers."""
         raise NotImplementedError
 
     def contended_value(self, value: int) -> bool:
-        """Does this value of `queue_word` say that somebody waits?"""
+        """Whether this value of `queue_word` means that threads wait."""
         raise NotImplementedError
 
 
@@ -187,7 +185,7 @@ class FastPaths:
         return timed
 
     def acquire(self, th: Thread, lock: Lock, mode: str, t: int) -> int:
-        """When it is over."""
+        """Take a lock, or fail and leave the rest to its slow path; when that is done."""
         timed = self.lock(lock)
         sleeps = lock.sleeps
         if sleeps and (th.atomic or th.rcu):
@@ -204,7 +202,7 @@ class FastPaths:
             done = line.busy = (max(t, line.busy)) + self.caches.hit + self.atomic
         else:
             done = self.caches.fetch(line, th, t, True) + self.atomic
-            if done > line.busy:  # else it is here for a moment yet, and others are in line for it
+            if done > line.busy:  # else this CPU still keeps the line, and others queue for it
                 line.busy = done
         found = cell.value
         if first.adds:
@@ -229,7 +227,7 @@ class FastPaths:
         return done
 
     def release(self, th: Thread, lock: Lock, mode: str, t: int) -> int:
-        """When it is over."""
+        """Release a lock; when that is done."""
         timed = self.lock(lock)
         drop(self.recorder, th, timed, mode, t)
         undo = timed.given_by(mode)
@@ -257,7 +255,7 @@ class FastPaths:
 
 
 def grant(th: Thread, lock: TimedLock, mode: str, at: int) -> None:
-    """Book a lock as taken. Raises ModelError if somebody has it who excludes this."""
+    """Record that a lock is taken. Raises ModelError if a holder excludes that."""
     own = lock.lock
     if own.writer or (own.readers and mode == WRITE):
         raise ModelError(
@@ -274,7 +272,7 @@ def grant(th: Thread, lock: TimedLock, mode: str, at: int) -> None:
 
 
 def drop(recorder: Recorder | None, th: Thread, lock: TimedLock, mode: str, at: int) -> None:
-    """Book a lock as given back."""
+    """Record that a lock is released."""
     own = lock.lock
     for n in range(len(th.held) - 1, -1, -1):
         held, how, since = th.held[n]

@@ -1,7 +1,7 @@
-"""Who is due when: the threads that are ready for their next effect, the earliest first.
+"""A queue of the threads that are ready for their next effect, the earliest first.
 
-A heap of the threads themselves, each with its event as a number (`Thread.due`), because the compiled machine compares fields of
-its own objects faster than it makes numbers for the interpreter's heap.
+The heap holds the threads, each with its event as a number (`Thread.due`): compiled code compares fields of its own objects
+faster than it makes numbers for `heapq`.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from agewalk.timing.threads import FOREVER, THREAD_BITS, Thread
 
 
 class Events:
-    """A binary heap. Times are ps; of threads that are due at the same time, the first one made goes first."""
+    """A binary heap. Times are ps. Of threads that are due at the same time, the one that was made first goes first."""
 
     __slots__ = ("bits", "heap", "never")
 
     def __init__(self) -> None:
         self.heap: list[Any] = []
-        self.bits, self.never = THREAD_BITS, FOREVER  # here, they are C numbers
+        self.bits, self.never = THREAD_BITS, FOREVER  # C numbers when compiled
 
     def __len__(self) -> int:
         return len(self.heap)
 
     def first(self) -> int:
-        """The earliest event."""
+        """The earliest event; FOREVER if no thread is due."""
         if not self.heap:
             return self.never
         th: Thread = self.heap[0]
         return th.due
 
     def push(self, th: Thread, at: int) -> None:
-        """The thread is due."""
+        """Add a thread that is due at `at`."""
         th.due = at << self.bits | th.index
         heap = self.heap
         place = len(heap)
@@ -46,7 +46,7 @@ class Events:
         heap[place] = th
 
     def pop(self) -> Thread:
-        """Who is due first is no longer in here. Raises IndexError if nobody is."""
+        """Remove and return the thread that is due first. Raises IndexError if there is none."""
         heap = self.heap
         last: Thread = heap.pop()
         if not heap:
@@ -56,7 +56,7 @@ class Events:
         return first
 
     def pushpop(self, th: Thread, at: int) -> Thread:
-        """The thread is due; who is due first, perhaps this one, is no longer in here."""
+        """Add a thread, then remove and return the thread that is due first, which may be the same."""
         th.due = at << self.bits | th.index
         if not self.heap:
             return th
@@ -67,7 +67,7 @@ class Events:
         return first
 
     def sink(self, th: Thread) -> None:
-        """In place of the first one: down to where it belongs."""
+        """Put a thread in place of the first one and move it down to its position."""
         heap = self.heap
         size = len(heap)
         place, child = 0, 1

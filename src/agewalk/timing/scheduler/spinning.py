@@ -16,7 +16,7 @@ class Spinning:
         self.waiting: dict[Cell, list[Thread]] = {}
 
     def wait(self, thread: Thread, cell: Cell, line: Line) -> None:
-        """The thread spins until somebody writes the cell."""
+        """The thread spins until the cell is written."""
         line.watched += 1
         self.waiting.setdefault(cell, []).append(thread)
 

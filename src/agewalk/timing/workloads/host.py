@@ -1,9 +1,9 @@
-"""A host for the timed reading: one VM, its process, MGLRU; built from the model's own parts, run by the model's generators.
+"""A host for the timed executor: one VM, its process and MGLRU, built from the model's parts.
 
 Each vCPU has a region of its own, 1 GiB apart from the next as in the published tests, so that page tables are shared
 between vCPUs exactly where they are there. Scaling down takes pages from each table first (`PER_TABLE` are left of 512) and
 tables only then: an ager holds a page table's lock while it reads the table, so how much of the memory lies behind one
-lock decides how often a fault meets it. A VMA for the pages that are used, in each table.
+lock decides how often a fault waits for it. Each table's used pages are a VMA of their own.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ PCP_BATCH: Final = 63  # zone_batchsize(), mm/page_alloc.c, 6.12: pages that one
 
 @dataclass(frozen=True)
 class Plan:
-    """How memory that is mapped already is touched. rounds: touches, as a multiple of the pages. hot_share of the pages get
-    hot_touches of the touches. nested_share of the pages are used by a nested guest."""
+    """How memory that is mapped already is touched. rounds: touches, as a multiple of the pages. hot_touches: the share of the
+    touches that hit the hot_share of the pages. nested_share: the share of the pages that a nested guest uses."""
 
     rounds: float = 2.0
     hot_share: float = 0.2
@@ -49,8 +49,8 @@ class Plan:
 
 
 @dataclass
-class World:
-    """What the threads of an experiment run on."""
+class Host:
+    """The machine's memory, process and VM."""
 
     kvm: Kvm
     mm: Mm
@@ -66,21 +66,21 @@ class World:
     nested: list[GuestTables] = field(default_factory=list)
 
     def gfn(self, vcpu: int, page: int) -> Gfn:
-        """Page number `page` of those that a vCPU uses."""
+        """The guest frame of a vCPU's page number `page`."""
         return gfn_of(vcpu, page)
 
     def hva(self, vcpu: int, page: int) -> Hva:
-        """Where that page is in the process."""
+        """The page's address in the process."""
         return hva_of(vcpu, page)
 
 
 def gfn_of(vcpu: int, page: int) -> Gfn:
-    """Page number `page` of those that a vCPU uses."""
+    """The guest frame of a vCPU's page number `page`."""
     return Gfn(vcpu * REGION + page // PER_TABLE * PTRS_PER_PTE + page % PER_TABLE)
 
 
 def hva_of(vcpu: int, page: int) -> Hva:
-    """Where that page is in the process."""
+    """The page's address in the process."""
     return Hva(BASE + (gfn_of(vcpu, page) << PAGE_SHIFT))
 
 
@@ -109,8 +109,8 @@ def build(
     other_visits: int = 1,
     vma_lookups: int = 0,
     plan: Plan | None = None,
-) -> World:
-    """Assemble a host with plenty of memory; `boot` has yet to run on it. other_*, vma_lookups: costs `fault.*`."""
+) -> Host:
+    """A host with plenty of memory, before `boot`. other_*, vma_lookups: costs `fault.*`."""
     mem_map: dict[Pfn, Folio] = {}
     lruvec = MglruLruvec("lruvec", features=MGLRU[kernel], protocol=protocol, mem_map=mem_map)
     frames = 4 * vcpus * pages_per_vcpu + (1 << 16)
@@ -132,45 +132,46 @@ def build(
     zone = Lock(node, "zone_lock")
     running = Cell(Object("test"), "running", vcpus)
     other = [Cell(Object(f"counter{n}"), "value", 0) for n in range(other_lines)]
-    world = World(
+    host = Host(
         kvm, mm, memory, lruvec, pages_per_vcpu, zone, running, other, other_visits, vma_lookups, plan or Plan()
     )
-    if world.plan.nested_share:
-        world.nested = [GuestTables(f"l2.{n}", n + 1, guest_mode=True) for n in range(vcpus)]
-    return world
+    if host.plan.nested_share:
+        host.nested = [GuestTables(f"l2.{n}", n + 1, guest_mode=True) for n in range(vcpus)]
+    return host
 
 
-def boot(world: World) -> Step[None]:
+def boot(host: Host) -> Step[None]:
     """The VM is created and its guest has page tables; nothing else is mapped yet."""
-    yield from kvm_create_vm(world.kvm)
-    yield from lru_gen_add_mm(world.lruvec, world.mm)
-    for table in range(guest_tables(len(world.kvm.vcpus) * world.pages_per_vcpu)):
-        place = place_of_guest_table(table, world.pages_per_vcpu)
-        yield from access(world.memory, world.mm, world.hva(*place), write=True)
+    yield from kvm_create_vm(host.kvm)
+    yield from lru_gen_add_mm(host.lruvec, host.mm)
+    for table in range(guest_tables(len(host.kvm.vcpus) * host.pages_per_vcpu)):
+        place = place_of_guest_table(table, host.pages_per_vcpu)
+        yield from access(host.memory, host.mm, host.hva(*place), write=True)
 
 
 # --- what the model of a fault leaves out ---------------------------------------------------------------------------------
 
 
-def look_up_vma(world: World) -> Step[None]:
+def look_up_vma(host: Host) -> Step[None]:
     """What user_mem_abort() does first (arch/arm64/kvm/mmu.c, 6.1 to 6.12): the VMA, for its page size, under an mmap_lock
     that it gives back before hva_to_pfn() takes it again. x86 has no such step."""
-    for _ in range(world.vma_lookups):
-        yield Acquire(world.mm.mmap_lock, READ)
-        find_vma((yield Load(world.mm.vmas)), world.hva(0, 0))
-        yield Release(world.mm.mmap_lock, READ)
+    for _ in range(host.vma_lookups):
+        yield Acquire(host.mm.mmap_lock, READ)
+        find_vma((yield Load(host.mm.vmas)), host.hva(0, 0))
+        yield Release(host.mm.mmap_lock, READ)
 
 
-def rest_of_fault(world: World) -> Step[None]:
-    """What a fault does beyond the model: local work, and atomics on counters that all CPUs share, met several times."""
-    for _ in range(world.visits):
-        for counter in world.other:
+def rest_of_fault(host: Host) -> Step[None]:
+    """The rest of a fault: local work, and atomics on counters that all CPUs share, each several times."""
+    for _ in range(host.visits):
+        for counter in host.other:
             yield FetchAdd(counter, 1)
         yield Work("rest_of_fault")
 
 
-def refill_page_list(world: World) -> Step[None]:
-    """rmqueue_bulk(): the CPU's list of free pages is empty; the model's allocator knows no zone lock, so it is here."""
-    yield Acquire(world.zone)
+def refill_page_list(host: Host) -> Step[None]:
+    """rmqueue_bulk(): the CPU's list of free pages is empty. It takes the zone lock, which the model
+    does not have."""
+    yield Acquire(host.zone)
     yield Work("rmqueue", PCP_BATCH)
-    yield Release(world.zone)
+    yield Release(host.zone)

@@ -1,9 +1,9 @@
-"""The timeline as a Perfetto trace: one group of tracks a CPU, opened at https://ui.perfetto.dev or any local copy of it.
+"""Writes the timeline as a Perfetto trace, for https://ui.perfetto.dev or a local copy of it. Each CPU has tracks:
 
 cpu N            what runs there: measured spans (a guest's fault, an aging pass), and inside them the waits for locks
 cpu N: holds     locks while they are held
-counters         what `Gauge` told: young pages, passes
-Arrows go from where a lock was given back to where its next holder had waited for it.
+counters         values of `Gauge`: young pages
+A flow goes from a release of a lock to its next holder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HOST_PID: Final = 1
 
 
 def write_perfetto(recorder: Recorder, path: Path, *, title: str) -> int:
-    """Write `path` (by a temporary file beside it); how many packets it has. Times become nanoseconds."""
+    """Write `path` by way of a temporary file; returns the number of packets. Times become nanoseconds."""
     from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
     packets = 0
@@ -84,7 +84,7 @@ def _gauge_names(recorder: Recorder) -> list[str]:
 
 
 def _events(recorder: Recorder) -> list[Any]:
-    """Fillers of event packets in time order: at one time ends come first, and the longer slice opens before the shorter."""
+    """Functions that fill event packets, in time order. At equal times ends come first, and longer slices begin first."""
     keyed: list[tuple[tuple[int, int, int], Any]] = []
     for piece in recorder.slices:
         start, end = piece.start // 1000, piece.end // 1000

@@ -75,8 +75,8 @@ def experiment_chart(experiment: Experiment, rows: list[Row]) -> Any:
 
 
 def sensitivity_chart(experiment: Experiment, found: Sensitivity, vcpus: int) -> Any:
-    """Two panels, a pair of bars a cost: what a lower and a higher cost do to the ratio of pass times and to the wall time.
-    Grey: what two runs with the same costs differ by. Costs without any effect are named below."""
+    """Two panels with a pair of bars for each cost: the effect of a lower and a higher cost on the ratio of pass times and on the
+    wall time. Grey: the difference between two runs with the same costs. Costs without any effect are listed below."""
     import altair
 
     alt: Any = altair

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from agewalk.timing.charts import experiment_chart, sensitivity_chart, write_charts
 from agewalk.timing.experiment import load_experiment
 from agewalk.timing.hardware.costs import load_costs
+from agewalk.timing.output.charts import experiment_chart, sensitivity_chart, write_charts
+from agewalk.timing.output.timeline import _CPU, _HOLDS, write_perfetto
 from agewalk.timing.recorder import Recorder
 from agewalk.timing.run import run_all, run_row
 from agewalk.timing.sensitivity import Sensitivity, Swing
-from agewalk.timing.timeline import _CPU, _HOLDS, write_perfetto
 
 
 @pytest.fixture(scope="module")

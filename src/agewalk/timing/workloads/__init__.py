@@ -1,0 +1,1 @@
+"""What an experiment runs: its host, and the programs of its threads."""

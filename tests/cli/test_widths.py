@@ -36,6 +36,7 @@ HELP = [
     *(f"{name} {verb} --help" for name, verbs in VERBS.items() for verb in verbs),
 ]
 TABLES = [
+    "docs",
     "check --list",
     "check two-agers/v7 --walks 3",
     "check subscribers/v5 --brief --max-states 200000",
@@ -103,6 +104,7 @@ def fits(text: str, width: int) -> None:
         assert not re.search(r"\d…|…\d", line), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", TABLES)
 def test_tables_fit_and_keep_every_number(line: str) -> None:
     whole = at(line, WIDE)
@@ -113,6 +115,7 @@ def test_tables_fit_and_keep_every_number(line: str) -> None:
         assert not numbers(whole) ^ numbers(shown), (width, numbers(whole) ^ numbers(shown))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", TABLES)
 def test_a_pipe_gets_the_same_numbers(line: str) -> None:
     done = subprocess.run(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from agewalk.core.errors import UsageError
+from agewalk.core.text import printable
 
 
 def pages() -> dict[str, str]:
@@ -35,13 +36,12 @@ def command(
     if not page:
         titles = {name: title(text) for name, text in known.items()}
         if as_json:
-            listed = [{"name": name, "title": titles[name]} for name in known]
-            sys.stdout.write(json.dumps({"schema": 1, "pages": listed}) + "\n")
+            described = [{"name": name, "title": titles[name]} for name in known]
+            sys.stdout.write(json.dumps({"schema": 1, "pages": described}) + "\n")
             return
-        from agewalk.report.table import listed as lines
-        from agewalk.report.table import room
+        from agewalk.report.table import listed, room
 
-        sys.stdout.write("\n".join(lines(titles, min(room(), 120))) + "\n")
+        sys.stdout.write("\n".join(listed(titles, min(room(), 120))) + "\n")
         return
     if page not in known:
         near = difflib.get_close_matches(page, known, n=1, cutoff=0.5)
@@ -53,4 +53,4 @@ def command(
         document = {"schema": 1, "name": page, "title": title(known[page]), "text": known[page]}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        sys.stdout.write(known[page])
+        sys.stdout.write(printable(known[page], keep="\n"))

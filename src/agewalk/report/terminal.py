@@ -51,8 +51,10 @@ COLUMNS: Final[tuple[Number, ...]] = (
 
 
 def best(rows: Sequence[Row], key: str, less: bool | None) -> Any:
-    """The best value of a column among policies that a kernel can run, or None. The others see every access, or the
-    future: they read no page tables."""
+    """The best value of a column among the policies that a kernel can run; None if all are equal, or none is better.
+
+    less: is less better? Policies that read no page tables do not count: they see every access, or the future.
+    """
     values = [row[key] for row in rows if row[key] is not None and row["ptes_walked"] is not None]
     if less is None or not values or min(values) == max(values):
         return None

@@ -1,4 +1,4 @@
-"""Maps of where and when: what a policy did, by bands of neighbouring pages and time, small enough for a page."""
+"""Maps of what a policy did: bands of neighbouring pages from top to bottom, time from left to right. They fit on a page."""
 
 import base64
 from collections.abc import Sequence
@@ -16,8 +16,12 @@ KINDS: Final = ("young", "refaults", "evictions")
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """One policy on one memory size. `refaults[m][row][i]`: of member m's pages from `row * pages_per_row[m]` on, in bin i;
-    so are evictions. young: per mille of listed pages in the two youngest generations, -1 for none; empty without."""
+    """One policy on one memory size.
+
+    refaults[m][row][i]: refaults of the pages of member m from `row * pages_per_row[m]` on, in bin i of `bin_ns` nanoseconds;
+    evictions alike. young[m][row][i]: per mille of the pages on lists that are in the two youngest generations, -1 where no page
+    is on a list; empty for a policy without generations.
+    """
 
     policy: str
     memory_bytes: int
@@ -30,7 +34,7 @@ class Where:
 
 
 def folded(counts: NDArray[np.int64], fold: int, *, young: bool) -> NDArray[np.int64]:
-    """Columns put together by `fold`: events added up, of shares the last that there is."""
+    """Counts[row, column] with `fold` columns made one: the sum of events, or with `young` the last share that is known."""
     rows, columns = counts.shape
     whole = -(-columns // fold) * fold
     padded = np.full((rows, whole), -1 if young else 0, np.int64)
@@ -45,7 +49,7 @@ def folded(counts: NDArray[np.int64], fold: int, *, young: bool) -> NDArray[np.i
 
 
 def shades(counts: NDArray[np.int64], kind: str, top: int) -> bytes:
-    """One byte a cell: a share linearly from 0 to 254, NONE for none; events on a logarithmic scale up to `top`, 0 for none."""
+    """One byte a cell. A share: 0 to 254, linear, NONE where there is no page. Events: 0 to 255, logarithmic up to `top`."""
     if kind == "young":
         return bytes(np.where(counts < 0, NONE, counts * 254 // 1000).astype(np.uint8))
     scale = np.log1p(counts) * (255 / np.log1p(max(top, 1)))
@@ -53,7 +57,7 @@ def shades(counts: NDArray[np.int64], kind: str, top: int) -> bytes:
 
 
 def packed(maps: Sequence[Where]) -> dict[str, Any]:
-    """`maps` as data of the page. All policies share one scale a kind and member. `shades` holds each map once, in base64."""
+    """`maps` as data of the page. All policies share one scale for each kind and member; equal maps are held once, in base64."""
     drawn = list(maps)
     fold = 1
     while _size(drawn, fold) > BUDGET:

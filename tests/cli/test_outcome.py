@@ -98,7 +98,8 @@ def test_command_lines_that_are_wrong_are_told_in_one_style(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(TypeError("x"), 70), (ValueError("Exceeds the limit"), 70), (RecursionError("deep"), 2), (BrokenPipeError(), 141),
+    [(TypeError("x"), 70), (ValueError("Exceeds the limit"), 70), (RecursionError("deep"), 2), (ImportError("no x", name="x"), 3),
+     (BrokenPipeError(), 141),
      (OSError(28, "No space left on device"), 2), (SystemExit("no"), 70), (SystemExit(1), 1), (SystemExit(), 0)],
 )  # fmt: skip
 @pytest.mark.parametrize("debug", ["", "1"])

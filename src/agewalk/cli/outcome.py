@@ -106,6 +106,8 @@ def _told(error: BaseException) -> tuple[str, str, int]:
                 "is there room, and may this user read and write there?",
                 USAGE,
             )
+        case ImportError() if not (error.name or "").startswith("agewalk"):
+            return f"a library cannot be loaded: {error}", "install agewalk again, with what it needs", MISSING
         case RecursionError():
             return (
                 "something in the input is nested too deeply",

@@ -3,12 +3,15 @@
 import ast
 import json
 import re
+import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hostile import NAMES as HOSTILE
 
 from agewalk.core import text as t
+from agewalk.core.errors import InputError
 
 ANY = st.text(st.characters(), max_size=40)  # lone surrogates and control characters included
 
@@ -54,3 +57,14 @@ def test_comments_and_docstrings_stay_closed(name: str) -> None:
     assert "*/" not in held
     assert "\n" not in held
     assert ast.literal_eval(f'"""{t.docstring(name)}"""') == t.printable(name).replace('"', "'")
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "a\nb", "\x7f\x00\x1b", '"""', "\\u0041", "\u2028\U0001f600"])
+def test_a_toml_string_is_the_text(text: str) -> None:
+    assert tomllib.loads(f"a = {t.toml_string(text)}") == {"a": text}
+    assert t.toml_string(text).isprintable()
+
+
+def test_a_name_that_is_no_utf8_is_no_toml() -> None:
+    with pytest.raises(InputError, match="not UTF-8"):
+        t.toml_string("a\udcff")

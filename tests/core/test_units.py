@@ -51,3 +51,26 @@ def test_formats() -> None:
 @given(st.integers(0, 1 << 50))
 def test_pages_are_whole(size: int) -> None:
     assert pages_of(Bytes(size)) * 4096 <= size < (pages_of(Bytes(size)) + 1) * 4096
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "meant"),
+    [
+        (parse_size, "64G", "64 GiB"), (parse_size, "24M", "24 MiB"), (parse_size, "24 MB", "24 MiB"),
+        (parse_size, "24 mb", "24 MiB"), (parse_size, "1 k", "1 KiB"), (parse_size, "2 T", "2 TiB"),
+        (parse_size, "5 bytes", "5 B"),
+        (parse_time, "30 sec", "30 s"), (parse_time, "2m", "2 min"), (parse_time, "5 µs", "5 us"), (parse_time, "1 hour", "1 h"),
+    ],
+)  # fmt: skip
+def test_a_unit_that_people_write_is_met_with_the_one_that_is_meant(parse, text: str, meant: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert caught.value.hint == f"did you mean '{meant}'?"
+    assert parse(meant)
+
+
+def test_a_unit_of_another_kind_is_not_guessed() -> None:
+    for parse, text in ((parse_size, "5 s"), (parse_time, "5 MiB"), (parse_size, "5 parsec")):
+        with pytest.raises(InputError) as caught:
+            parse(text)
+        assert "did you mean" not in caught.value.hint

@@ -81,7 +81,7 @@ def run(policy: str, evictions: list[int]) -> Run:
     measured = Measured(
         accesses=9, faults=total, refaults=0, evictions=total, hot_evictions=0, vms=vms, vcpu_stall_ns=0
     )
-    return Run(policy, Bytes(1 << 20), measured, 0.5, "compiled")
+    return Run(policy, Bytes(1 << 20), measured, 0.5, "compiled", 0)
 
 
 def test_skew_stands_beside_each_vm_where_opt_ran() -> None:

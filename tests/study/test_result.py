@@ -36,7 +36,7 @@ def test_bins_double_and_lose_nothing() -> None:
 
 def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    run = Run("v5", Bytes(1 << 20), MEASURED, 0.5, "direct", None)
+    run = Run("v5", Bytes(1 << 20), MEASURED, 0.5, "direct", 0)
     assert store.get("k") is None
     store.put("k", run)
     assert store.get("k") == run
@@ -45,7 +45,7 @@ def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
 
 
 def test_the_row_has_the_keys_of_the_format() -> None:
-    row = Run("v5", Bytes(1 << 20), MEASURED, 0.5, "direct", None).row()
+    row = Run("v5", Bytes(1 << 20), MEASURED, 0.5, "direct", 0).row()
     assert list(row) == [
         "policy", "memory_bytes", "accesses", "faults", "refaults", "evictions", "hot_evictions", "cold_recall",
         "cold_precision", "age_rank_correlation", "ptes_walked", "notifier_calls", "mmu_lock_write_ns", "vcpu_stall_ns",

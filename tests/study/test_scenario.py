@@ -59,7 +59,7 @@ def test_every_key_means_what_the_format_says(tmp_path: Path) -> None:
     assert scenario.vm[0].mmu == "legacy"
     assert not scenario.vm[0].ad_bits
     assert process.trace == "/abs/b.parquet"
-    assert [choice.label for choice in scenario.compare.protocols] == [
+    assert [choice.label for choice in scenario.protocols] == [
         "v5",
         "houghton:must_check=rmaps",
         "own.py:Mine",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,12 @@ import typer
 from agewalk.core.errors import Interrupted, UsageError
 from agewalk.core.files import whole
 from agewalk.core.text import printable
-from agewalk.core.units import format_size
+from agewalk.core.units import PAGE_SIZE, format_size, format_time
 
 if TYPE_CHECKING:
     from agewalk.study.compare import News
     from agewalk.study.result import Run
+    from agewalk.study.scenario import Scenario
 
 OUT = Path("out")
 LONG = 20_000_000  # accesses: the pictures take a while
@@ -46,6 +47,10 @@ def command(
         list[str] | None,
         typer.Option(help="A baseline instead of the scenario's; repeat for more.", show_default=False),
     ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Proactive aging instead of the scenario's, as in '30 s'; '' for none.", show_default=False),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.json, report.html and finished runs.")] = OUT,
     resume: Annotated[
         bool, typer.Option("--resume", help="Take runs that an earlier call has finished from OUT.")
@@ -58,7 +63,7 @@ def command(
     A trace alone makes a default host: memory for 70 % of the pages it touches, aged every 2 s.
     What the numbers mean: agewalk docs metrics.
     """
-    run(scenario, Wanted(engine, workers, memory, protocol, baseline, out, resume, report, as_json))
+    run(scenario, Wanted(engine, workers, memory, protocol, baseline, every, out, resume, report, as_json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Wanted:
     memory: list[str] | None = None
     protocols: list[str] | None = None
     baselines: list[str] | None = None
+    every: str | None = None
     out: Path = OUT
     resume: bool = False
     report: bool = True
@@ -91,7 +97,9 @@ def run(path: Path, wanted: Wanted) -> None:
     from agewalk.study.scenario_change import change
     from agewalk.study.store import Store
 
-    chosen = change(load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines)
+    chosen = change(
+        load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines, every=wanted.every
+    )
     keys = Keys(
         f"{path}: host.kernel",
         f"{path}: compare.protocols" if wanted.protocols is None else "command line: --protocol",
@@ -134,11 +142,27 @@ def run(path: Path, wanted: Wanted) -> None:
     from agewalk.report.terminal import show
 
     sys.stdout.write(show(document["results"], colour=coloured()))
-    if not any(one.measured.evictions for one in runs):
-        text = "\nNothing was evicted: there is memory for everything. Try less, as in --memory '64 MiB'."
-        sys.stdout.write(paragraph(text))
+    for note in notes(chosen, runs):
+        sys.stdout.write(paragraph(f"\n{note}"))
     where = f"report: {out / 'report.html'}   " if wanted.report else ""
     sys.stdout.write(paragraph(f"\n{where}data: {out / 'results.json'}"))
+
+
+def notes(scenario: Scenario, runs: Sequence[Run]) -> list[str]:
+    """What a reader of the table would wonder about."""
+    said = []
+    if not any(one.measured.evictions for one in runs):
+        touched = sum(vm.resident_pages for vm in runs[0].measured.vms) * PAGE_SIZE
+        said.append(
+            f"Nothing was evicted: the traces touch {format_size(touched)}, and there is memory for all of it. "
+            "Try less, as in --memory '70 %'."
+        )
+    every, span = scenario.aging.every, runs[0].span_ns
+    if every and span < every and any(one.measured.ptes_walked is not None for one in runs):
+        said.append(
+            f"No proactive aging took place: the traces last {format_time(span)}, and aging.every is {format_time(every)}."
+        )
+    return said
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from agewalk.cli.called import command_line
 
 _BEFORE = """\
 Two recorded VMs, SQLite and Redis, on a host with 24 MiB for the 55 MiB that they touch. Each has busy phases, an
@@ -24,10 +27,6 @@ What to look at:
   used. opt knows the future and is the bound; two-list is the classic LRU (MGLRU off). A VM that gives up more than it
   does under opt pays for the others. "Refaults over time" in the report shows in which phase of the guests they differ.
 Next:
-  xdg-open {report}                the same with pictures; one file, no network
-  agewalk compare {scenario} --memory '32 MiB' --memory '40 MiB'
-  agewalk protocol diff linux-6.9 linux-6.18       what differs, row by row
-  agewalk docs compare                             a scenario of your own, from your own trace
 """
 
 
@@ -38,7 +37,7 @@ def command(
 ) -> None:
     """Compare aging protocols on two recorded VMs: a table here, pictures in out/report.html. Under a minute."""
     from agewalk.cli.compare import Wanted, run
-    from agewalk.report.table import paragraph
+    from agewalk.report.table import listed, paragraph, room
 
     with resources.as_file(resources.files("agewalk.data").joinpath("sample.toml")) as scenario:
         if not as_json:
@@ -46,8 +45,8 @@ def command(
             sys.stdout.flush()
         run(scenario, Wanted(engine=engine, out=out, as_json=as_json))
         if not as_json:
-            after = _AFTER.format(columns=_columns(), report=out / "report.html", scenario=_short(scenario))
-            sys.stdout.write(paragraph(after))
+            sys.stdout.write(paragraph(_AFTER.format(columns=_columns())))
+            sys.stdout.write("\n".join(listed(_following(out), room())) + "\n")
 
 
 def _columns() -> str:
@@ -60,8 +59,11 @@ def _columns() -> str:
     return "\n".join(listed(meanings, min(room(), 120)))
 
 
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def _following(out: Path) -> dict[str, str]:
+    """Commands that work in the shell that this was started from."""
+    return {
+        f"xdg-open {shlex.quote(str(out / 'report.html'))}": "the same with pictures; one file, no network",
+        command_line("init"): "writes my-host.toml, to be edited; name your own traces, if you have some",
+        command_line("compare", "my-host.toml"): "replays it",
+        command_line("protocol", "diff", "linux-6.9", "linux-6.18"): "what two kernels do with a page, state by state",
+    }

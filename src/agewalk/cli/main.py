@@ -23,6 +23,7 @@ from agewalk.core.text import printable
 COMMANDS: Final[dict[str, dict[str, str]]] = {
     "Start here": {
         "demo": "the whole story on two recorded VMs, in under a minute",
+        "init": "write a commented my-host.toml around your own traces",
         "compare": "replay VMs' page accesses under several aging protocols, side by side",
     },
     "Understand a protocol": {
@@ -47,7 +48,8 @@ _ABOUT: Final = (
 )
 _STEPS: Final = {
     "agewalk demo": "a table in the terminal and out/report.html",
-    "agewalk compare my-host.toml": "your VMs, your memory sizes, the protocols you name",
+    "agewalk init guest.parquet": "my-host.toml: your VM, your kernel, each key explained",
+    "agewalk compare my-host.toml": "replay it under your kernel and the newest one",
     "agewalk compare guest.parquet": "one trace, memory = 70 % of what it touches",
 }
 _ENDS: Final = (

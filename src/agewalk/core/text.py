@@ -2,7 +2,7 @@ r"""Text from outside, made fit for the place that it goes to: one function a pl
 
 A name of a VM, a file, a phase or a protocol may hold anything. To a terminal it is `printable`, in HTML `html`, in a page's
 JSON `script_json`, in a chart or a timeline `printable_strings`, in a sequence diagram `mermaid`, in C or Promela `c_comment`,
-in a program `identifier`, in a Python docstring `docstring`.
+in a program `identifier`, in a Python docstring `docstring`, in TOML `toml_string`.
 """
 
 import base64
@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, Final
 
+from agewalk.core.errors import InputError
+
 #: Characters that Unicode calls printable and that show nothing: Hangul fillers, the grapheme joiner, variation selectors.
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -20,6 +22,7 @@ _INVISIBLE: Final = re.compile(
 #: What begins a tag, an entity or a comment in HTML, or ends a line in JavaScript.
 _IN_SCRIPT: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_TOML: Final = {'"': '\\"', "\\": "\\\\"}
 _MERMAID: Final = re.compile(r"[^\w .,:()\[\]=+*/'|!?-]")
 
 
@@ -84,3 +87,10 @@ def identifier(text: str) -> str:
 def docstring(text: str) -> str:
     """`text` inside a Python docstring of double quotes."""
     return printable(text).replace("\\", "\\\\").replace('"', "'")
+
+
+def toml_string(text: str) -> str:
+    """A TOML basic string, quotes included. Raises InputError for text that TOML cannot hold (a name that is not UTF-8)."""
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise InputError(f"{printable(text)!r} is not UTF-8: a TOML file cannot name it", hint="rename it")
+    return '"' + "".join(_TOML.get(c) or (c if c.isprintable() else f"\\U{ord(c):08x}") for c in text) + '"'

@@ -23,11 +23,22 @@ PMD_SHIFT: Final = 21
 PTRS_PER_PTE: Final = 512  # PTEs of a page table; 4 KiB pages of a PMD
 
 _SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+#: Units that people write, and the one that is meant.
+_MEANT: Final = {
+    **{f"{letter}{rest}": f"{letter.upper()}iB" for letter in "kmgt" for rest in ("", "b", "i", "ib")},
+    **dict.fromkeys(("byte", "bytes"), "B"),
+    **dict.fromkeys(("nsec", "nsecs"), "ns"),
+    **dict.fromkeys(("usec", "usecs", "µs", "μs"), "us"),
+    **dict.fromkeys(("msec", "msecs"), "ms"),
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "mins", "minute", "minutes"), "min"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+}
 _TIMES: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def _parse(text: str, units: dict[str, int], what: str) -> int:
-    match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-zµμ]*)\s*", text)
     names = ", ".join(units)
     if not match:
         raise InputError(
@@ -35,12 +46,20 @@ def _parse(text: str, units: dict[str, int], what: str) -> int:
         )
     number, unit = match.groups()
     if unit not in units:
-        near = next((u for u in units if unit and unit.lower() in {u.lower(), u.lower().rstrip("b")}), None)
+        near = _near(unit, units)
         said = f"has no unit: a {what} needs one of {names}" if not unit else f"has an unknown unit {unit!r}"
         raise InputError(f"{text!r} {said}", hint=f"did you mean '{number} {near}'?" if near else f"use one of {names}")
     whole, _, fraction = number.partition(".")
     scale: int = 10 ** len(fraction)
     return (int(whole) * scale + int(fraction or 0)) * units[unit] // scale
+
+
+def _near(unit: str, units: dict[str, int]) -> str | None:
+    """The unit that `unit` stands for: "M" and "MB" for MiB, "sec" for s."""
+    if not unit:
+        return None
+    meant = "MiB" if unit.lower() == "m" and "MiB" in units else _MEANT.get(unit.lower())  # m: also minutes
+    return next((name for name in units if name == meant or name.lower() == unit.lower()), None)
 
 
 def parse_size(text: str) -> Bytes:

@@ -48,6 +48,9 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 
+NEWEST: Final = list(PROFILES)[-1]
+
+
 def profile(name: str) -> Profile:
     """The kernel called `name`. Raises UsageError for one that we do not have."""
     if name not in PROFILES:

@@ -39,7 +39,7 @@ CAUSES: Final = {
 MEANINGS: Final = {
     "refaults": "Faults on pages that reclaim had taken: the guest still needed them.",
     "evictions": "Pages that reclaim took.",
-    "hot_evictions": "Evictions of pages used less than one aging interval before.",
+    "hot_evictions": "Evictions of pages used less than 2 s before, whatever the aging interval.",
     "cold_recall": "Of the pages truly idle for an interval, the share that aging calls old.",
     "cold_precision": "Of the pages that aging calls old, the share that truly is idle.",
     "age_rank_correlation": "Kendall's tau-b of generation and true age; 1 is the right order.",

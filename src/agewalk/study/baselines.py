@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.units import pages_of
-from agewalk.study.job import Bands, Job
+from agewalk.study.job import HOT, Bands, Job
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.result import Measured, Member
 
@@ -80,7 +80,7 @@ class QueueRunner(_Baseline):
             pages_of(job.memory),
             self.numbers.total,
             owner=self.numbers.owner,
-            hot_after_ns=job.interval_ns,
+            hot_after_ns=HOT,
             seed=job.scenario.host.seed,
         )
 
@@ -127,6 +127,6 @@ class OptRunner(_Baseline):
             self.numbers.total,
             times_ns=np.concatenate(self._times),
             owner=self.numbers.owner,
-            hot_after_ns=self.job.interval_ns,
+            hot_after_ns=HOT,
         )
         return self._measured(tallies)

@@ -10,7 +10,7 @@ from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.model.protocols.table import ProtocolTable
 from agewalk.study.costs import prices
-from agewalk.study.job import TICK, Bands, Job
+from agewalk.study.job import HOT, TICK, Bands, Job
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.quality import aging_numbers, trimmed
 from agewalk.study.result import Measured, Member
@@ -58,7 +58,7 @@ class CompiledRunner:
             memory_pages=pages_of(job.memory),
             features=policy.features,
             age_every_ns=job.scenario.aging.every or 0,
-            hot_after_ns=job.interval_ns,
+            hot_after_ns=HOT,
             cold_after_ns=job.interval_ns,
             tick_ns=TICK,
             folio_batch_size=policy.kernel.mm.folio_batch_size,

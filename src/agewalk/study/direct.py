@@ -17,7 +17,7 @@ from agewalk.model.mglru.gens import MAX_NR_GENS
 from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.pte import PSE
 from agewalk.study.costs import prices
-from agewalk.study.job import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, TICK, Bands, Job
+from agewalk.study.job import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_YOUNG, HOT, TICK, Bands, Job
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.quality import aging_numbers, trimmed
 from agewalk.study.result import Measured, Member
@@ -105,7 +105,8 @@ class DirectRunner:
         self.young = [0] * len(job.spaces)
         self.used = [0] * len(job.spaces)
         self.accesses = self.faults = self.hot_evictions = self.kvm_faults = self.passes = 0
-        self._hot = -(-job.interval_ns // TICK)
+        self._hot = -(-HOT // TICK)
+        self._cold = -(-job.interval_ns // TICK)
 
     def feed(self, rows: Accesses) -> None:
         """Take the next accesses; agings that fall due come first."""
@@ -179,7 +180,7 @@ class DirectRunner:
         gens, ages = array("q"), array("q")
         now, youngest = time // TICK, self.machine.max_seq
         self.passes += 1
-        longest = 8 * self._hot  # as the engine: what is idle for longer is equally old
+        longest = 8 * self._cold  # as the engine: what is idle for longer is equally old
         for i, process in enumerate(self.processes):
             used = self.truth[i].used
             before = len(gens)
@@ -194,8 +195,8 @@ class DirectRunner:
                     bands[page >> shift][BAND_LISTED] += 1
                     bands[page >> shift][BAND_YOUNG] += below < 2
             self.young[i] += sum(gen < 2 for gen in gens[before:])
-            self.used[i] += sum(age < self._hot for age in ages[before:])
-        self.samples.append(assess(np.array(gens), np.array(ages), self._hot, time_ns=time))
+            self.used[i] += sum(age < self._cold for age in ages[before:])
+        self.samples.append(assess(np.array(gens), np.array(ages), self._cold, time_ns=time))
 
     def _below(self, process: Process, page: int, youngest: int) -> int:
         """Generations below the youngest; -1: on no list."""

@@ -16,7 +16,8 @@ from agewalk.trace import Trace
 
 Executor = Literal["compiled", "direct"]
 EXECUTORS: Final[tuple[Executor, ...]] = ("compiled", "direct")
-INTERVAL: Final = Ns(2_000_000_000)  # what is cold, and what is hot, where a scenario does not age on a clock
+INTERVAL: Final = Ns(2_000_000_000)  # a page idle for so long is cold, where a scenario does not age on a clock
+HOT: Final = Ns(2_000_000_000)  # a page evicted within so long of its last use was hot, whatever the aging interval
 BANDS: Final = 32  # of a space, at most: where something happened
 ALL_BANDS: Final = 128  # of all spaces, as long as there are no more spaces than that
 TICK: Final = Ns(20_000_000)  # resolution of the truth about last uses
@@ -47,7 +48,7 @@ class Job:
 
     @property
     def interval_ns(self) -> int:
-        """A page idle for this long is cold, one used within it is hot: the aging interval, 2 s without one."""
+        """A page idle for this long is cold: the aging interval, 2 s without one."""
         return self.scenario.aging.every or INTERVAL
 
 
@@ -111,7 +112,7 @@ def plan(scenario: Scenario, engine: Executor = "compiled", *, keys: Keys = Keys
     spaces = spaces_of(scenario, traces)
     rows = sum(trace.rows for trace in traces)
     kernel = scenario.host.kernel
-    policies = [protocol_policy(choice, kernel, keys) for choice in scenario.compare.protocols]
+    policies = [protocol_policy(choice, kernel, keys) for choice in scenario.protocols]
     policies += [baseline_policy(name, kernel, keys) for name in scenario.compare.baselines]
     if engine == "compiled":  # it needs the tables alone, and a class of a notebook cannot go to another process
         policies = [replace(policy, protocol=None) for policy in policies]

@@ -60,9 +60,10 @@ def _replay(job: Job, tell: Tell) -> Run:
     most = DIRECT_ROWS if job.engine == "direct" else COMPILED_ROWS
     populated = Populate([space.pages for space in job.spaces])
     process = np.array([isinstance(m, ProcessSection) for m in job.scenario.members])
-    done = 0
+    done = span = 0
     for rows in merged(traces, starts):
-        _in_reach(job, int(rows.time_ns[-1]))
+        span = int(rows.time_ns[-1])
+        _in_reach(job, span)
         rows = populated(rows)
         if process.any():  # whatever a trace says, an ordinary process has no guest
             rows = Accesses(
@@ -87,7 +88,7 @@ def _replay(job: Job, tell: Tell) -> Run:
     if lines is not None:
         timeline, maps = lines_and_maps(lines, Bands(job.spaces), _row(runner), generations=not job.policy.baseline)
     measured = runner.finish()
-    return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, timeline, maps)
+    return Run(job.policy.label, job.memory, measured, time.perf_counter() - began, job.engine, span, timeline, maps)
 
 
 def _in_reach(job: Job, last: int) -> None:

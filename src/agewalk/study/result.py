@@ -85,13 +85,15 @@ class Maps:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Run:
-    """One policy on one memory size: what `compare` yields. `seconds`: how long the simulation took (wall clock)."""
+    """One policy on one memory size: what `compare` yields. seconds: how long the simulation took (wall clock). span_ns: trace
+    time from the first access to the last."""
 
     policy: str
     memory_bytes: Bytes
     measured: Measured
     seconds: float
     engine: str
+    span_ns: int
     timeline: TimeLine | None = field(default=None)
     maps: Maps | None = field(default=None)
 
@@ -137,6 +139,7 @@ class Run:
             Measured(**numbers),
             raw["seconds"],
             raw["engine"],
+            raw["span_ns"],
             TimeLine(**line) if line else None,
             Maps(**raw["maps"]) if raw["maps"] else None,
         )

@@ -16,6 +16,7 @@ from agewalk.core.errors import InputError, ScenarioError
 from agewalk.core.parse import parse_toml
 from agewalk.core.text import printable
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, Pages, format_size, pages_of, parse_size, parse_time
+from agewalk.model.profiles import NEWEST
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.study.scenario_errors import explained
 from agewalk.trace import Trace, open_trace
@@ -23,7 +24,6 @@ from agewalk.trace import Trace, open_trace
 if TYPE_CHECKING:
     from agewalk.study.scenario_change import Protocols
 
-PROTOCOLS: Final = ("linux-6.9", "v5", "houghton", "christopherson", "v7", "linux-6.18")
 BASELINES: Final = ("two-list", "lru", "opt")
 LEAST_PAGES: Final = 16  # of a host
 MOST_MEMORY: Final = Bytes(1 << 52)  # what x86 can address
@@ -192,7 +192,7 @@ def _choice(value: object) -> object:
 class CompareSection(_Section):
     """[compare]: the policies side by side, and memory sizes for a curve."""
 
-    protocols: list[Annotated[Choice, BeforeValidator(_choice)]] = [Choice(name=name) for name in PROTOCOLS]
+    protocols: list[Annotated[Choice, BeforeValidator(_choice)]] | None = None  # None: `Scenario.protocols`
     baselines: list[Name] = ["two-list"]
     memory: Annotated[list[Size], Field(min_length=1)] | None = None
 
@@ -276,6 +276,13 @@ class Scenario(_Section):
             seed=seed,
             where="with_",
         )
+
+    @property
+    def protocols(self) -> list[Choice]:
+        """The protocols to compare; by default the host's own kernel and the newest."""
+        if self.compare.protocols is not None:
+            return self.compare.protocols
+        return [Choice(name=f"linux-{kernel}") for kernel in dict.fromkeys((self.host.kernel, NEWEST))]
 
     @property
     def members(self) -> list[VmSection | ProcessSection]:
@@ -372,6 +379,9 @@ def _check(scenario: Scenario, name: str = PYTHON) -> None:
 
 
 def named_once(name: str, compare: CompareSection) -> None:
+    """Raise ScenarioError if a policy is named twice, or none is."""
+    if compare.protocols is None:
+        return
     labels = [choice.label for choice in compare.protocols] + compare.baselines
     if not labels:
         raise ScenarioError(f"{name}: compare.protocols and compare.baselines are both empty", hint="name at least one")
@@ -389,12 +399,13 @@ def _placed(scenario: Scenario, folder: Path) -> Scenario:
             return choice.model_copy(update={"name": str(folder / choice.name)})
         return choice
 
+    chosen = scenario.compare.protocols
     return scenario.model_copy(
         update={
             "vm": [placed(vm) for vm in scenario.vm],
             "process": [placed(process) for process in scenario.process],
             "compare": scenario.compare.model_copy(
-                update={"protocols": [protocol(choice) for choice in scenario.compare.protocols]}
+                update={"protocols": chosen and [protocol(choice) for choice in chosen]}
             ),
         }
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from agewalk.core.errors import InputError, UsageError
 from agewalk.core.userfile import file_of, run_user_file, users_code
+from agewalk.model.profiles import PROFILES
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.christopherson import Christopherson
 from agewalk.model.protocols.houghton import Houghton
@@ -22,6 +23,21 @@ from agewalk.model.protocols.v7 import V7
 PROTOCOLS: Final[dict[str, type[AgingProtocol]]] = {
     cls.name: cls for cls in (Linux69, Linux613, Linux615, Linux618, Linux73, V5, V7, Houghton, Christopherson)
 }
+
+
+def shipped_by(name: str) -> type[AgingProtocol] | None:
+    """`linux-6.12`: the protocol that this kernel shipped, in that kernel; None if there is no such profile."""
+    kernel = PROFILES.get(name.removeprefix("linux-")) if name.startswith("linux-") else None
+    if kernel is None:
+        return None
+    base = PROTOCOLS[kernel.protocol]
+    about = {
+        "name": name,
+        "profile": kernel.name,
+        "summary": f"Linux {kernel.name}: {kernel.summary}",
+        "__doc__": base.__doc__,
+    }
+    return type(base.__name__, (base,), about)
 
 
 def get_protocol(spec: str) -> AgingProtocol:
@@ -60,10 +76,11 @@ def protocol_of(protocol: str | AgingProtocol | type[AgingProtocol]) -> AgingPro
 
 
 def _by_name(name: str) -> type[AgingProtocol]:
-    if name in PROTOCOLS:
-        return PROTOCOLS[name]
+    found = PROTOCOLS.get(name) or shipped_by(name)
+    if found is not None:
+        return found
     near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.5)
-    known = ", ".join(PROTOCOLS)
+    known = ", ".join([*PROTOCOLS, *(f"linux-{kernel}" for kernel in PROFILES if f"linux-{kernel}" not in PROTOCOLS)])
     raise UsageError(
         f"there is no protocol {name!r}",
         hint=(f"did you mean {near[0]!r}? " if near else "") + f"known: {known}; your own: path/to/file.py:ClassName",

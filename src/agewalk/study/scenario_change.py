@@ -13,7 +13,6 @@ from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import protocol_of
 from agewalk.study.merge_traces import footprints
 from agewalk.study.scenario import (
-    LEAST_PAGES,
     SECTIONS,
     Aging,
     Choice,
@@ -23,6 +22,7 @@ from agewalk.study.scenario import (
     named_once,
 )
 from agewalk.study.scenario_errors import explained
+from agewalk.study.scenario_values import LEAST_PAGES
 
 COMMAND_LINE: Final = "command line"
 Section = TypeVar("Section", bound=BaseModel)

@@ -145,3 +145,11 @@ def test_a_kept_run_that_is_nested_too_deeply_is_run_again(tmp_path: Path) -> No
         path.write_text("[" * 100_000)
     done = shell(f"{line} --resume", tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_under_a_limit_of_addresses(tmp_path: Path) -> None:
+    """The renderer would abort the process."""
+    record(tmp_path / "t.parquet", rows=100)
+    done = shell(f"ulimit -v 40000000; {AGEWALK} trace info t.parquet --picture t.png", tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.startswith("agewalk: pictures and charts cannot be drawn under an address-space limit of")

@@ -9,7 +9,7 @@ import numpy as np
 from agewalk.core.errors import UsageError
 from agewalk.core.files import whole
 from agewalk.core.units import PAGE_SIZE, format_size, format_time
-from agewalk.trace.drawn import drawn
+from agewalk.trace.drawn import check_renderer, drawn
 from agewalk.trace.facts import MAP_COLUMNS, Facts
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def check_place(path: Path) -> None:
     """Raise UsageError if a picture cannot go to `path`: to be asked before the work, not after it."""
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"{path}: a picture ends in {', '.join(KINDS)}", hint="as in --picture trace.png")
+    check_renderer()
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no directory {path.parent}", hint="make it first")
 

@@ -1,6 +1,7 @@
 """What a user would try with `agewalk compare`: odd traces, odd values, lists of memory sizes."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,40 @@ def test_names_with_markup_and_control_characters(tmp_path: Path, capsys: pytest
     assert code == 0, err
     assert "[red]a[/nope] [2J" in out
     assert "\x1b" not in out + err
+
+
+def test_a_failure_leaves_no_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = record(
+        tmp_path / "late.parquet", [0, 1, 2, 3], [0, 1, 2, 600], pages=512
+    )  # the last row is past the memory
+    code, _, err = run(
+        capsys, "compare", str(trace), "--memory", "64 KiB", "--baseline", "lru", "--out", str(tmp_path / "o/p")
+    )
+    assert code == 2, err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = record(tmp_path / "t.parquet", [0, 1], [0, 1])
+    may = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: may(path, mode) and not mode & os.W_OK)
+    code, _, err = run(capsys, "compare", str(trace), "--baseline", "lru", "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "may not write there" in err
+    assert "refaults" not in err
+
+
+def test_kept_runs_that_cannot_be_used_are_told_and_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = record(tmp_path / "t.parquet", list(range(100)), list(range(100)))
+    words = ("compare", str(trace), "--out", str(tmp_path / "out"), "--baseline", "lru", "--no-report")
+    assert run(capsys, *words)[0] == 0
+    (kept,) = (tmp_path / "out/runs").glob("*.json")
+    kept.write_text("[" * 100_000)
+    code, out, err = run(capsys, *words, "--resume")
+    assert code == 0
+    assert "1 of the runs kept in" in err
+    assert "lru" in out

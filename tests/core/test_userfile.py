@@ -59,3 +59,9 @@ def test_what_it_raises_later_is_its_own(tmp_path: Path) -> None:
     assert str(found) == f"{tmp_path / 'mine.py'}, line 5: KeyError: 5"
     assert blamed(ValueError("ours")) is None
     assert blamed(InputError("said already")) is None
+
+
+def test_nothing_is_written_beside_a_users_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    run_user_file(tmp_path / "mine.py", wanted="x", example="y")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]

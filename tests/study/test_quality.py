@@ -1,4 +1,4 @@
-"""Time lines and maps by hand, on both readings; skew; miss curves."""
+"""Time lines and maps by hand, under both executors; skew; miss curves."""
 
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from agewalk.core.units import Bytes
 from agewalk.engine.baselines.curve import Shards
 from agewalk.study.job import Bands, Space
 from agewalk.study.miss_ratio_curves import curves
+from agewalk.study.policies import protocol_policy
 from agewalk.study.quality import lines_and_maps, rows, trimmed
 from agewalk.study.replay import replay
 from agewalk.study.result import Measured, Member, Run, TimeLineBuilder
+from agewalk.study.scenario import Choice
+from agewalk.study.store import Store
 from agewalk.trace import Batch, MemoryTrace, TraceMeta, write_trace
 from agewalk.trace.memory import load
 from agewalk.trace.synth import Synthesis, SyntheticTrace
@@ -45,7 +48,7 @@ def test_maps_fold_to_few_columns() -> None:
     assert np.sum(maps.evictions) == 0
 
 
-def test_both_readings_draw_the_same(write) -> None:  # type: ignore[no-untyped-def]
+def test_both_executors_draw_the_same(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     times = [i * S // 150 for i in range(1200)]
     pages = [i * 7 % 40 if i % 3 else i // 3 % 200 for i in range(1200)]
     trace = write("t", times, pages, pages=256)
@@ -61,7 +64,9 @@ def test_both_readings_draw_the_same(write) -> None:  # type: ignore[no-untyped-
     assert np.sum(maps.evictions) == measured.evictions
     assert np.max(maps.young) > 0
     assert sum(measured.refault_intervals or []) == measured.refaults
-    assert Run.from_json(runs[1].to_json()) == runs[1]
+    store, policy = Store(tmp_path / "runs"), protocol_policy(Choice(name="linux-6.18"), "6.18")
+    store.put("k", runs[1])
+    assert store.get("k", policy, runs[1].memory_bytes, runs[1].engine) == runs[1]
 
 
 def test_refault_intervals_by_hand(write) -> None:  # type: ignore[no-untyped-def]

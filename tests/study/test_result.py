@@ -1,10 +1,7 @@
 """Time lines and the store."""
 
-from pathlib import Path
-
 from agewalk.core.units import Bytes
 from agewalk.study.result import BINS, FIRST_BIN, Measured, Member, Run, TimeLineBuilder
-from agewalk.study.store import Store
 
 MEASURED = Measured(
     accesses=9, faults=5, refaults=2, evictions=3, hot_evictions=1, vms=[Member("a", 4, 2, 3)], vcpu_stall_ns=160_000
@@ -32,16 +29,6 @@ def test_bins_double_and_lose_nothing() -> None:
     assert sum(line.refaults[0]) == BINS + 50
     assert line.bin_ns == 2 * FIRST_BIN
     assert line.refaults[0][: BINS // 2] == [2] * (BINS // 2)
-
-
-def test_the_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    store = Store(tmp_path / "runs")
-    run = Run("v5", Bytes(1 << 20), MEASURED, 0.5, "direct", 0)
-    assert store.get("k") is None
-    store.put("k", run)
-    assert store.get("k") == run
-    (tmp_path / "runs" / "k.json").write_text('{"torn": ')
-    assert store.get("k") is None
 
 
 def test_the_row_has_the_keys_of_the_format() -> None:

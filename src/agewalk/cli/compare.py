@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,8 +107,8 @@ def run(path: Path, wanted: Wanted) -> None:
         f"{path}: compare.baselines" if wanted.baselines is None else "command line: --baseline",
     )
     planned = plan(chosen, "direct" if engine == "direct" else "compiled", keys=keys)  # before anything takes time
-    (out / "runs").mkdir(parents=True, exist_ok=True)
-    with progress() as tell:
+    store = Store(out / "runs")
+    with _folders(out, out / "runs"), progress() as tell:
         if engine == "compiled":
             from agewalk.engine.host import compile_once
 
@@ -115,9 +116,13 @@ def run(path: Path, wanted: Wanted) -> None:
         runs = run_jobs(
             planned,
             workers=wanted.workers or None,
-            store=Store(out / "runs"),
+            store=store,
             resume=wanted.resume,
             tell=tell,
+        )
+    if store.unusable:
+        _say(
+            f"{store.unusable} of the runs kept in {printable(str(store.folder))} could not be used, and were run again"
         )
     document: dict[str, Any] = {"schema": 1, "scenario": str(path), "results": rows(runs)}
     with whole(out / "results.json") as part:
@@ -146,6 +151,24 @@ def run(path: Path, wanted: Wanted) -> None:
         sys.stdout.write(paragraph(f"\n{note}"))
     where = f"report: {out / 'report.html'}   " if wanted.report else ""
     sys.stdout.write(paragraph(f"\n{where}data: {out / 'results.json'}"))
+
+
+@contextmanager
+def _folders(*folders: Path) -> Iterator[None]:
+    """Folders that a run may write to, outer ones first: asked about now, and those that are new and empty go if it fails."""
+    new = [folder for folder in folders if not folder.exists()]
+    place = folders[-1]
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"{place}: this user may not write there", hint="--out names the folder that results go to")
+    try:
+        yield
+    except BaseException:
+        for folder in reversed(new):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def notes(scenario: Scenario, runs: Sequence[Run]) -> list[str]:

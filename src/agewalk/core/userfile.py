@@ -33,7 +33,7 @@ def run_user_file(path: Path, *, wanted: str, example: str) -> ModuleType:
     sys.modules[name] = module
     _FILES[name] = path
     try:
-        with users_output():
+        with users_output(), _no_bytecode():
             spec.loader.exec_module(module)
     except (InputError, KeyboardInterrupt, MemoryError):
         raise
@@ -44,6 +44,16 @@ def run_user_file(path: Path, *, wanted: str, example: str) -> ModuleType:
             f"{where} does not run: {_said(error)}", hint=f"try `python {path}`; {example} shows a file that works"
         ) from error
     return module
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Nothing is written beside a user's file."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 @contextmanager

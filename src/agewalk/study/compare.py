@@ -64,7 +64,10 @@ def run_jobs(
     keys = [key(job.scenario, job.policy, job.memory, job.engine) for job in planned] if store else [""] * len(planned)
     runs: dict[int, Run] = {}
     if store and resume:
-        runs = {i: run for i, digest in enumerate(keys) if (run := store.get(digest)) is not None}
+        for i, job in enumerate(planned):
+            run = store.get(keys[i], job.policy, job.memory, job.engine)
+            if run is not None:
+                runs[i] = run
     left = [i for i in range(len(planned)) if i not in runs]
     board = _Board(planned, runs, tell)
     try:

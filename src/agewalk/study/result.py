@@ -57,7 +57,7 @@ class Measured:
     notifier_calls: int | None = None
     mmu_lock_write_ns: int | None = None
     vcpu_stall_ns: int
-    aging: dict[str, Any] | None = None
+    aging: dict[str, int | dict[str, int]] | None = None
     refault_intervals: list[int] | None = None
 
 
@@ -122,27 +122,6 @@ class Run:
             "vms": vms,
             **{key: value for key, value in more.items() if value is not None},
         }
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, for the result store; `from_json` reads it."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(raw: dict[str, Any]) -> "Run":
-        """The run that `to_json` wrote."""
-        numbers = dict(raw["measured"])
-        numbers["vms"] = [Member(**vm) for vm in numbers["vms"]]
-        line = raw["timeline"]
-        return Run(
-            raw["policy"],
-            Bytes(raw["memory_bytes"]),
-            Measured(**numbers),
-            raw["seconds"],
-            raw["engine"],
-            raw["span_ns"],
-            TimeLine(**line) if line else None,
-            Maps(**raw["maps"]) if raw["maps"] else None,
-        )
 
 
 #: Columns of a notebook's table: heading, value of a run.

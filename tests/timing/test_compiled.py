@@ -38,6 +38,7 @@ print(json.dumps([on, operations.__file__.endswith(".py"), rows]))
 SUITE = ("test_machine.py", "test_threads.py", "locks", "hardware", "scheduler")
 
 
+@pytest.mark.slow
 def test_the_compiled_machine_does_what_its_text_does() -> None:
     """All experiments, every field of every row; and the machine's own tests, with the faults seeded there, run compiled."""
     on, is_text, compiled_rows = json.loads(run("compiled", "-c", ROWS, "{}").splitlines()[-1])

@@ -178,5 +178,13 @@ class Thread:
             except BaseException as next_error:
                 error = next_error
 
+    def blame(self, error: BaseException) -> None:
+        """Raise the error of an effect where a generator yielded that effect, so that the traceback names its line."""
+        try:
+            (self.slow_path or self.step).throw(error)
+        except BaseException as raised:
+            self.unwind(raised)
+        raise error
+
     def __repr__(self) -> str:
         return self.name

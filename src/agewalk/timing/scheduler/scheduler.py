@@ -118,6 +118,8 @@ class Scheduler:
                     t = self.horizon - self.budget
                     self.latest = max(self.latest, t)
                     finish(self.th, t)
+        except Exception as error:
+            self.th.blame(error)
         finally:
             if collects:
                 gc.enable()

@@ -87,7 +87,7 @@ def command(
     text = _HEAD.format(
         compare=command_line("compare", str(out)),
         kernel=toml_string(kernel),
-        kernel_room=" " * max(1, 19 - len(kernel)),
+        kernel_room=" " * max(1, 19 - len(toml_string(kernel))),
         memory=size,
         room=" " * max(1, 19 - len(size)),
         why=why,

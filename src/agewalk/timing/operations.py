@@ -108,15 +108,15 @@ class Operations(Scheduler):
         """The effect classes that have a cost."""
         return frozenset({Load, Store, Count, *self.by_class, *self.slow})
 
-    def perform(self, effect: Effect) -> Any:
+    def perform(self, effect: Any) -> Any:
         """Do an effect for the thread whose turn it is: its answer, or EARLY, SPINS or SLEEPS."""
         kind: Any = type(effect)
         if kind is Load:
-            return self.load(effect.cell)  # type: ignore[attr-defined]
+            return self.load(effect.cell)
         if kind is Count:
-            return self.count(effect.what, effect.n)  # type: ignore[attr-defined]
+            return self.count(effect.what, effect.n)
         if kind is Store:
-            return self.store(effect.cell, effect.value)  # type: ignore[attr-defined]
+            return self.store(effect.cell, effect.value)
         operation = self.by_class.get(kind)
         if operation is not None:
             return operation(effect)

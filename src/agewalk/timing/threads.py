@@ -161,12 +161,12 @@ class Thread:
         again; a StopIteration then is the result of that `yield from` (PEP 380).
         """
         while True:
+            answer: StopIteration | None = None
             if self.slow_path is not None:
                 self.slow_path = None
-                returned = isinstance(error, StopIteration)
+                answer = error if isinstance(error, StopIteration) else None
             elif self.outer:
                 self.step = self.outer.pop()
-                returned = False
             elif isinstance(error, StopIteration):
                 self.result = error.value
                 return None
@@ -174,7 +174,7 @@ class Thread:
                 raise error
             self.send = self.step.send
             try:
-                return self.send(error.value) if returned else self.step.throw(error)  # type: ignore[attr-defined]
+                return self.send(answer.value) if answer is not None else self.step.throw(error)
             except BaseException as next_error:
                 error = next_error
 

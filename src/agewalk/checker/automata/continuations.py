@@ -16,7 +16,8 @@ import enum
 import gc
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
 from agewalk.core.cells import Cell, ListHead, Lock, Object, Srcu
@@ -24,6 +25,8 @@ from agewalk.core.effects import Effect
 
 SUPPORTED: Final = sys.implementation.name == "cpython"
 _ATOMS: Final = (int, str, bytes, float, bool, type(None), type(Ellipsis), enum.Enum)
+_PLAIN: Final = {int, str, bytes, type(None)}  # the commonest types that stand for themselves
+_SHARED: Final = (Cell, Lock, Object, ListHead, Srcu)
 _BY_IDENTITY: Final = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType)
 _SAMPLES: Final[tuple[Any, ...]] = (
     iter(range(1)), iter(range(1 << 70)), iter([]), iter(()), iter({}), iter({}.values()), iter({}.items()), iter(set()),
@@ -62,28 +65,26 @@ class Continuation:
         code = frame.f_code
         names = frame.f_locals  # up to CPython 3.12 a dict that the frame keeps, in whatever order it was filled
         bound = tuple(sorted(names))  # which locals are bound: unbound ones leave no trace among the referents
-        state = tuple(
-            self._value(item, seen)
-            for item in gc.get_referents(generator)
-            if not (
-                isinstance(item, (types.FrameType, types.CodeType))
-                or item is frame.f_globals
-                or item is frame.f_builtins
-                or item is names
-            )
-        )
+        known = {id(frame), id(code), id(frame.f_globals), id(frame.f_builtins), id(names)}
+        state = self._values([item for item in gc.get_referents(generator) if id(item) not in known], seen)
         return (id(code), frame.f_lasti, bound, state)
 
+    def _values(self, items: Iterable[Any], seen: dict[int, int]) -> tuple[Any, ...]:
+        return tuple([item if type(item) in _PLAIN else self._value(item, seen) for item in items])
+
     def _value(self, item: Any, seen: dict[int, int]) -> Any:
-        if isinstance(item, _ATOMS):
-            return (type(item).__name__, item) if isinstance(item, (bool, float)) else item
-        if isinstance(item, (Cell, Lock, Object, ListHead, Srcu)):
-            return ("world", self._name_of(item))
+        kind: Any = type(item)
+        sort = _sort(kind)
+        if sort == "atom":
+            return item
+        if sort == "number":
+            return (type(item).__name__, item)
+        if sort == "shared":
+            return ("shared", self._name_of(item))
         if self._built(item):
             return ("built", id(item))
-        if isinstance(item, tuple):
-            inner = tuple(self._value(i, seen) for i in item)
-            return ("tuple", type(item).__name__, inner)
+        if sort == "tuple":
+            return ("tuple", type(item).__name__, self._values(item, seen))
         if isinstance(item, range):
             return ("range", item.start, item.stop, item.step)
         if isinstance(item, frozenset):
@@ -117,8 +118,12 @@ class Continuation:
         return self._instance(item, seen)
 
     def _function(self, item: types.FunctionType, seen: dict[int, int]) -> Any:
-        closure = tuple(self._value(c, seen) for c in item.__closure__ or ())
-        return ("function", id(item.__code__), closure, self._value(item.__defaults__, seen))
+        return (
+            "function",
+            id(item.__code__),
+            self._values(item.__closure__ or (), seen),
+            self._value(item.__defaults__, seen),
+        )
 
     def _instance(self, item: Any, seen: dict[int, int]) -> Any:
         kind: Any = type(item)
@@ -129,3 +134,15 @@ class Continuation:
         state = [(s, self._value(getattr(item, s), seen)) for s in slots if not s.startswith("__")]
         state += [(k, self._value(v, seen)) for k, v in sorted(getattr(item, "__dict__", {}).items())]
         return ("instance", id(kind), tuple(state))
+
+
+@cache
+def _sort(kind: type) -> str:
+    """How values of the commonest types are told apart; "" for the rest."""
+    if issubclass(kind, (bool, float)):
+        return "number"
+    if issubclass(kind, _ATOMS):
+        return "atom"
+    if issubclass(kind, _SHARED):
+        return "shared"
+    return "tuple" if issubclass(kind, tuple) else ""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agewalk.checker.search import bfs_numba
 from agewalk.checker.search.bfs_numba import CODE, COUNT, GROW, MISSING, POS, STOP, TRANSITIONS, UNFOLD, Batch, States
 from agewalk.checker.search.source import Source
-from agewalk.checker.search.tables import Layout
+from agewalk.checker.search.tables import Layout, widened
 
 _BATCH: Final = 1 << 11  # successors
 _MISSING: Final = 1 << 10
@@ -107,7 +107,7 @@ class Search:
         self.layout = source.layout()
         self._ctl = np.zeros(8, np.int64)
         self._missing = np.empty((_MISSING, 3), np.int64)
-        self._allocate(1 << max(12, (expect + 4 * _BATCH).bit_length()))
+        self._allocate(1 << max(15, (expect + 4 * _BATCH).bit_length()))
         self.states[0] = self.layout.pack([np.array([v]) for v in source.initial()], 1)[0]
         self._ctl[COUNT] = 1
         bfs_numba.fill_table(self.states, 1, self.table)
@@ -210,7 +210,7 @@ class Search:
         if kinds > len(self.first_error):
             more = np.full(kinds - len(self.first_error), -1, np.int64)
             self.first_error = np.concatenate([self.first_error, more])
-        self._fit(self.source.layout().widths)
+        self._fit(self.source.widths())
 
     def _fit(self, wanted: list[int]) -> None:
         """Make room for wider and for new fields; with a bit to spare, so that states are seldom packed anew."""
@@ -219,10 +219,12 @@ class Search:
         if not grown and len(wanted) == len(now):
             return
         kept = [c if w <= c else w + 1 for w, c in zip(wanted, now, strict=False)]
-        layout = Layout(kept + [w + 1 for w in wanted[len(now) :]])
+        widths = kept + [w + 1 for w in wanted[len(now) :]]
+        layout = Layout(widths)
         if not grown and layout.words == self.layout.words:
             self.layout = layout  # fields keep their places, and a new one starts at zero, the value it was built with
             return
+        layout = Layout(widened(widths, wanted))
         n = self.count
         states = np.zeros((len(self.states), layout.words), np.uint64)
         bfs_numba.repack(self.states, n, self.layout.fields, states, layout.fields)

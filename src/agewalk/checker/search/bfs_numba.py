@@ -142,6 +142,20 @@ def look_up(states: Any, table: Any, rows: Any, i: int, h: Any) -> Any:
 
 
 @compiled()
+def prefetch(states: States, batch: Batch, filled: int) -> Any:
+    """Load the slots of the first `filled` successors, and the states that these name. The sum makes the loads needed."""
+    slots = np.uint64(states.table.shape[0] - 1)
+    total = np.uint64(0)
+    for k in range(filled):
+        total += states.table[batch.hashes[k] & slots]
+    for k in range(filled):
+        entry = states.table[batch.hashes[k] & slots]
+        if entry != 0:
+            total += states.rows[np.int64(entry & _LOW) - 1, 0]
+    return np.int64(total & _ONE)
+
+
+@compiled()
 def fill_table(states: Any, n: int, table: Any) -> None:
     """Fill an empty hash table with the first n states, which differ from each other."""
     mask = np.uint64(table.shape[0] - 1)
@@ -323,7 +337,6 @@ def search(
     words = rows.shape[1]
     kind, offset = model.nodes.kind, model.nodes.offset
     word, shift, mask = model.fields
-    slots = np.uint64(table.shape[0] - 1)
     ctl[CODE] = DONE
     ctl[MISSING] = 0
     while ctl[POS] < ctl[STOP]:
@@ -348,15 +361,8 @@ def search(
                     break
         else:
             pos, filled = successors(model, rows, flags, pos, ctl[STOP], -1, True, batch, 0, missing, ctl)
-        # 2. Load their slots of the table, and the states that these name, all at once.
-        near = np.uint64(0)
-        for k in range(filled):
-            near += table[batch.hashes[k] & slots]
-        for k in range(filled):
-            entry = table[batch.hashes[k] & slots]
-            if entry != 0:
-                near += rows[np.int64(entry & _LOW) - 1, 0]
-        ctl[PREFETCHED] = np.int64(near & _ONE)
+        # 2. Bring what they are compared with into the caches, all at once.
+        ctl[PREFETCHED] = prefetch(states, batch, filled)
         # 3. Keep the new ones.
         for k in range(filled):
             h = batch.hashes[k]

@@ -7,27 +7,31 @@ from typing import Any
 import numpy as np
 
 from agewalk.checker.jit import compiled
-from agewalk.checker.search.bfs_numba import Batch, Model, States, look_up, successors
+from agewalk.checker.search.bfs_numba import PREFETCHED, Batch, Model, States, look_up, prefetch, successors
 
 
 @compiled()
 def edges(model: Model, states: States, n: int, start: Any, target: Any, move: Any) -> None:
     """All transitions, sorted by state: those of state i are start[i] .. start[i + 1] - 1."""
+    size = max(1024, model.fan)
     batch = Batch(
-        np.empty((model.fan, states.rows.shape[1]), np.uint64), np.empty(model.fan, np.uint8), np.empty(model.fan, np.int64),
-        np.empty(model.fan, np.uint64),
+        np.empty((size, states.rows.shape[1]), np.uint64), np.empty(size, np.uint8), np.empty(size, np.int64),
+        np.empty(size, np.uint64),
     )  # fmt: skip
     missing = np.empty((1, 3), np.int64)
     ctl = np.zeros(8, np.int64)
-    at = 0
-    for i in range(n):
-        start[i] = at
-        _, made = successors(model, states.rows, states.flags, i, i + 1, -1, True, batch, 0, missing, ctl)
+    pos, at = 0, 0
+    start[:] = 0
+    while pos < n:
+        pos, made = successors(model, states.rows, states.flags, pos, n, -1, True, batch, 0, missing, ctl)
+        ctl[PREFETCHED] = prefetch(states, batch, made)
         for k in range(made):
             target[at] = look_up(states.rows, states.table, batch.rows, k, batch.hashes[k])
             move[at] = batch.moves[k]
+            start[batch.parents[k] + 1] += 1
             at += 1
-    start[n] = at
+    for i in range(n):
+        start[i + 1] += start[i]
 
 
 @compiled()

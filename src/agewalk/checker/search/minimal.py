@@ -22,7 +22,7 @@ from agewalk.checker.reduction.partial_order import Footprints
 from agewalk.checker.reduction.symmetry import Asymmetric, Symmetry
 from agewalk.checker.search.bfs_numba import Dependence
 from agewalk.checker.search.source import Source
-from agewalk.checker.search.tables import Layout, Tables
+from agewalk.checker.search.tables import Tables
 from agewalk.core.errors import ModelError
 
 
@@ -70,9 +70,9 @@ class Minimal(Source):
     def roots(self) -> list[int]:
         return [self.block_of[self.automata.roots[a]] for a in self.automaton_of]
 
-    def layout(self) -> Layout:
+    def widths(self) -> list[int]:
         sizes = [self.first[a + 1] - self.first[a] for a in self.automaton_of]
-        return self.tables.layout([max(1, (s - 1).bit_length()) for s in sizes])
+        return self.tables.widths([max(1, (s - 1).bit_length()) for s in sizes])
 
     def unfold(self, missing: list[tuple[int, ...]]) -> None:
         for node, thread, value in missing:

@@ -11,7 +11,7 @@ from agewalk.checker.reduction.partial_order import Footprints
 from agewalk.checker.reduction.symmetry import Symmetry
 from agewalk.checker.search.bfs_numba import Dependence
 from agewalk.checker.search.source import Source
-from agewalk.checker.search.tables import Layout, Tables
+from agewalk.checker.search.tables import Tables
 
 
 class OnTheFly(Source):
@@ -32,14 +32,15 @@ class OnTheFly(Source):
         self._node_bits = 6
         self._foot: Footprints | None = None
         self._mortals = 0
+        self._lifetimes = 0  # values of the memory whose freed objects the tables have
         self._edges = 0  # of automata.unfolded, that the tables have
         self._sync()
 
     def roots(self) -> list[int]:
         return [self.automata.roots[a] for a in self.automaton_of]
 
-    def layout(self) -> Layout:
-        return self.tables.layout([self._node_bits] * len(self.automaton_of))
+    def widths(self) -> list[int]:
+        return self.tables.widths([self._node_bits] * len(self.automaton_of))
 
     def unfold(self, missing: list[tuple[int, ...]]) -> None:
         for node, thread, value in missing:
@@ -61,9 +62,10 @@ class OnTheFly(Source):
         shared, tables, automata = self.shared, self.tables, self.automata
         for var, values in enumerate(shared.values):
             tables.fit(var, len(values))
-        for m, value in enumerate(shared.values[MEMORY]):
-            bits = sum(1 << i for i, o in enumerate(shared.mortals) if o in value.freed)
-            tables.freed[m] = bits
+        for m in range(self._lifetimes, len(shared.values[MEMORY])):
+            freed = shared.values[MEMORY][m].freed
+            tables.freed[m] = sum(1 << i for i, o in enumerate(shared.mortals) if o in freed)
+        self._lifetimes = len(shared.values[MEMORY])
         while tables.count < len(automata.nodes):
             node = automata.nodes[tables.count]
             choices = automata.choices(node) if node.kind == CHOICE else 0
@@ -71,6 +73,7 @@ class OnTheFly(Source):
             self._mark_mortal(node)
         if len(shared.mortals) > self._mortals:
             self._mortals = len(shared.mortals)
+            self._lifetimes = 0
             for node in list(automata.nodes):
                 self._mark_mortal(node)
             self._sync()

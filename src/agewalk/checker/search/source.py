@@ -53,8 +53,12 @@ class Source(ABC):
         """Make the edges (node, thread, value id) known."""
 
     @abstractmethod
+    def widths(self) -> list[int]:
+        """Bits that each field of a state needs, for what is known."""
+
     def layout(self) -> Layout:
         """A layout that fits what is known."""
+        return Layout(self.widths())
 
     @abstractmethod
     def roots(self) -> list[int]:

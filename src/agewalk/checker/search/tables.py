@@ -19,20 +19,38 @@ def _bits(n: int) -> int:
     return max(1, (n - 1).bit_length())
 
 
+def _places(widths: list[int]) -> list[tuple[int, int]]:
+    """(word, shift) of each field: from the top of each word down, with no field in two words."""
+    word, used = 0, 1  # the top bit of word 0 is taken
+    places: list[tuple[int, int]] = []
+    for width in widths:
+        if used + width > _WORD:
+            word, used = word + 1, 0
+        used += width
+        places.append((word, _WORD - used))
+    return places
+
+
+def widened(widths: list[int], wanted: list[int]) -> list[int]:
+    """`widths` with one bit more for each field that has none to spare, as long as this costs no word."""
+    words = _places(widths)[-1][0]
+    widths = list(widths)
+    for f, width in enumerate(wanted):
+        if widths[f] == width:
+            widths[f] += 1
+            if _places(widths)[-1][0] > words:
+                widths[f] -= 1
+    return widths
+
+
 class Layout:
     """Where each field of a state is packed: `words` 64-bit words, the top bit of the
     first always set; `fields` says where each one is."""
 
     def __init__(self, widths: list[int]) -> None:
         self.widths = widths
-        word, used = 0, 1  # the top bit of word 0 is taken
-        place: list[tuple[int, int]] = []
-        for width in widths:
-            if used + width > _WORD:
-                word, used = word + 1, 0
-            used += width
-            place.append((word, _WORD - used))
-        self.words = word + 1
+        place = _places(widths)
+        self.words = place[-1][0] + 1
         self.fields = Fields(
             np.array([w for w, _ in place], np.int64),
             np.array([s for _, s in place], np.uint64),
@@ -139,10 +157,10 @@ class Tables:
         if var == 0:
             self.freed = np.concatenate([self.freed, np.zeros(self.size[0] - len(self.freed), np.uint64)])
 
-    def layout(self, node_width: list[int]) -> Layout:
-        """A layout with room for every value that there is room for in the edges."""
+    def widths(self, node_width: list[int]) -> list[int]:
+        """Bits of each field, with room for every value that the edges have room for."""
         cpus = [_bits(self.threads + 1)] * self.cpus
-        return Layout([*node_width, *cpus, *(_bits(s) for s in self.size)])
+        return [*node_width, *cpus, *(_bits(s) for s in self.size)]
 
     def nodes(self) -> Nodes:
         """For the compiled search."""

@@ -62,7 +62,11 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "fault-of-pages": Shipped(pages.fault_of_pages, _ALL, "7.2, 7.3, 7.17"),
     "kvm-access-vs-aging": Shipped(mglru.kvm_access_vs_aging, ("tdp", "nested"), "7.15"),
 }
-LARGEST: Final = "age-vs-nested-storm/linux-7.3/nested"
+LARGEST: Final = (  # the largest instances of the three largest systems
+    "age-vs-nested-storm/linux-7.3/nested",
+    "agers-of-pages/v5/nested-noad",
+    "age-vs-nested-end/linux-7.3/nested",
+)
 VARIANTS: Final = (*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired")
 _DEFAULT: Final = ("linux-7.3", "tdp")
 

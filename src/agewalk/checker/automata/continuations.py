@@ -81,6 +81,8 @@ class Continuation:
             return (type(item).__name__, item)
         if sort == "shared":
             return ("shared", self._name_of(item))
+        if sort == "function" and item.__closure__ is None and item.__defaults__ is None:
+            return ("function", id(item.__code__))
         if self._built(item):
             return ("built", id(item))
         if sort == "tuple":
@@ -145,4 +147,6 @@ def _sort(kind: type) -> str:
         return "atom"
     if issubclass(kind, _SHARED):
         return "shared"
+    if kind is types.FunctionType:
+        return "function"
     return "tuple" if issubclass(kind, tuple) else ""

@@ -41,9 +41,9 @@ from agewalk.engine.reclaim import run_aging
 from agewalk.engine.rows import plain
 from agewalk.engine.touch import run_rows
 from agewalk.model.profiles import profile
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.enumerate import protocol_table
+from agewalk.model.protocols.tables.table import ProtocolTable
 
 U32 = npt.NDArray[np.uint32]
 KERNELS = {"6.12": "linux-6.13", "6.18": "linux-6.18"}
@@ -275,7 +275,7 @@ import time; start = time.perf_counter()
 import numpy as np
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine, compile_once
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.table import ProtocolTable
 said = []
 compile_once(said.append)
 engine = Engine(Host([Space("vm", 64)], 128, {}), ProtocolTable("none", (), ()))

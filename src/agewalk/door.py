@@ -14,8 +14,8 @@ from agewalk.trace import open_trace as _open_trace
 if TYPE_CHECKING:
     from agewalk.checker.explore import Outcome
     from agewalk.checker.system import System
-    from agewalk.model.protocols.difference import Difference
-    from agewalk.model.protocols.table import ProtocolTable
+    from agewalk.model.protocols.tables.difference import Difference
+    from agewalk.model.protocols.tables.table import ProtocolTable
     from agewalk.timing.run import Row
 
 PathLike = str | os.PathLike[str]
@@ -63,15 +63,15 @@ def protocol_table(protocol: ProtocolLike) -> "ProtocolTable":
 
     protocol: a name, `file.py:Class`, a class or an object. Raises UsageError, InputError.
     """
-    from agewalk.model.protocols.enumerate import protocol_table as enumerated
     from agewalk.model.protocols.registry import protocol_of
+    from agewalk.model.protocols.tables.enumerate import protocol_table as enumerated
 
     return enumerated(protocol_of(protocol))
 
 
 def diff(a: ProtocolLike, b: ProtocolLike) -> "list[Difference]":
     """The states in which two protocols disagree, each with what it means for the page. Raises UsageError, InputError."""
-    from agewalk.model.protocols.difference import age_differences, question_differences
+    from agewalk.model.protocols.tables.difference import age_differences, question_differences
 
     first, second = protocol_table(a), protocol_table(b)
     return [*question_differences(first, second), *age_differences(first, second)]

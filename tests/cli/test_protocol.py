@@ -95,7 +95,7 @@ def test_tables_for_people_fit_80_columns(
 
 
 def test_engine_table_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
-    from agewalk.model.protocols.table import ProtocolTable
+    from agewalk.model.protocols.tables.table import ProtocolTable
 
     table = ProtocolTable.from_json(document(capsys, "table", "v5", "--engine"))
     assert len(table.rows) == 180

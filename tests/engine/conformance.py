@@ -20,16 +20,16 @@ from agewalk.engine.huge import accessed, folio_of, is_huge
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.state import State
 from agewalk.model.kvm.kvm import GuestTables
-from agewalk.model.kvm.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
+from agewalk.model.kvm.mmu.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.parts import BASE
 from agewalk.model.machine.view import NOT_THERE, SWAPPED, PageView, entry_of, page_view
 from agewalk.model.mm import pte as p
 from agewalk.model.profiles import Profile, profile
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.enumerate import protocol_table
+from agewalk.model.protocols.tables.table import ProtocolTable
 
 Row = tuple[int, int, bool, int]  # space, page, write, context
 MM_STATS = ("leaf_total", "leaf_old", "leaf_young", "nonleaf_total", "nonleaf_found", "nonleaf_added")

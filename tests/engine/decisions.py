@@ -19,9 +19,12 @@ from agewalk.engine.config import Host, Space
 from agewalk.engine.host import build
 from agewalk.engine.state import State
 from agewalk.engine.tiers import ctrl_pos, reset_ctrl_pos, tier_idx, type_to_scan
-from agewalk.model.mglru import memcg_reclaim, pid, protect, shrink
-from agewalk.model.mglru import two_list_reclaim as lists
-from agewalk.model.mglru.scan_control import ScanControl
+from agewalk.model.classic_lru import reclaim as lists
+from agewalk.model.mglru.aging import tiers as pid
+from agewalk.model.mglru.eviction import nr_to_scan as shrink
+from agewalk.model.mglru.eviction import protect
+from agewalk.model.mglru.eviction import reclaim as memcg_reclaim
+from agewalk.model.mglru.eviction.scan_control import ScanControl
 from agewalk.model.profiles import profile
 
 KERNELS = ("6.1", "6.9", "6.12", "6.15", "6.18", "7.3")

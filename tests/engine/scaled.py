@@ -17,7 +17,7 @@ from tests.engine.test_conformance import KERNELS, tell
 from tests.engine.test_two_list import OWN
 from tests.engine.two_lists import ListTwin
 
-from agewalk.model.mglru.scan_control import ScanControl
+from agewalk.model.mglru.eviction.scan_control import ScanControl
 from agewalk.model.profiles import profile
 
 SMALLER = {"DEF_PRIORITY": 3, "MAX_LRU_BATCH": 96, "MAX_BATCH": 96}

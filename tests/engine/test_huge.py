@@ -21,7 +21,7 @@ from agewalk.engine.host import Batch, Engine
 from agewalk.engine.huge import folio_numbers, is_huge
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.table import ProtocolTable
 
 MMUS = (
     "tdp-huge", "legacy-huge", "shadow-huge", "tdp-noad-huge", "legacy-noad-huge", "shadow-noad-huge", "process-huge",

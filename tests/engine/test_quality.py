@@ -8,8 +8,8 @@ from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.engine.quality import Sample, assess, skew, total
 from agewalk.model.profiles import profile
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
+from agewalk.model.protocols.tables.enumerate import protocol_table
 
 
 def test_four_pages_by_hand() -> None:

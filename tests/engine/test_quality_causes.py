@@ -21,9 +21,9 @@ from agewalk.engine.host import Batch, Engine
 from agewalk.engine.quality import FALSE_OLD, FALSE_YOUNG, Sample
 from agewalk.engine.reclaim import run_aging
 from agewalk.model.profiles import profile
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.enumerate import protocol_table
+from agewalk.model.protocols.tables.table import ProtocolTable
 
 GUEST, NESTED, PROCESS = 0, 1, 2
 

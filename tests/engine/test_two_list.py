@@ -19,7 +19,7 @@ from agewalk.core.errors import ModelError, UsageError
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
 from agewalk.model.profiles import profile
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.table import ProtocolTable
 
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad", "shadow-noad")
 OWN = {"6.1": "linux-6.9", "6.9": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}

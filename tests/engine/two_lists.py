@@ -6,8 +6,8 @@ import numpy as np
 from tests.engine.conformance import Twin, members
 
 from agewalk.engine import layout as at
+from agewalk.model.machine.classic_host import TwoListMachine
 from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU
-from agewalk.study.two_list import TwoListMachine
 
 
 class ListTwin(Twin):

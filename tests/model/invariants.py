@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agewalk.model.kvm.spte import PG_LEVEL_4K, is_last_spte, is_shadow_present_pte, spte_to_pfn
+from agewalk.model.kvm.mmu.spte import PG_LEVEL_4K, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine
-from agewalk.model.mglru.gens import MAX_NR_GENS, MIN_NR_GENS, TYPES
+from agewalk.model.mglru.aging.generations import MAX_NR_GENS, MIN_NR_GENS, TYPES
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import LRU_GEN_MASK, PG_LOCKED, PG_LRU, PG_SWAPCACHE, PG_UNEVICTABLE, folio_lru_gen
 from agewalk.model.mm.mm_types import Folio, SwapSlot

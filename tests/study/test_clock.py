@@ -10,7 +10,7 @@ from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import Ns
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.table import ProtocolTable
 from agewalk.study.heatmap import heat_maps
 from agewalk.study.job import MOST_TICKS, TICK, Executor
 from agewalk.study.replay import replay

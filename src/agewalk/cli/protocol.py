@@ -13,7 +13,7 @@ from agewalk.report.table import Column, coloured, paragraph, room, title
 from agewalk.report.table import table as table_of
 
 if TYPE_CHECKING:
-    from agewalk.model.protocols.table import ProtocolTable
+    from agewalk.model.protocols.tables.table import ProtocolTable
 
 app = typer.Typer(
     add_completion=False,
@@ -35,8 +35,8 @@ def _emit(document: dict[str, Any]) -> None:
 
 
 def _table_of(name: str) -> ProtocolTable:
-    from agewalk.model.protocols.enumerate import protocol_table
     from agewalk.model.protocols.registry import get_protocol
+    from agewalk.model.protocols.tables.enumerate import protocol_table
 
     return protocol_table(get_protocol(name))
 
@@ -92,9 +92,9 @@ def list_(as_json: Json = False) -> None:
 @app.command()
 def show(name: Name, as_json: Json = False) -> None:
     """One protocol: what it is, where it comes from, what its questions cost."""
-    from agewalk.model.protocols.difference import cost_summary
-    from agewalk.model.protocols.enumerate import protocol_table
     from agewalk.model.protocols.registry import get_protocol
+    from agewalk.model.protocols.tables.difference import cost_summary
+    from agewalk.model.protocols.tables.enumerate import protocol_table
 
     protocol = get_protocol(name)
     costs = cost_summary(protocol_table(protocol))
@@ -144,8 +144,8 @@ def table(
     engine: Annotated[bool, typer.Option("--engine", help="With the questions' outcomes and costs as well.")] = False,
 ) -> None:
     """What one call of a young operation answers, clears and locks, in every state that can occur."""
-    from agewalk.model.protocols.enumerate import age_rows, protocol_table
     from agewalk.model.protocols.registry import get_protocol
+    from agewalk.model.protocols.tables.enumerate import age_rows, protocol_table
 
     protocol = get_protocol(name)
     if engine and not as_json:
@@ -191,7 +191,7 @@ def lookaround(name: Name, as_json: Json = False) -> None:
 @app.command()
 def diff(a: Name, b: Name, as_json: Json = False) -> None:
     """Only the states in which two protocols disagree, and what each disagreement means for the page."""
-    from agewalk.model.protocols.difference import age_differences, question_differences
+    from agewalk.model.protocols.tables.difference import age_differences, question_differences
 
     first, second = _table_of(a), _table_of(b)
     questions, calls = question_differences(first, second), age_differences(first, second)

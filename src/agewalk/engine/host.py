@@ -19,7 +19,7 @@ from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
 from agewalk.engine.rows import AHEAD, CHUNK, WORD, Rows
 from agewalk.engine.state import State
 from agewalk.engine.touch import nested_change, run_batch
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.table import ProtocolTable
 
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
 DIRECT_MAP: Final = 0xFFFF_8880_0000_0000
@@ -198,7 +198,7 @@ class Engine:
         if not protocol.huge and any(space.huge for space in host.spaces):
             raise UsageError(
                 f"the table of {protocol.name} does not say what it answers about 2 MiB entries",
-                hint="make it anew: agewalk.model.protocols.enumerate.protocol_table()",
+                hint="make it anew: agewalk.model.protocols.tables.enumerate.protocol_table()",
             )
         ask, self._costs = pt.encode(protocol)
         self.state = build(host, ask)

@@ -1,4 +1,4 @@
-"""A protocol as the engine sees it: its truth table (`agewalk.model.protocols.table`) packed for look-ups.
+"""A protocol as the engine sees it: its truth table (`agewalk.model.protocols.tables.table`) packed for look-ups.
 
 What is asked about one page depends on a handful of bits, so 5 questions x 64 modes x 8 patterns of accessed bits hold any
 protocol, shipped or a user's own. The engine counts how often each row was used, and costs follow by one product.
@@ -11,7 +11,7 @@ import numpy as np
 
 from agewalk.engine.jit import Array
 from agewalk.engine.layout import A_PRIMARY, A_SHADOW, A_TDP, LOOK_AROUND, N_ASKS, YOUNG
-from agewalk.model.protocols.table import HUGE_QUESTIONS, QUESTIONS, Costs, ProtocolTable, QuestionRow, State
+from agewalk.model.protocols.tables.table import HUGE_QUESTIONS, QUESTIONS, Costs, ProtocolTable, QuestionRow, State
 
 MODES: Final = 64
 COSTS: Final = tuple(f.name for f in fields(Costs))

@@ -8,7 +8,7 @@ from agewalk.core.units import format_time, pages_of
 from agewalk.engine import counters as c
 from agewalk.engine.config import Host, Space
 from agewalk.engine.host import Batch, Engine
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.table import ProtocolTable
 from agewalk.study.costs import prices
 from agewalk.study.job import HOT, TICK, Bands, Job
 from agewalk.study.merge_traces import Accesses

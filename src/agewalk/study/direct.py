@@ -12,8 +12,9 @@ from agewalk.core.effects import WRITE, Step
 from agewalk.core.units import PMD_SHIFT, PTRS_PER_PTE, Ns, Pages, pages_of
 from agewalk.engine.quality import Sample, assess, total
 from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.model.machine.classic_host import TwoListMachine
 from agewalk.model.machine.view import cached_folio
-from agewalk.model.mglru.gens import MAX_NR_GENS
+from agewalk.model.mglru.aging.generations import MAX_NR_GENS
 from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.pte import PSE
 from agewalk.study.costs import prices
@@ -21,7 +22,6 @@ from agewalk.study.job import BAND_EVICTIONS, BAND_LISTED, BAND_REFAULTS, BAND_Y
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.quality import aging_numbers, trimmed
 from agewalk.study.result import Measured, Member
-from agewalk.study.two_list import TwoListMachine
 from agewalk.trace import NESTED
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import Any, Final
 from agewalk.core.errors import InputError, ScenarioError, UsageError
 from agewalk.model.profiles import PROFILES, Profile, profile
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
-from agewalk.model.protocols.table import ProtocolTable
+from agewalk.model.protocols.tables.enumerate import protocol_table
+from agewalk.model.protocols.tables.table import ProtocolTable
 from agewalk.study.scenario import Choice
 
 BASELINES: Final = {

@@ -40,10 +40,10 @@ from agewalk.core.effects import (
     SynchronizeSrcu,
     Warn,
 )
-from agewalk.model.kvm import page_fault, rmap, shadow_mmu, tdp_mmu
+from agewalk.model.kvm.mmu import page_fault, rmap, shadow_mmu, tdp_mmu
+from agewalk.model.kvm.mmu.spte import WRITABLE as W
+from agewalk.model.kvm.mmu.spte import is_accessed_spte, is_shadow_present_pte, mark_spte_for_access_track
 from agewalk.model.kvm.pages import MmuPage
-from agewalk.model.kvm.spte import WRITABLE as W
-from agewalk.model.kvm.spte import is_accessed_spte, is_shadow_present_pte, mark_spte_for_access_track
 
 # --- SPTEs: atomicity ---------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ def no_bracket(kvm: Any) -> Any:
     yield
 
 
-RMAP, TDP, FAULT = "kvm.rmap.", "kvm.tdp_mmu.", "kvm.page_fault."
+RMAP, TDP, FAULT = "kvm.mmu.rmap.", "kvm.mmu.tdp_mmu.", "kvm.mmu.page_fault."
 END = "age-vs-nested-end/linux-6.18/nested"
 
 FAULTS = (
@@ -340,13 +340,13 @@ FAULTS = (
         "shadow page freed before it is unlinked",
         "age-vs-zap/linux-6.18/nested",
         NO_USE_AFTER_FREE,
-        (("kvm.shadow_mmu.zap_shadow_page", page_freed_first),),
+        (("kvm.mmu.shadow_mmu.zap_shadow_page", page_freed_first),),
     ),
     Fault(
         "indirect_shadow_pages counted down twice",
         "age-vs-nested-count/linux-6.18/nested",
         COUNT_SOUND,
-        (("kvm.shadow_mmu._prepare_zap_page", counts_twice),),
+        (("kvm.mmu.shadow_mmu._prepare_zap_page", counts_twice),),
     ),
     Fault(
         "no stale check after the lock",

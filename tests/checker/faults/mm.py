@@ -25,8 +25,9 @@ from agewalk.core.effects import (
     Store,
     SynchronizeSrcu,
 )
-from agewalk.model.kvm.rmap import kvm_rmap_age_gfn_range
-from agewalk.model.mglru import isolate, promote
+from agewalk.model.kvm.mmu.rmap import kvm_rmap_age_gfn_range
+from agewalk.model.mglru.aging import promote
+from agewalk.model.mglru.eviction import isolate
 from agewalk.model.mm.folio import PG_LRU, with_gen
 from agewalk.model.protocols.base import AgingProtocol, Verdict
 from agewalk.model.protocols.christopherson import WAS_FAST, Christopherson
@@ -172,13 +173,13 @@ FAULTS = (
         "max_seq counted without a second look",
         "max-seq-vs-walkers/linux-6.13",
         g.VALID,
-        (("mglru.aging.inc_max_seq", inc_max_seq_unchecked),),
+        (("mglru.aging.inc_max_seq.inc_max_seq", inc_max_seq_unchecked),),
     ),
     Fault(
         "folio_update_gen() by a plain store",
         UPDATE,
         NO_CORRUPTION,
-        (("mglru.promote.folio_update_gen", plain_update_gen),),
+        (("mglru.aging.promote.folio_update_gen", plain_update_gen),),
     ),
     Fault("sizes booked without lru_lock", UPDATE, g.SUM, changes=(("walk", no_lru_lock),)),
     Fault("isolation without PG_lru", UPDATE, NO_CORRUPTION, changes=(("reclaim", keeps_lru_flag),)),

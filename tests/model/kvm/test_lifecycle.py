@@ -14,7 +14,7 @@ from tests.model.kvm.helpers import BASE, World
 from agewalk.core.effects import Step
 from agewalk.core.errors import ModelError
 from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages
-from agewalk.model.kvm import kvm_main, notifier, shadow_mmu
+from agewalk.model.kvm import kvm_main, notifier
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import LEGACY, TDP, GuestTables, KvmConfig, Memslot
@@ -27,8 +27,9 @@ from agewalk.model.kvm.kvm_main import (
     nested_guest_stop,
     new_kvm,
 )
+from agewalk.model.kvm.mmu import shadow_mmu
+from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_age_gfn_range
 from agewalk.model.kvm.notifier import kvm_age_gfn
-from agewalk.model.kvm.tdp_mmu import kvm_tdp_mmu_age_gfn_range
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols import base

@@ -7,11 +7,13 @@ from typing import Any
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Acquire, Count, FetchAnd, FetchOr, Load, Release, Step, Store
 from agewalk.core.units import PAGE_SHIFT, Hva, Pfn
-from agewalk.model.mglru import commands, memcg_reclaim, mm_list
+from agewalk.model.mglru import commands
+from agewalk.model.mglru.aging import mm_list
+from agewalk.model.mglru.aging.look_around import folio_referenced_pte, walk_of
+from agewalk.model.mglru.eviction import reclaim
+from agewalk.model.mglru.eviction.scan_control import ScanControl
 from agewalk.model.mglru.features import MGLRU, MglruFeatures
-from agewalk.model.mglru.look_around import folio_referenced_pte, walk_of
 from agewalk.model.mglru.lruvec import MglruLruvec
-from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import PG_DIRTY, PG_LOCKED, PG_LRU, PG_SWAPCACHE
@@ -94,7 +96,7 @@ class MiniHost:
     def reclaim(self, size: int, *, exactly: int | None = None, scheduled: bool = True) -> list[int]:
         """Pages taken, in order. scheduled: the process ran since the last walk."""
         self.mm.used_since_walk.value |= scheduled
-        _, sc = self.run(memcg_reclaim.memory_reclaim(self.lruvec, self, size, exactly=exactly))
+        _, sc = self.run(reclaim.memory_reclaim(self.lruvec, self, size, exactly=exactly))
         return self._taken(sc)
 
     def evict(self, seq: int, nr: int, swappiness: int = 200) -> list[int]:

@@ -7,9 +7,9 @@ from tests.model.mglru.minihost import MiniHost
 
 from agewalk.core.units import Ns
 from agewalk.model.mglru import debugfs
+from agewalk.model.mglru.aging.generations import EINVAL
 from agewalk.model.mglru.debugfs import Command
 from agewalk.model.mglru.features import MGLRU
-from agewalk.model.mglru.gens import EINVAL
 
 MS = 1_000_000
 

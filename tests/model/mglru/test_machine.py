@@ -14,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.model.mglru.minihost import MiniHost
 
 from agewalk.core.effects import Load, Step, Store
-from agewalk.model.mglru import aging, bloom, evict, look_around, promote, walk
+from agewalk.model.mglru.aging import bloom, inc_max_seq, look_around, page_table_walk, promote
+from agewalk.model.mglru.aging.generations import seq_is_valid
+from agewalk.model.mglru.eviction import evict_folios
 from agewalk.model.mglru.features import MGLRU
-from agewalk.model.mglru.gens import seq_is_valid
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, folio_lru_gen
 from agewalk.model.mm.mm_types import Folio
@@ -168,10 +169,10 @@ def loses_rejected(lruvec: LruGen, folios: list[Folio]) -> Step[int]:
 FAULTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "sizes": (promote, "lru_gen_update_size", forgets_sizes),
     "target": (look_around, "folio_referenced_pte", forgets_the_target),
-    "min_seq": (aging, "inc_min_seq", moves_min_seq_alone),
-    "max_seq": (aging, "inc_max_seq", never_increments),
-    "promotion": (walk, "walk_update_folio", promotes_to_the_oldest),
-    "putback": (evict, "move_folios_to_lru", loses_rejected),
+    "min_seq": (inc_max_seq, "inc_min_seq", moves_min_seq_alone),
+    "max_seq": (inc_max_seq, "inc_max_seq", never_increments),
+    "promotion": (page_table_walk, "walk_update_folio", promotes_to_the_oldest),
+    "putback": (evict_folios, "move_folios_to_lru", loses_rejected),
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
-from agewalk.model.protocols.table import AgeRow, ProtocolTable
+from agewalk.model.protocols.tables.enumerate import protocol_table
+from agewalk.model.protocols.tables.table import AgeRow, ProtocolTable
 
 NAMES = [*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired"]
 TABLES = {name: protocol_table(get_protocol(name)) for name in NAMES}

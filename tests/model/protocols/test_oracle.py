@@ -10,10 +10,10 @@ from agewalk.core.effects import Step
 from agewalk.model.kvm.kvm import GfnRange, Kvm
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.christopherson import Christopherson
-from agewalk.model.protocols.enumerate import age_rows, protocol_table
 from agewalk.model.protocols.linux_6_15 import Linux615
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
-from agewalk.model.protocols.table import AgeRow
+from agewalk.model.protocols.tables.enumerate import age_rows, protocol_table
+from agewalk.model.protocols.tables.table import AgeRow
 from agewalk.model.protocols.v7 import V7
 
 NAMES = [*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from agewalk.model.protocols.difference import question_differences
-from agewalk.model.protocols.enumerate import protocol_table
 from agewalk.model.protocols.registry import get_protocol
+from agewalk.model.protocols.tables.difference import question_differences
+from agewalk.model.protocols.tables.enumerate import protocol_table
 
 PAGE = Path(__file__).parents[3] / "docs" / "your-own-protocol.md"
 

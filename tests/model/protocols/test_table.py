@@ -11,9 +11,9 @@ from agewalk.core.effects import Acquire, Step
 from agewalk.core.errors import InputError, ModelError
 from agewalk.model.kvm.kvm import GfnRange, Kvm
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.enumerate import ELSEWHERE, age_rows, protocol_table, question_row
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
-from agewalk.model.protocols.table import QUESTIONS, STATE_CODES, ProtocolTable, State, states
+from agewalk.model.protocols.tables.enumerate import ELSEWHERE, age_rows, protocol_table, question_row
+from agewalk.model.protocols.tables.table import QUESTIONS, STATE_CODES, ProtocolTable, State, states
 
 
 def test_states_are_those_that_can_occur() -> None:

@@ -12,7 +12,7 @@ from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Choose, FetchOr, Step, Store
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.spte import (
+from agewalk.model.kvm.mmu.spte import (
     is_accessed_spte,
     is_dirty_spte,
     is_shadow_present_pte,

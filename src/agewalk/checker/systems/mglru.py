@@ -12,16 +12,16 @@ from agewalk.core.cells import Cell, Object
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Acquire, CompareExchange, Effect, Exchange, FetchOr, Load, Release, Step, Store
 from agewalk.core.units import PAGE_SIZE, Hva, Pfn
-from agewalk.model.mglru import mm_list
-from agewalk.model.mglru.aging import try_to_inc_max_seq
-from agewalk.model.mglru.gens import MAX_NR_GENS, MIN_NR_GENS, lru_gen_from_seq, seq_is_valid
-from agewalk.model.mglru.isolate import isolate_folio
-from agewalk.model.mglru.look_around import folio_referenced_pte
+from agewalk.model.mglru.aging import mm_list
+from agewalk.model.mglru.aging.generations import MAX_NR_GENS, MIN_NR_GENS, lru_gen_from_seq, seq_is_valid
+from agewalk.model.mglru.aging.inc_max_seq import try_to_inc_max_seq
+from agewalk.model.mglru.aging.look_around import folio_referenced_pte
+from agewalk.model.mglru.aging.page_table_walk import reset_batch_size
+from agewalk.model.mglru.aging.promote import walk_update_folio
+from agewalk.model.mglru.eviction.isolate import isolate_folio
+from agewalk.model.mglru.eviction.scan_control import ScanControl
 from agewalk.model.mglru.lruvec import MglruLruvec
-from agewalk.model.mglru.promote import walk_update_folio
-from agewalk.model.mglru.scan_control import ScanControl
 from agewalk.model.mglru.state import MmWalk
-from agewalk.model.mglru.walk import reset_batch_size
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import PG_LRU, PG_REFERENCED, folio_lru_gen
 from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma

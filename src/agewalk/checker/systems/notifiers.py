@@ -15,7 +15,7 @@ from agewalk.core.units import Gfn, Hva, Pages
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import Kvm, Memslot
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
-from agewalk.model.kvm.spte import is_accessed_spte
+from agewalk.model.kvm.mmu.spte import is_accessed_spte
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps
 from agewalk.model.protocols.base import AgingProtocol

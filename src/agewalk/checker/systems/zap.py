@@ -11,7 +11,7 @@ from agewalk.checker.systems.hosts import BASE, Host, build
 from agewalk.core.cells import Cell, Object
 from agewalk.core.effects import Acquire, Load, Release, Step, Store
 from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_mmu_zap_all_fast, nested_guest_stop
-from agewalk.model.kvm.spte import is_shadow_present_pte, spte_to_pfn
+from agewalk.model.kvm.mmu.spte import is_shadow_present_pte, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols.base import AgingProtocol

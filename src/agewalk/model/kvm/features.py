@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agewalk.model.kvm.spte import SpteFormat, spte_format
+from agewalk.model.kvm.mmu.spte import SpteFormat, spte_format
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from agewalk.core.effects import Step
 from agewalk.core.units import Hva, Pfn
-from agewalk.model.kvm.spte import PG_LEVEL_4K
+from agewalk.model.kvm.mmu.spte import PG_LEVEL_4K
 from agewalk.model.mm.mm_types import Mm
 
 

@@ -20,13 +20,13 @@ from agewalk.model.kvm.features import KvmFeatures
 from agewalk.model.kvm.host_memory import HostMemory
 from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig, Memslot, Vcpu
 from agewalk.model.kvm.memslots import SlotSet
-from agewalk.model.kvm.notifier import kvm_mmu_notifier_ops
-from agewalk.model.kvm.page_fault import kvm_mmu_free_root, kvm_mmu_reload
-from agewalk.model.kvm.shadow_mmu import forget_guest_tables, kvm_mmu_zap_all_shadow_pages
-from agewalk.model.kvm.tdp_map import (
+from agewalk.model.kvm.mmu.page_fault import kvm_mmu_free_root, kvm_mmu_reload
+from agewalk.model.kvm.mmu.shadow_mmu import forget_guest_tables, kvm_mmu_zap_all_shadow_pages
+from agewalk.model.kvm.mmu.tdp_map import (
     kvm_tdp_mmu_invalidate_roots,
     kvm_tdp_mmu_zap_invalidated_roots,
 )
+from agewalk.model.kvm.notifier import kvm_mmu_notifier_ops
 from agewalk.model.kvm.tlb import forget_paging_structures, kvm_flush_remote_tlbs
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm

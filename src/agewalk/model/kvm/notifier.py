@@ -9,8 +9,12 @@ from agewalk.core.effects import Acquire, Count, Load, Release, SrcuReadLock, Sr
 from agewalk.core.units import Hva
 from agewalk.model.kvm.kvm import GfnRange, Kvm
 from agewalk.model.kvm.memslots import SlotSet, gfn_ranges
-from agewalk.model.kvm.shadow_mmu import kvm_memslots_have_rmaps, kvm_mmu_zap_all_shadow_pages, kvm_rmap_zap_gfn_range
-from agewalk.model.kvm.tdp_map import kvm_tdp_mmu_unmap_gfn_range, kvm_tdp_mmu_zap_all
+from agewalk.model.kvm.mmu.shadow_mmu import (
+    kvm_memslots_have_rmaps,
+    kvm_mmu_zap_all_shadow_pages,
+    kvm_rmap_zap_gfn_range,
+)
+from agewalk.model.kvm.mmu.tdp_map import kvm_tdp_mmu_unmap_gfn_range, kvm_tdp_mmu_zap_all
 from agewalk.model.kvm.tlb import kvm_flush_remote_tlbs
 from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps, NotifierRange
 from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG

@@ -25,10 +25,10 @@ from agewalk.model.machine.parts import BASE, BASE_GFN, Process, VirtualMachine,
 from agewalk.model.machine.pressure import NO_TTL, balance_pgdat, direct_reclaim
 from agewalk.model.machine.view import PageView, page_view
 from agewalk.model.mglru import debugfs
+from agewalk.model.mglru.aging.mm_list import lru_gen_add_mm, lru_gen_del_mm
 from agewalk.model.mglru.commands import run_aging, run_eviction
+from agewalk.model.mglru.eviction.reclaim import memory_reclaim
 from agewalk.model.mglru.lruvec import MglruLruvec
-from agewalk.model.mglru.memcg_reclaim import memory_reclaim
-from agewalk.model.mglru.mm_list import lru_gen_add_mm, lru_gen_del_mm
 from agewalk.model.mm import swap, unmap
 from agewalk.model.mm.access import access
 from agewalk.model.mm.filemap import writeback

@@ -7,10 +7,10 @@ from typing import Final
 from agewalk.core.effects import Again, Count, Load, Step
 from agewalk.core.units import Ns
 from agewalk.model.machine.ops import HostOps
-from agewalk.model.mglru.gens import SWAP_CLUSTER_MAX
-from agewalk.model.mglru.memcg_reclaim import do_try_to_free_pages, shrink_lruvec
-from agewalk.model.mglru.protect import lru_gen_age_node
-from agewalk.model.mglru.scan_control import ScanControl
+from agewalk.model.mglru.aging.generations import SWAP_CLUSTER_MAX
+from agewalk.model.mglru.eviction.protect import lru_gen_age_node
+from agewalk.model.mglru.eviction.reclaim import do_try_to_free_pages, shrink_lruvec
+from agewalk.model.mglru.eviction.scan_control import ScanControl
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm.mm_types import Memory
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from agewalk.core.effects import Again, Load, Step
-from agewalk.model.mglru.aging import try_to_inc_max_seq
-from agewalk.model.mglru.evict import evict_folios
-from agewalk.model.mglru.gens import (
+from agewalk.model.mglru.aging.generations import (
     EEXIST,
     EINVAL,
     ERANGE,
@@ -16,7 +14,9 @@ from agewalk.model.mglru.gens import (
     SWAPPINESS_ANON_ONLY,
     oldest_seq,
 )
-from agewalk.model.mglru.scan_control import ReclaimOps, ScanControl, get_swappiness
+from agewalk.model.mglru.aging.inc_max_seq import try_to_inc_max_seq
+from agewalk.model.mglru.eviction.evict_folios import evict_folios
+from agewalk.model.mglru.eviction.scan_control import ReclaimOps, ScanControl, get_swappiness
 from agewalk.model.mglru.state import LruGen, MmWalk, load_min_seq
 
 

@@ -11,9 +11,7 @@ from typing import Final
 
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import Ns
-from agewalk.model.mglru.commands import run_aging, run_eviction
-from agewalk.model.mglru.features import MglruFeatures
-from agewalk.model.mglru.gens import (
+from agewalk.model.mglru.aging.generations import (
     EINVAL,
     MAX_NR_GENS,
     MAX_NR_TIERS,
@@ -22,8 +20,10 @@ from agewalk.model.mglru.gens import (
     TYPES,
     lru_gen_from_seq,
 )
-from agewalk.model.mglru.pid import protected_slot
-from agewalk.model.mglru.scan_control import ReclaimOps, ScanControl, get_swappiness
+from agewalk.model.mglru.aging.tiers import protected_slot
+from agewalk.model.mglru.commands import run_aging, run_eviction
+from agewalk.model.mglru.eviction.scan_control import ReclaimOps, ScanControl, get_swappiness
+from agewalk.model.mglru.features import MglruFeatures
 from agewalk.model.mglru.state import LEAF_OLD, NONLEAF_TOTAL, NR_MM_STATS, LruGen, load_min_seq
 
 _NS_PER_MS: Final = 1_000_000

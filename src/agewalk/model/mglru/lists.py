@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from agewalk.core.cells import ListHead
 from agewalk.core.effects import FetchAnd, ListAdd, ListDel, Load, Step, Store
+from agewalk.model.mglru.aging.generations import folio_seq, folio_seq_without_workingset_protection, lru_gen_from_seq
+from agewalk.model.mglru.aging.promote import lru_gen_update_size
 from agewalk.model.mglru.flags import set_mask_bits
-from agewalk.model.mglru.gens import folio_seq, folio_seq_until_613, lru_gen_from_seq
-from agewalk.model.mglru.promote import lru_gen_update_size
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm.folio import (
     ANON,
@@ -56,7 +56,7 @@ def lru_gen_folio_seq(lruvec: LruGen, folio: Folio, *, reclaiming: bool) -> Step
         bool(flags & PG_RECLAIM) and bool(flags & (PG_DIRTY | PG_WRITEBACK))
     )
     if not features.workingset_protection:
-        return folio_seq_until_613(
+        return folio_seq_without_workingset_protection(
             max_seq, min_seq, active=active, reclaiming=reclaiming, second_youngest=second_youngest
         )
     return folio_seq(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agewalk.core.effects import Count, FetchOr, Load, Step
-from agewalk.model.mglru import lists, look_around, promote, workingset
+from agewalk.model.mglru import lists
+from agewalk.model.mglru.aging import look_around, promote
+from agewalk.model.mglru.eviction import workingset
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm import swap
 from agewalk.model.mm.folio import PG_ACTIVE, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from agewalk.core.cells import Cell, ListHead, Lock
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import Ns, Pfn
+from agewalk.model.mglru.aging.generations import MAX_NR_GENS, MAX_NR_TIERS, MIN_NR_GENS, TYPES
 from agewalk.model.mglru.features import MglruFeatures
-from agewalk.model.mglru.gens import MAX_NR_GENS, MAX_NR_TIERS, MIN_NR_GENS, TYPES
 from agewalk.model.mm.mm_types import Lruvec
 
 if TYPE_CHECKING:

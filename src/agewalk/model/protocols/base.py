@@ -19,9 +19,9 @@ from agewalk.core.effects import Acquire, FetchAnd, Load, Release, Step
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.features import KvmFeatures
-from agewalk.model.kvm.rmap import kvm_rmap_age_gfn_range
-from agewalk.model.kvm.shadow_mmu import kvm_may_have_shadow_mmu_sptes, kvm_memslots_have_rmaps
-from agewalk.model.kvm.tdp_mmu import kvm_tdp_mmu_age_gfn_range, kvm_tdp_mmu_test_age_gfn
+from agewalk.model.kvm.mmu.rmap import kvm_rmap_age_gfn_range
+from agewalk.model.kvm.mmu.shadow_mmu import kvm_may_have_shadow_mmu_sptes, kvm_memslots_have_rmaps
+from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_age_gfn_range, kvm_tdp_mmu_test_age_gfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 

@@ -19,9 +19,9 @@ from agewalk.model.kvm import features as kvm_features
 from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.memslots import Memslot
+from agewalk.model.mglru.aging.mm_list import lru_gen_add_mm
 from agewalk.model.mglru.features import MGLRU
 from agewalk.model.mglru.lruvec import MglruLruvec
-from agewalk.model.mglru.mm_list import lru_gen_add_mm
 from agewalk.model.mm import features as mm_features
 from agewalk.model.mm.access import access
 from agewalk.model.mm.gup import HostPages

@@ -12,8 +12,8 @@ from agewalk.core.units import PAGE_SIZE, PTRS_PER_PTE, Hva
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm import GuestTables, Vcpu
 from agewalk.model.kvm.kvm_main import nested_guest_start
+from agewalk.model.mglru.aging.generations import lru_gen_from_seq
 from agewalk.model.mglru.commands import run_aging
-from agewalk.model.mglru.gens import lru_gen_from_seq
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import folio_lru_gen

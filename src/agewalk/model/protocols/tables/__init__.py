@@ -1,0 +1,1 @@
+"""Truth tables of protocols: made, held and compared."""

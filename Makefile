@@ -10,7 +10,8 @@ help:            ## what can be made here
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo 'installing agewalk and its libraries (some 800 MB) into $(VENV), once: about half a minute, with the network'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP)   ## the main job on a real VM's trace that ships with the package

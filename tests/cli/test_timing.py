@@ -89,6 +89,10 @@ def test_list_and_costs(capsys: pytest.CaptureFixture[str]) -> None:
         (["nested", "--scale", "999999"], "less than 16 pages"),
         (["nested", "--protocol", "v8", "--vcpus", "1", "--workers", "1"], "there is no protocol"),
         (["nested", "--costs", "nowhere.toml"], "cannot read the cost table"),
+        (["nested", "--vcpus", "4,1,4"], "names a number twice"),
+        (["one-page", "--vcpus", "3"], "'agewalk timing one-page' takes no --vcpus"),
+        (["list", "--seeds", "5"], "'agewalk timing list' takes no --seeds"),
+        (["costs", "--protocol", "v7"], "'agewalk timing costs' takes no --protocol"),
     ],
 )
 def test_bad_usage_ends_with_2(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:

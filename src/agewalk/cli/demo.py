@@ -46,7 +46,10 @@ def command(
         run(scenario, Wanted(engine=engine, out=out, as_json=as_json))
         if not as_json:
             sys.stdout.write(paragraph(_AFTER.format(columns=_columns())))
-            sys.stdout.write("\n".join(listed(_following(out), room())) + "\n")
+            lines = {
+                command: f"# {what}" for command, what in _following(out).items()
+            }  # so that a whole line can be copied
+            sys.stdout.write("\n".join(listed(lines, room())) + "\n")
 
 
 def _columns() -> str:

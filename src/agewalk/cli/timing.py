@@ -40,6 +40,8 @@ Sensitivity = Annotated[
 Workers = Annotated[int, typer.Option(help="Rows at the same time; 0: one a CPU.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
+#: What is no experiment, and the options that it takes.
+_NO_EXPERIMENTS: dict[str, tuple[str, ...]] = {"list": (), "costs": ("--costs",), "one-page": ("--costs", "--protocol")}
 TIMELINE_SCALE = 4096  # a timeline is for reading: few pages, every event
 
 
@@ -65,6 +67,22 @@ def command(
     from agewalk.timing.experiment import load_experiment
     from agewalk.timing.hardware.costs import load_costs
 
+    if experiment in _NO_EXPERIMENTS:
+        given = {
+            "--vcpus": vcpus,
+            "--scale": scale,
+            "--protocol": protocol,
+            "--seeds": seeds != 1,
+            "--costs": costs,
+            "--charts": charts,
+            "--perfetto": perfetto,
+            "--calibrate": calibrate,
+            "--sensitivity": sensitivity,
+            "--workers": workers,
+        }
+        _refuse(
+            [name for name, value in given.items() if value and name not in _NO_EXPERIMENTS[experiment]], experiment
+        )
     table = load_costs(costs)
     if experiment in {"list", "costs"}:
         _print_names(as_json) if experiment == "list" else _print_costs(table, as_json)
@@ -97,6 +115,13 @@ def command(
         _tell(f"wrote {path}")
 
 
+def _refuse(options: list[str], word: str) -> None:
+    if options:
+        raise UsageError(
+            f"'agewalk timing {word}' takes no {options[0]}", hint="'agewalk timing list' names the experiments that do"
+        )
+
+
 def _counts(text: str) -> tuple[int, ...]:
     try:
         counts = tuple(int(part) for part in text.split(","))
@@ -104,6 +129,8 @@ def _counts(text: str) -> tuple[int, ...]:
         counts = ()
     if not counts or min(counts) < 1:
         raise UsageError(f"--vcpus {text!r} is not a list of counts", hint="as in --vcpus 1,4,16")
+    if len(set(counts)) < len(counts):
+        raise UsageError(f"--vcpus {text!r} names a number twice", hint="--seeds repeats rows, for error bars")
     return counts
 
 

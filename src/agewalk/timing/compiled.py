@@ -49,7 +49,7 @@ FAILED: Final = "failed"
 
 
 class CannotCompile(Exception):
-    """What a compiler printed."""
+    """A compiler failed; the message is what it printed."""
 
 
 def _here() -> Path:
@@ -66,7 +66,7 @@ def c_compiler() -> list[str] | None:
 
 
 def text_is_wanted() -> bool:
-    """Has the user asked for the interpreter?"""
+    """Whether AGEWALK_TIMING=text asks for the interpreter."""
     return os.environ.get("AGEWALK_TIMING") == "text"
 
 

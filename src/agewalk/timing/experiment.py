@@ -1,4 +1,4 @@
-"""Experiments: data files that name the host, its threads and the variants to compare; run at a stated scale.
+"""Experiments: data files with the host, its threads, the variants to compare and the scale.
 
 schema = 1
 title, about, cite      for people
@@ -7,9 +7,9 @@ title, about, cite      for people
 [plan]                  of "touch": rounds, hot_share, hot_touches, nested_share
 [scale]                 factor: this experiment runs with memory / factor, and reports times * factor; few: with fewer vCPUs
                         than that, factor shrinks in proportion, so that the pages of all vCPUs together stay as many
-[costs]                 entries of the cost table that this machine has otherwise
+[costs]                 entries of the cost table with other values on this machine
 [[variant]]             name, protocol, host = ["age" | "evict" | "storm", ...]; nested_share, mmu likewise
-[[published]]           vcpus, variant, wall_s, pass_s: what a mail says, and fit = true where calibration may see it
+[[published]]           vcpus, variant, wall_s, pass_s of a mail; fit = true where calibration may use the row
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Published:
-    """What a mail says about one row; seconds. fit: may calibration see it?"""
+    """A published row; seconds. fit: calibration may use it."""
 
     vcpus: int
     variant: str
@@ -82,7 +82,7 @@ class Experiment:
         return max(whole * min(vcpus, self.few) // self.few, -(-pages_of(self.memory) // MOST_PAGES), 1)
 
     def pages(self, factor: int | None = None) -> int:
-        """Pages a vCPU uses at a scale: whole page tables of what is left of 512 entries."""
+        """Pages that a vCPU uses at a scale: whole page tables, each with `PER_TABLE` of its 512 entries in use."""
         pages = pages_of(self.memory) // (factor or self.factor)
         if pages < PER_TABLE:
             raise UsageError(

@@ -81,7 +81,7 @@ class Machine:
 
     @property
     def counters(self) -> Counters:
-        """What was counted, by name."""
+        """Counters by name."""
         return self.hardware.counters
 
     @property

@@ -21,7 +21,7 @@ LAST: Final = FOREVER >> THREAD_BITS  # ps, a quarter of an hour: later events d
 
 
 class Answer:
-    """What `perform` answers for an effect that has no answer yet."""
+    """An answer of `perform` for an effect that is not done yet."""
 
     def __init__(self, meaning: str) -> None:
         self.meaning = meaning

@@ -209,8 +209,8 @@ class Mine(Linux615):
 def test_a_protocol_from_a_file_takes_its_time_as_a_shipped_one_does(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(MINE)
-    experiment = load_experiment("access-tracking").with_protocols([f"{path}:Mine", "linux-6.15"])
-    own, shipped_one = (run_row(experiment, v, 2, load_costs(), factor=8192) for v in experiment.variants[-2:])
+    experiment = load_experiment(mine(tmp_path)).with_protocols([f"{path}:Mine", "linux-6.15"])
+    own, shipped_one = (run_row(experiment, v, 2, load_costs()) for v in experiment.variants[-2:])
     assert replace(own, variant="") == replace(shipped_one, variant="")
 
 
@@ -221,6 +221,6 @@ def test_an_effect_that_makes_no_sense_names_the_line_of_the_protocol(tmp_path: 
             "\nfrom", "\nfrom agewalk.core.effects import Load\nfrom", 1
         )
     )
-    experiment = load_experiment("access-tracking").with_protocols([f"{path}:Mine"])
+    experiment = load_experiment(mine(tmp_path)).with_protocols([f"{path}:Mine"])
     with pytest.raises(InputError, match=r"odd\.py, line 7: AttributeError"):
-        run_row(experiment, experiment.variants[-1], 1, load_costs(), factor=8192)
+        run_row(experiment, experiment.variants[-1], 1, load_costs())

@@ -1,5 +1,6 @@
 """`agewalk init`: what it writes runs as it stands, whatever the traces are called, and it never overwrites."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -118,3 +119,13 @@ def test_the_demo_ends_with_commands_that_run(here: Path) -> None:
     for command in words:
         again = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=here)
         assert again.returncode == 0, again.stderr
+
+
+def test_what_was_written_as_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ends(capsys, "init", "--json")
+    assert code == 0
+    document = json.loads(out)
+    written = tomllib.loads((here / "my-host.toml").read_text())
+    assert document["vms"] == [vm["name"] for vm in written["vm"]]
+    assert written["host"]["memory"] == f"{document['memory_bytes'] >> 20} MiB"
+    assert written["host"]["kernel"] == document["kernel"]

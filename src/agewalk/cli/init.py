@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from importlib import resources
@@ -67,6 +68,7 @@ def command(
     out: Annotated[Path, typer.Option(help="The scenario to write; a file that is there stays.")] = Path(
         "my-host.toml"
     ),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Write a commented scenario around your own traces. Example: agewalk init guest.parquet; agewalk compare my-host.toml
 
@@ -83,7 +85,9 @@ def command(
     touched = footprints([open_trace(path) for path in paths])
     memory = max(16, touched * SHARE // 100) * PAGE_SIZE
     kernel, why = _kernel(platform.release())
-    size = toml_string(f"{-(-memory // (1 << 20))} MiB" if memory >= 16 << 20 else f"{memory // 1024} KiB")
+    if memory >= 16 << 20:
+        memory = -(-memory >> 20) << 20  # whole MiB read better
+    size = toml_string(f"{memory >> 20} MiB" if memory >= 16 << 20 else f"{memory // 1024} KiB")
     text = _HEAD.format(
         compare=command_line("compare", str(out)),
         kernel=toml_string(kernel),
@@ -94,13 +98,18 @@ def command(
         share=SHARE,
         touched=format_size(touched * PAGE_SIZE),
     )
-    for name, path in zip(_names(paths), paths, strict=True):
+    names = _names(paths)
+    for name, path in zip(names, paths, strict=True):
         text += _VM.format(name=toml_string(name), trace=toml_string(_relative(path, out.parent)))
     try:
         with out.open("x", encoding="utf-8") as file:  # x: never in the place of another file
             file.write(text + _TAIL)
     except FileExistsError:
         raise UsageError(f"{out}: is there already", hint="remove it, or name another file with --out") from None
+    if as_json:
+        written = {"schema": 1, "file": str(out), "kernel": kernel, "memory_bytes": memory, "vms": names}
+        sys.stdout.write(json.dumps(written) + "\n")
+        return
     vms = "1 VM" if len(paths) == 1 else f"{len(paths)} VMs"
     sys.stdout.write(
         f"{printable(str(out))}: {vms} on a host of {size[1:-1]}. Next:\n  {command_line('compare', str(out))}\n"

@@ -110,3 +110,23 @@ def test_the_documented_system_is_what_it_says() -> None:
     outcome = check(scope["two_agers"]())  # type: ignore[operator]
     assert outcome.verdict == "holds"
     assert outcome.states == 5  # nobody, either, both in either order
+
+
+MINE = """
+from agewalk.model.protocols.v7 import V7
+
+
+class Mine(V7):
+    name = "mine"
+"""
+
+
+def test_a_protocol_of_ones_own_in_a_shipped_system(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    for name, mmu in ((f"age-vs-guest/{path}:Mine", "tdp"), (f"age-vs-guest/{path}:Mine/nested", "nested")):
+        system = get_system(name)
+        assert (system.mmu, system.name.split("/")[0]) == (mmu, "age-vs-guest")
+        assert "mine" in system.protocol
+    with pytest.raises(UsageError, match="no MMU kind 'neste'"):
+        get_system(f"age-vs-guest/{path}:Mine/neste")

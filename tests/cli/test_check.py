@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from agewalk.checker.catalog import get_system
+from agewalk.checker.explore import Outcome, check
+from agewalk.checker.matrix import Matrix
 from agewalk.checker.matrix import run as run_matrix
+from agewalk.checker.search.bfs import Bounds
 from agewalk.cli import check as cli
-from agewalk.core.errors import Interrupted
+from agewalk.core.errors import AgewalkError, Interrupted
 
 HOLDS = "age-vs-guest/linux-7.3/tdp"
 BROKEN = "subscribers/v5/tdp"
@@ -176,3 +181,43 @@ def test_loops_and_locks_are_shown() -> None:
     path = check(toys.lock_order(same=False)).path
     assert path is not None
     assert "o.a: 0 to -1" in mermaid(path)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--walks", "-5"), ("--walks", "0"), ("--seed", "-1"), ("--max-states", "0"), ("--max-seconds", "-1"),
+        ("--max-seconds", "nan"), ("--max-memory", "-1 GiB"),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_usage_errors(option: str, value: str) -> None:
+    try:
+        code, _ = call(HOLDS, f"{option}={value}")
+    except AgewalkError as error:
+        code = error.exit_code
+    assert code == 2
+
+
+def test_all_says_how_long_and_how_far(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each update empties the line before it, so that nothing of a longer one stays."""
+    outcome = check(get_system(HOLDS))
+
+    def two_of_many(names: list[Any], bounds: Bounds, *, each: Callable[[str, Outcome], None]) -> Matrix:
+        assert len(names) > 700
+        each("a-long-name/of-a/system", outcome)
+        each("short", outcome)
+        return Matrix((), 0.0, (0.0, ""))
+
+    monkeypatch.setattr("agewalk.checker.matrix.run", two_of_many)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with pytest.raises(typer.Exit) as ended:
+        cli.command(every=True)
+    assert ended.value.exit_code == 0
+    said = capsys.readouterr().err
+    assert "systems: about a minute of CPU time\n" in said
+    first, second, last = said.partition("time\n")[2].split("\r\x1b[K")[1:]
+    assert first.startswith("1 of 7")
+    assert first.endswith("left: a-long-name/of-a/system")
+    assert second.startswith("2 of 7")
+    assert second.endswith("left: short")
+    assert last == ""

@@ -72,14 +72,16 @@ _DEFAULT: Final = ("linux-7.3", "tdp")
 
 
 def get_system(name: str) -> System:
-    """The system that `name` means; protocol and MMU may be left out (`linux-7.3`, and the first MMU that fits).
+    """The system that `name` means: SYSTEM/PROTOCOL/MMU, or file.py:function.
+
+    PROTOCOL may be my/file.py:Class. Protocol and MMU may be left out (`linux-7.3`, and the first MMU that fits).
 
     Raises UsageError for a name that does not exist, InputError for a file that cannot be used.
     """
-    head, found, function = name.partition(".py:")
-    if found:
-        return load_system(Path(head + ".py"), function)
     system, _, rest = name.partition("/")
+    head, found, function = name.partition(".py:")
+    if found and system not in SYSTEMS:
+        return load_system(Path(head + ".py"), function)
     if system not in SYSTEMS:
         near = difflib.get_close_matches(system, SYSTEMS, n=1, cutoff=0.4)
         raise UsageError(
@@ -88,12 +90,19 @@ def get_system(name: str) -> System:
             + "`agewalk check --list` names them; your own: file.py:function",
         )
     shipped = SYSTEMS[system]
-    protocol, _, mmu = rest.partition("/")
+    protocol, mmu = _protocol_and_mmu(rest)
     mmu = mmu or (_DEFAULT[1] if _DEFAULT[1] in shipped.mmus else shipped.mmus[0])
     if mmu not in shipped.mmus:
         raise UsageError(f"{system} has no MMU kind {mmu!r}", hint=f"it has {', '.join(shipped.mmus)}")
     chosen = get_protocol(protocol or _DEFAULT[0])
     return built(system, chosen, mmu)
+
+
+def _protocol_and_mmu(text: str) -> tuple[str, str]:
+    """The parts of PROTOCOL/MMU, where PROTOCOL may be my/file.py:Class."""
+    file, found, rest = text.partition(".py:")
+    name, _, mmu = (rest if found else text).partition("/")
+    return (f"{file}.py:{name}" if found else name), mmu
 
 
 def built(system: str, protocol: AgingProtocol, mmu: str) -> System:

@@ -25,6 +25,11 @@ _files: Final = [Path(__file__).parent / name for name in _SOURCES]
 _CACHE: Final = build_cache.directory(f"check-{build_cache.digest(_files, numba.__version__, np.__version__)}")
 
 
+def is_first_use() -> bool:
+    """Is there no compiled search yet? Then the first search takes half a minute more."""
+    return not any(_CACHE.iterdir())
+
+
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """numba.njit with a cache that any change of the compiled files empties."""
 

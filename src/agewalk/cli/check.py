@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 _BUILT_IN = "no WARN, use after free, deadlock, starvation ..."
 
+_MOST = (1 << 31) - 1
+_QUIET = 2.0  # seconds before a single search shows how it goes
+_CLEAR = "\r\x1b[K"  # back to the start of the line, which is emptied
 _WIDE = 18  # of a column of the matrix
 
 
@@ -30,7 +36,8 @@ def command(
     system: Annotated[
         str | None,
         typer.Argument(
-            help="SYSTEM, SYSTEM/PROTOCOL or SYSTEM/PROTOCOL/MMU, as in age-vs-zap/v7/nested; or your own file.py:function."
+            help="SYSTEM, SYSTEM/PROTOCOL or SYSTEM/PROTOCOL/MMU, as in age-vs-zap/v7/nested or age-vs-zap/my.py:Class; "
+            "or your own system, file.py:function."
         ),
     ] = None,
     every: Annotated[
@@ -56,11 +63,13 @@ def command(
             help="From the start, let one state stand for all that exchanging identical threads and pages makes of it."
         ),
     ] = False,
-    max_states: Annotated[int | None, typer.Option(min=1, help="Stop at so many states.")] = None,
+    max_states: Annotated[int | None, typer.Option(min=1, max=_MOST, help="Stop at so many states.")] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Stop at so much memory, as in '2 GiB'.")] = None,
-    walks: Annotated[int, typer.Option(help="Random walks instead of a search: how many.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the random walks.")] = 1,
+    walks: Annotated[
+        int | None, typer.Option(min=1, max=_MOST, help="Random walks instead of a search: how many.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=_MOST, help="Of the random walks.")] = 1,
     promela: Annotated[Path | None, typer.Option(help="Write the system as a SPIN model.")] = None,
     mermaid: Annotated[Path | None, typer.Option(help="Write the counterexample as a sequence diagram.")] = None,
     perfetto: Annotated[Path | None, typer.Option(help="Write the counterexample as a Perfetto timeline.")] = None,
@@ -72,7 +81,9 @@ def command(
     from agewalk.checker.search.bfs import Bounds
     from agewalk.core.units import parse_size
 
-    bounds = Bounds(max_states, max_seconds, parse_size(max_memory) if max_memory else None)
+    if max_seconds is not None and not math.isfinite(max_seconds):
+        raise UsageError(f"--max-seconds {max_seconds} is no number of seconds", hint="leave it out for no bound")
+    bounds = Bounds(max_states, max_seconds, parse_size(max_memory) if max_memory is not None else None)
     if names:
         _list(as_json)
     elif every:
@@ -86,7 +97,7 @@ def command(
         _replay(replay, as_json, brief=brief)
     elif system is None:
         raise UsageError("nothing to check", hint="name a system (`agewalk check --list`), or say --all")
-    elif walks:
+    elif walks is not None:
         _walk(system, memory_model, walks, seed, as_json)
     else:
         _one(system, bounds, memory_model, (reduce, symmetry, brief), (promela, mermaid, perfetto, emit_test), as_json)
@@ -123,11 +134,20 @@ def _list(as_json: bool) -> None:
     sys.stdout.write(paragraph(f"\nprotocols: {', '.join(VARIANTS)}\nas in: agewalk check age-vs-zap/v7/nested"))
 
 
+def _say_first_use() -> None:
+    from agewalk.checker.jit import is_first_use
+
+    if is_first_use():
+        sys.stderr.write("compiling the search, once: about half a minute\n")
+
+
 def _show_progress(p: Progress) -> None:
-    rate = p.states / p.seconds if p.seconds else 0
+    if p.seconds < _QUIET:
+        return
+    rate = p.states / p.seconds / 1e6
     sys.stderr.write(
-        "\r"
-        f"{p.states:>12,} states {rate / 1e6:6.2f} M/s  depth {p.depth:>5,}  queue {p.queue:>10,}  {p.bytes >> 20:>6,} MiB "
+        f"{_CLEAR}{p.states:,} states, {rate:.2f} M/s, depth {p.depth}, {p.queue:,} to expand, {p.bytes >> 20} MiB, "
+        f"{p.seconds:.0f} s"
     )
     sys.stderr.flush()
 
@@ -146,18 +166,19 @@ def _one(
 
     built = with_memory_model(get_system(name), model)
     progress = _show_progress if sys.stderr.isatty() else None
+    _say_first_use()
     reduce, symmetric, brief = how
     try:
         outcome = check(built, bounds, reduce=reduce, symmetric=symmetric, progress=progress)
     except KeyboardInterrupt:
         if progress:
-            sys.stderr.write("\n")
+            sys.stderr.write(_CLEAR)
         raise Interrupted(
             "interrupted: nothing is kept",
             hint="--max-seconds, --max-states and --max-memory end a search with a report",
         ) from None
     if progress:
-        sys.stderr.write("\n")
+        sys.stderr.write(_CLEAR)
     _write(outcome, files, name, model)
     if as_json:
         _emit(document(outcome))
@@ -281,16 +302,27 @@ def _walk(name: str, model: str, walks: int, seed: int, as_json: bool) -> None:
 
 
 def _all(bounds: Bounds, as_json: bool) -> None:
+    from agewalk.checker.catalog import all_names
     from agewalk.checker.matrix import run
 
-    def each(name: str, outcome: Outcome) -> None:
+    names = list(all_names())
+    _say_first_use()
+    sys.stderr.write(f"{len(names)} systems: about a minute of CPU time\n")
+    began = time.monotonic()
+    done = 0
+
+    def each(name: str, _: Outcome) -> None:
+        nonlocal done
+        done += 1
         if sys.stderr.isatty():
-            sys.stderr.write("\r" + printable(f"{name:<60} {outcome.states:>9,} states"))
+            seconds = (time.monotonic() - began) * (len(names) - done) / done
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            sys.stderr.write(_CLEAR + f"{done} of {len(names)}, {seconds:.0f} s left: {name}"[:width])
             sys.stderr.flush()
 
-    matrix = run(bounds=bounds, each=each)
+    matrix = run(names, bounds, each=each)
     if sys.stderr.isatty():
-        sys.stderr.write("\n")
+        sys.stderr.write(_CLEAR)
     if as_json:
         _emit({"schema": 1, "cells": [c.document() for c in matrix.cells], "seconds": round(matrix.seconds, 1)})
     else:

@@ -29,9 +29,9 @@ _ROUND_GROWS: Final = 8
 class Outcome:
     """What a check found. verdict: "holds", "violated" or "bounded" (nothing found, but not all was seen).
 
-    states, transitions, depth: of the search over minimal automata where all was seen without reduction, else of the learning
-    search. seconds: of everything; search_seconds and search_cpu: of that one search. peak_bytes: of this process so far.
-    note: what was not exchanged though that was asked for, and why.
+    states, transitions, depth: of the search over minimal automata if all was seen without reduction, else of the search that
+    decides. seconds: of everything; search_seconds, search_cpu: of the search that these counts are of. peak_bytes: of this
+    process so far. note: what was not exchanged although that was asked for, and why.
     """
 
     system: System

@@ -84,7 +84,7 @@ class Liveness:
             for c in np.flatnonzero(loops):
                 starved = [t for t in range(threads) if not runs[c, t]]
                 if any(not rests[c, t] for t in starved):
-                    continue  # somebody could always go on: no part of it is fair either
+                    continue  # a thread could always go on: no part of the component is fair
                 states = np.flatnonzero(component == c)
                 queued = [t for t in starved if can[c, t] and self._queues(t, int(states[0]))]
                 if not queued:
@@ -115,6 +115,10 @@ class Liveness:
         return moves
 
     def _nearest(self, start: int, component: NDArray[np.int64], wanted: Any) -> tuple[int, list[tuple[int, int]]]:
+        """A shortest path inside `start`'s component whose last step is wanted(target state, thread).
+
+        Returns its last state and its moves, (thread, choice) each.
+        """
         came: dict[int, tuple[int, tuple[int, int]]] = {}
         todo = deque([start])
         while todo:
@@ -144,7 +148,7 @@ def judge(graph: Graph, evaluation: Evaluation) -> dict[str, Lasso | None]:
     eventually = [p for p in system.properties if p.kind == "eventually" and p.name not in system.not_applicable]
     source.study()
     if not source.cyclic and not eventually:
-        return {}  # nobody can go round: every run ends
+        return {}  # no thread can come round: every run ends
     live = Liveness(graph)
     found: dict[str, Lasso | None] = {}
     for p in eventually:

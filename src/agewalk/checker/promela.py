@@ -80,7 +80,7 @@ def _node(source: Minimal, t: int, b: int) -> list[str]:
     head = f"n{b}: if /* {c_comment(f'{node.function}(): {describe(node)} {cell}')} */"
     if source.system.flat()[t].daemon:
         head = f"end_n{b}: {head}"
-    if node.ghost:  # taken together with the step before; nobody stops here
+    if node.ghost:  # taken together with the step before: no thread stops here
         return []
     if _by_table(source, b):
         return _table_node(source, t, b, head)

@@ -1,4 +1,4 @@
-"""What is checked: a few threads over one small world, and what must be true of all their interleavings.
+"""A system to check: a few threads over one small world, and what must be true of all their interleavings.
 
 def two_agers() -> System:
     spte = Cell(Object("sptes"), 0, A)
@@ -144,7 +144,7 @@ class System:
         """One entry for each running thread."""
         return [t for t in self.threads for _ in range(t.n)]
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """Raises UsageError where the description contradicts itself."""
         names = [p.name for p in self.properties]
         if len(set(names)) < len(names) or set(names) & set(BUILT_IN):

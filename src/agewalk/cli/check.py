@@ -239,7 +239,7 @@ def report(outcome: Outcome, *, brief: bool = False, width: int | None = None) -
     from agewalk.checker.render import text
 
     o = outcome
-    rate = o.states / o.search_seconds / 1e6 if o.search_seconds else 0.0
+    rate = o.graph.count / o.graph.seconds / 1e6 if o.graph.seconds else 0.0  # of the search that decides
     bound = f" (stopped at {o.bound}: not all was seen)" if o.bound else ""
     if o.verdict == "bounded" and not o.bound:
         bound = " (all that was judged holds; liveness needs a search without --reduce and --symmetry)"

@@ -1,7 +1,7 @@
-"""What each effect does to the one variable it touches: the exhaustive reading's table.
+"""What each effect does to the one variable it touches: for the exhaustive executor.
 
 A variable is a cell (its value), a lock (0 free, -1 held for write, n readers), a list (its members, head first), or
-the memory (`agewalk.checker.automata.lifetimes`). `meaning` answers (value left behind, what the generator is sent).
+the memory (`agewalk.checker.automata.lifetimes`). `meaning` returns (new value, the answer that the generator is sent).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from agewalk.core.effects import (
 )
 
 SILENT = (Count, Work, IndirectCall, FlushTlb)  # no other thread can see them
-READS = (Load, WaitFor, ListEnd)  # leave the variable as it was, always
+READS = (Load, WaitFor, ListEnd)  # never change the variable
 _RMW = (FetchAnd, FetchOr, FetchAdd, Exchange)
 
 
@@ -57,7 +57,7 @@ def variable(effect: Effect) -> Cell | Lock | ListHead | None:
 
 
 def meaning(effect: Effect, found: Any, member: Any = None) -> tuple[Any, Any]:
-    """(value left behind, answer) when `found` is there; `member`: the canonical member of a list effect.
+    """(new value, answer) for the value `found`; `member`: the canonical member of a list effect.
 
     Raises Blocked or Broken.
     """

@@ -37,7 +37,7 @@ class SharedState:
         self._var: dict[Any, int] = {}
         self._built: dict[int, Any] = {}
         self._made: dict[Any, Any] = {}
-        self.mortals: list[Any] = []  # objects that somebody frees, in the order in which that was found out
+        self.mortals: list[Any] = []  # objects that some thread frees, in the order of discovery
         self._keep = list(starts), list(watched)
         self._slab_base: dict[int, int] = {}
         self._fixed: set[int] = set()
@@ -88,7 +88,7 @@ class SharedState:
         return id(self.canonical(item))
 
     def canonical(self, item: Any) -> Any:
-        """The one that stands for `item` in every replay."""
+        """The object that represents `item` in every replay."""
         if id(item) in self._built:
             return item
         if isinstance(item, (Cell, Lock)):
@@ -101,7 +101,7 @@ class SharedState:
         return self._made[key]
 
     def adopt(self, item: Any, local: dict[int, Any]) -> Any:
-        """Canonical form of what a thread has just shown; remembers which of its own objects it meant."""
+        """The canonical form of an object in a thread's effect. `local` remembers the thread's own object behind it."""
         if isinstance(item, _WORLDLY):
             one = self.canonical(item)
             if one is not item and local.setdefault(id(one), item) is not item and isinstance(item, Object):
@@ -110,7 +110,7 @@ class SharedState:
         return tuple(self.adopt(i, local) for i in item) if type(item) is tuple else item
 
     def localised(self, value: Any, local: dict[int, Any]) -> Any:
-        """What a thread is sent for a canonical value: its own objects, where it made them."""
+        """The value that a thread is sent for a canonical value, with the objects that the thread made itself in it."""
         if not local:
             return value
         if isinstance(value, _WORLDLY):
@@ -133,7 +133,7 @@ class SharedState:
         return self._var[key]
 
     def has_var(self, place: Cell | Lock | ListHead) -> bool:
-        """Did any thread ever touch it?"""
+        """Did any thread touch it?"""
         return self.key_of(place) in self._var
 
     def owner_of(self, var: int) -> Any:

@@ -1,8 +1,7 @@
 """Threads as automata, unfolded only where the search has been.
 
-A node is a generator at a yield; its edges are labelled with the value of the one variable that its effect touches, so
-an edge holds the effect's whole meaning: the value left behind, and the node after it. The generator itself is run only
-to find the node behind an answer that nobody gave it before.
+A node is a generator at a yield. An edge is labelled with the value of the one variable that the effect touches, and holds
+all that the effect does: the new value, and the next node. The generator runs only to find the node behind a new answer.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Context:
 class Node:
     """A thread before its next visible effect (STEP, CHOICE), ended (END) or stopped by a broken rule (ERROR).
 
-    edges: (thread if the variable is the memory else 0, value id) -> (next node id | BLOCKED, value id left behind).
+    edges: (thread if the variable is the memory else 0, value id) -> (next node id | BLOCKED, id of the new value).
     """
 
     __slots__ = (
@@ -87,7 +86,7 @@ class Node:
         self.edges: dict[tuple[int, int], tuple[int, int]] = {}
         self.behind: dict[Any, int] = {}  # answer -> next node
         self.via: tuple[int, Any] | None = None  # how a replay gets here
-        self.live: _Run | None = None  # a generator that stands here, for whoever goes on first
+        self.live: _Run | None = None  # a generator that stands at this node, until one continues it
 
 
 def firmness(node: Node) -> int:
@@ -110,11 +109,11 @@ class Automata:
 
     unfolded: all edges, in the order in which they were unfolded.
 
-    Raises ModelError when the model breaks the convention (an effect that nobody knows, an endless silent loop).
+    Raises ModelError when the model breaks the convention (an unknown effect, an endless silent loop).
     """
 
     def __init__(self, system: System, *, by_frames: bool = True) -> None:
-        system.check()
+        system.validate()
         self.system = system
         self.threads = system.flat()
         self.names = system.names()
@@ -147,8 +146,8 @@ class Automata:
             if node.var == MEMORY:
                 base = self.shared.slab_base(node.effect.slab) if isinstance(node.effect, Alloc) else 0
                 left, goes_on, answer = lifetimes.step(found, node.effect, thread, node.target, base)
-                left_id = self.shared.value_id(MEMORY, left)
-                node.edges[key] = (self._behind(node, answer) if goes_on else ident, left_id)
+                new_id = self.shared.value_id(MEMORY, left)
+                node.edges[key] = (self._behind(node, answer) if goes_on else ident, new_id)
                 if not goes_on and left == found:
                     node.edges[key] = (BLOCKED, value)
                 return
@@ -322,7 +321,7 @@ class Automata:
         return self._by_key[key]
 
     def _after(self, node: Node, answer: Any) -> Context:
-        """What is held behind `node`'s effect."""
+        """What the thread holds after `node`'s effect."""
         context, effect = node.context, node.effect
         if isinstance(effect, Acquire) or (isinstance(effect, TryAcquire) and answer):
             lock = self.shared.canonical(effect.lock)

@@ -1,4 +1,4 @@
-"""What a thread's next step, and all that it may still do, can read and write: the ground of the reduction.
+"""What a thread's next step, and its later steps, can read and write: which steps are independent.
 
 Sets of tokens as 62-bit masks (more tokens than bits share bits, which only makes steps look more dependent): one for
 each variable, one for the grace periods of each RCU or SRCU domain, one for the life of each object that is ever freed.
@@ -13,7 +13,7 @@ import numpy as np
 from agewalk.checker.automata import lifetimes
 from agewalk.checker.automata.semantics import READS
 from agewalk.checker.automata.shared_state import MEMORY
-from agewalk.checker.automata.unfolding import BLOCKED, CHOICE, END, STEP, Automata, Node
+from agewalk.checker.automata.unfolding import END, STEP, Automata, Node
 from agewalk.checker.reduction.symmetry import Symmetry
 from agewalk.checker.system import Property, Result
 from agewalk.core.effects import Alloc, CallRcu, CallSrcu, RcuReadLock, RcuReadUnlock, SrcuReadLock, SrcuReadUnlock
@@ -129,7 +129,7 @@ class Footprints:
         return seen
 
     def arrays(self, size: int) -> tuple[Any, ...]:
-        """The kernel's `foot` argument for `size` nodes."""
+        """The masks of `size` nodes, for the compiled search."""
 
         def filled(masks: list[int]) -> Any:
             a = np.full(size, _ALL, np.int64)
@@ -165,6 +165,3 @@ def _has_cycle(after: list[list[int]]) -> bool:
                 state[node] = 2
                 stack.pop()
     return False
-
-
-__all__ = ["BLOCKED", "CHOICE", "Footprints"]

@@ -187,7 +187,7 @@ class Symmetry:
                 for s in range(len(self.orders)):
                     self._follow(s, ident, key)
         value = self._closed
-        while value < len(self.shared.values[MEMORY]):  # an image may be a value that nobody has met yet
+        while value < len(self.shared.values[MEMORY]):  # an image may be a new value
             for p in range(len(self.elements)):
                 self.memory(p, value)
             value += 1
@@ -195,7 +195,7 @@ class Symmetry:
         for s in range(len(self.orders)):
             self._lifetimes(s)
             var = 1
-            while var < len(self.shared.values):  # images may be variables that nobody has touched yet
+            while var < len(self.shared.values):  # images may be new variables
                 if self.value(s, var, 0) != 0:
                     raise Asymmetric(
                         f"{self.shared.names[var]} and {self.shared.names[self.var(s, var)]} begin differently"
@@ -295,6 +295,6 @@ def _inverted(order: Order) -> Order:
 
 
 def _adjacent(to: tuple[int, ...]) -> bool:
-    """Are two neighbours exchanged, and nobody else?"""
+    """Are two neighbouring threads exchanged, and no others?"""
     moved = [t for t, other in enumerate(to) if other != t]
     return len(moved) == 2 and moved[1] == moved[0] + 1

@@ -1,6 +1,6 @@
-"""Breadth-first search over all interleavings: learns the automata while it runs, in compiled batches.
+"""Breadth-first search over all interleavings, which has the automata unfolded while it runs.
 
-Breadth first, so the first violation met is a shortest one. A run ends when every state is known, when a violation was
+The first violation met is a shortest one. A run ends when every state is known, when a violation was
 asked to end it, or at a bound (states, seconds, bytes), which the outcome then says.
 """
 
@@ -21,12 +21,12 @@ from agewalk.checker.search.tables import Layout, widened
 
 _BATCH: Final = 1 << 11  # successors
 _MISSING: Final = 1 << 10
-_CHUNK: Final = 1 << 18  # states between two looks at the clock
+_CHUNK: Final = 1 << 18  # states between checks of the clock
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """When to stop though not all is known: states, seconds, bytes of memory. None: never."""
+    """Bounds that end a search early: states, seconds, bytes of memory. None: no bound."""
 
     states: int | None = None
     seconds: float | None = None
@@ -38,7 +38,7 @@ UNBOUNDED: Final = Bounds()
 
 @dataclass(frozen=True)
 class Progress:
-    """A look at a search under way."""
+    """How far a search has come."""
 
     states: int
     transitions: int

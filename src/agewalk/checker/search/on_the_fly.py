@@ -17,7 +17,7 @@ from agewalk.checker.search.tables import Tables
 class OnTheFly(Source):
     """Automata that are unfolded while the search asks for their edges; with `symmetric`, together with their images.
 
-    Raises Asymmetric (also while it learns) where pages are not as interchangeable as the system says.
+    Raises Asymmetric (also while it unfolds) where pages are not as interchangeable as the system says.
     """
 
     def __init__(self, automata: Automata, *, symmetric: bool = False) -> None:
@@ -56,7 +56,7 @@ class OnTheFly(Source):
         return images
 
     def _sync(self) -> None:
-        """Bring the tables up to what has been unfolded."""
+        """Copy to the tables what has been unfolded since the last call."""
         if self.symmetry is not None:
             self.symmetry.close()
         shared, tables, automata = self.shared, self.tables, self.automata

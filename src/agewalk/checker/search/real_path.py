@@ -1,6 +1,6 @@
 """From a path between states that stand for others back to a path that really runs.
 
-Each step of a folded search goes from a state p to q, and q is kept as the state h(q) that stands for it. If the real run is
+Each step of a symmetric search goes from a state p to q, and q is kept as the state h(q) that stands for it. If the real run is
 in k(p), its step is the image of the found one under k, and leads to k(q), which is (k after the inverse of h) of what was
 kept. The whole run may then be exchanged once more, so that it ends in the very state that is asked for: all of the group
 leaves the first state alone.
@@ -60,7 +60,7 @@ def real_moves(graph: Graph, state: int, element: int = -1) -> list[tuple[int, i
         t, choice = move >> 4, move & 15
         node = int(graph.layout.column(graph.states[before : before + 1], t)[0]) + int(source.tables.offset[t])
         taken.append((now, t, choice, symmetry.automata.nodes[node]))
-        now = now.after(_change(symmetry, _folded_by(graph, before, move, behind)).undone())
+        now = now.after(_change(symmetry, _element_of(graph, before, move, behind)).undone())
     last = _change(symmetry, element).after(now.undone())
     moves = []
     for change, t, choice, node in taken:
@@ -70,7 +70,7 @@ def real_moves(graph: Graph, state: int, element: int = -1) -> list[tuple[int, i
     return moves
 
 
-def _folded_by(graph: Graph, before: int, move: int, behind: int) -> int:
+def _element_of(graph: Graph, before: int, move: int, behind: int) -> int:
     """The element that makes the kept state of what a move led to."""
     model, words = graph.source.model(graph.layout), graph.layout.words
     fan = model.fan

@@ -208,7 +208,7 @@ class Simulator:
     # --- random walks -------------------------------------------------------------------------------------------------
 
     def walk(self, seed: int, longest: int = 100_000) -> tuple[list[tuple[int, int]], State]:
-        """Steps at random until nobody can go on, or a rule is broken: the moves, and the state reached."""
+        """Take random steps until no thread can go on or a rule is broken. Returns the moves and the last state."""
         choose = random.Random(seed)
         state, taken = self.start(), []
         for _ in range(longest):

@@ -17,10 +17,9 @@ from agewalk.checker.system import System
 
 
 class Source(ABC):
-    """Automata as tables, and the little that a search asks besides.
+    """Automata as tables, with their symmetries and footprints.
 
-    symmetric: let one state stand for all that exchanging identical threads, and pages where the system says that they are
-    interchangeable, makes of it? Thread t runs automaton automaton_of[t]. Threads that share a CPU are never exchanged.
+    Thread t runs automaton automaton_of[t]. Threads that share a CPU are never exchanged.
     symmetry: the images of what the automata hold, if anything is exchanged.
     """
 
@@ -43,7 +42,7 @@ class Source(ABC):
         self._images_of = 0  # values, when they were looked at last
 
     def _exchange(self, symmetry: Symmetry) -> None:
-        """States are folded by the group of `symmetry` from now on."""
+        """From now on, one state stands for its images under the group of `symmetry`."""
         self.symmetry = symmetry
         self.elements = symmetry.elements
         self._memory_of = np.zeros((len(self.elements), 0), np.int64)

@@ -1,4 +1,4 @@
-"""Automata and states as arrays: what the compiled search reads. Grows while the search learns."""
+"""Automata and states as arrays: the input of the compiled search. They grow while the search runs."""
 
 from __future__ import annotations
 

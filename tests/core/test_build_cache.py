@@ -112,3 +112,16 @@ def test_the_digest_is_of_names_and_contents_and_versions(tmp_path: Path) -> Non
     seen.add(digest([a, b]))
     assert len(seen) == 5
     assert all(len(one) == 16 for one in seen)
+
+
+def test_a_compiled_file_of_another_place_or_time_is_another(tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "x.py", tmp_path / "b" / "x.py"
+    for path in (first, second):
+        path.parent.mkdir()
+        path.write_text("1")
+        os.utime(path, ns=(1, 1))
+    assert digest([first]) == digest([second])
+    seen = {digest([first], stamps=True), digest([second], stamps=True)}
+    os.utime(first, ns=(2, 2))
+    seen.add(digest([first], stamps=True))
+    assert len(seen) == 3

@@ -56,7 +56,8 @@ def told(kernel: str, protocol: str, policy: str, batches: list[Batch]) -> dict[
     for batch in batches:
         engine.feed(batch)
     found: dict[str, Any] = {name: array.tolist() for name, array in engine.state._asdict().items()}
-    found["word"][at.NOTED] = 0  # a place in the last batch
+    for place in at.SCRATCH:
+        found["word"][place] = 0
     return {**found, "samples": engine.samples, "result": engine.result()}
 
 

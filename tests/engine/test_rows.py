@@ -38,7 +38,8 @@ def stream(rows: int, *, turn: int = 1) -> Batch:
 def told(engine: Engine) -> dict[str, Any]:
     """All that the host knows, but for the place in its last batch."""
     found = {name: array.tolist() for name, array in engine.state._asdict().items()}
-    found["word"][at.NOTED] = 0
+    for place in at.SCRATCH:
+        found["word"][place] = 0
     return {**found, "samples": engine.samples}
 
 

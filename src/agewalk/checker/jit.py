@@ -22,7 +22,9 @@ _settings: Any = _config  # its attributes are made at import
 
 
 _files: Final = [Path(__file__).parent / name for name in _SOURCES]
-_CACHE: Final = build_cache.directory(f"check-{build_cache.digest(_files, numba.__version__, np.__version__)}")
+_CACHE: Final = build_cache.directory(
+    f"check-{build_cache.digest(_files, numba.__version__, np.__version__, stamps=True)}"
+)
 
 
 def is_first_use() -> bool:

@@ -22,13 +22,17 @@ NAMED_BY: Final = "AGEWALK_CACHE"
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
-def digest(files: Iterable[Path], *others: str) -> str:
-    """16 hex digits of the names and contents of `files`, in their order, and of other texts that decide what comes of them."""
+def digest(files: Iterable[Path], *others: str, stamps: bool = False) -> str:
+    """16 hex digits of the names and contents of `files`, in their order, and of other texts that decide how they are compiled.
+
+    stamps: paths and times of change count, too: numba's caches are good for them alone.
+    """
     seen = hashlib.sha256("\0".join([sys.version, *others]).encode())
     for path in files:
         text = path.read_bytes()
         name = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path.name
-        seen.update(f"\0{name}\0{len(text)}\0".encode() + text)
+        stamp = f"{path}\0{path.stat().st_mtime_ns}" if stamps else ""
+        seen.update(f"\0{name}\0{stamp}\0{len(text)}\0".encode() + text)
     return seen.hexdigest()[:16]
 
 

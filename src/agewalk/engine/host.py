@@ -114,7 +114,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word[at.HOT_AFTER] = -(-host.hot_after_ns // host.tick_ns)
     word[at.ADD_BATCH] = host.folio_batch_size
     word[at.ACTIVATE_BATCH] = host.folio_batch_size
-    word[at.LEAVES : at.LEAVES + at.N_LEAVES] = -1
+    word[at.MEMO_FLAGS : at.MEMO_FLAGS + at.N_MEMOS] = -1
     word[at.MAX_HOLES] = min(total // 8, 1 << 24)
     segments = (
         2 + (total + int(word[at.MAX_HOLES])) // at.SEGMENT + 2 * at.N_LISTS
@@ -359,7 +359,7 @@ def compile_once(say: Callable[[str], None] | None = None) -> None:
     if jit.is_warm():
         return
     if say is not None:
-        say("compiling the engine for this machine, once: about a quarter of a minute")
+        say("compiling the engine for this machine, once: about half a minute")
     host = Host([Space("vm", 2048), Space("process", 600, kvm=False)], 1024, {}, age_every_ns=10)
     engine = Engine(host, ProtocolTable("none", (), ()))
     rows = np.arange(2048)

@@ -17,6 +17,21 @@ for each page. META of the other 511 holds only what is theirs alone: 4 KiB SPTE
 
 from typing import Final
 
+
+class Record:
+    """A row of integers with named fields, as a C struct: each field begins where the one before it ends, so none overlap."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def field(self, length: int = 1) -> int:
+        """The first place of a new field of `length` places. Raises ValueError for one without any."""
+        if length < 1:
+            raise ValueError(f"a field has at least one place, not {length}")
+        first, self.size = self.size, self.size + length
+        return first
+
+
 # --- touch[page]. An access carries the same layout: the bits it needs above, the bits it sets below.
 # A VM without the TDP MMU has the SPTEs of its nested guest where others have the TDP MMU's.
 A_TDP: Final = 1 << 0  # accessed bit of the TDP MMU's SPTE
@@ -90,74 +105,81 @@ N_LISTS: Final = 12
 PTES: Final = 512  # PTRS_PER_PTE
 SPARE: Final = 64  # elements behind `touch` and `page` that vectors may read, too
 SEGMENT: Final = 128  # places of a list that follow each other in `queue`
-HOLE: Final = -1  # nobody's place in it
+HOLE: Final = -1  # an unused place in it
 
-# --- word[]: what there is one of in a lruvec
-MAX_SEQ: Final = 0
-MIN_SEQ: Final = 1  # + type
-WALK_SEQ: Final = 3  # mm_state.seq
-FEATURES: Final = 4
-SWAPPINESS: Final = 5
-N_PAGES: Final = 6
-HELD: Final = 7  # pages resident
-FRAMES: Final = 8  # pages of memory
-NOW: Final = 9  # tick
-N_SPACES: Final = 10
-FILTERS: Final = 11  # bit i: Bloom filter i exists
-RECLAIMED: Final = 12  # sc->nr_reclaimed
-PRIORITY: Final = 13  # sc->priority
-HAS_WALK: Final = 14  # the reclaiming task has an mm_walk
-HOT_AFTER: Final = 15  # ticks: evicted younger than this is a hot eviction
-NR_PAGES: Final = 16  # + generation index * 2 + type
-AVG_REFAULTED: Final = 24  # + type * 4 + tier, as all that follow
-AVG_TOTAL: Final = 32
-EVICTED_IN: Final = 40  # of the min_seq of now (NR_HIST_GENS == 1)
-REFAULTED_IN: Final = 48
-PROTECTED_IN: Final = 56
-LATER: Final = 64  # + i: neighbours that a look-around up to 6.3 promotes at its end
-Q_ADD: Final = 128  # folios that wait for their list: how many, then which
-Q_ACTIVATE: Final = 160  # folios that wait for their activation
-ADD_BATCH: Final = 192  # how many may wait
-ACTIVATE_BATCH: Final = 193
-MINIMUM: Final = 194  # free pages that are kept back (watermark)
-LOW: Final = 195  # free pages below which kswapd wakes
-HIGH: Final = 196  # and above which it sleeps
-KSWAPD: Final = 197  # this reclaim is kswapd's
-TARGET_MEMCG: Final = 198  # this reclaim is on behalf of a memcg
-LOOKED_AT: Final = 199  # sc->nr_scanned
-SOME_UNUSED: Final = 200  # a space has S_USED clear
-NOTED: Final = 201  # rows of this run whose spaces are marked used
-LAST_RECLAIMED: Final = 202  # sc->nr_reclaimed when this pass of kswapd began
-AGE_NODE: Final = 203  # sc->memcgs_need_aging: 6.1's kswapd is to age before it evicts
-OPENED: Final = 204  # + generation index: the tick when it became the youngest (lrugen->timestamps)
-TIER_OF: Final = 209  # two bits for each of 16 combinations of flags (tiers.flags_of): the tier; 0: to be worked out
-SHADOW_OF: Final = 210  # three bits for each: what the shadow entry says of them
-PROTECTED: Final = (
-    211  # + last tier that is not protected: a bit for each, whether such folios move on instead of being isolated
-)
-ENTERS: Final = 215  # + combination: META of a page as it enters the batch of new ones
-ENTERED: Final = 279  # META of the last one that did
-MOVING: Final = 280  # folios that eviction met and that move on, at most BATCH
-NR_INACTIVE: Final = 344  # the classic lists, for policy "two-list": their sizes
-NR_ACTIVE: Final = 345
-T_AGE: Final = 346  # lruvec->nonresident_age: evictions and activations
-T_COST: Final = 347  # lruvec->anon_cost
-T_ACTIVATIONS: Final = 348  # WORKINGSET_ACTIVATE_ANON: refaults that were activated
-T_REFAULTS: Final = 349  # lruvec->refaults: their number when reclaim last ended
-NEED_AGING: Final = 350  # what get_nr_to_scan() found last: few cold pages are left
-ISOLATED: Final = 351  # folios that eviction took off their list: how many, then which, at most BATCH
-KEPT: Final = 416  # those of them that stay
-LISTED: Final = 480  # of which 64 pages `listed` knows, two times; -1: none
-HEADS: Final = 482  # + list number: the place in `queue` for the next folio at its head
-TAILS: Final = 494  # + list number: that of the folio at its tail
-FREE: Final = 506  # the first segment of `queue` that a list has given back; 0: none
-FRESH: Final = 507  # the first that no list ever had
-HOLES: Final = 508  # places of lists that nobody has
-MAX_HOLES: Final = 509
-LEAVES: Final = 510  # + combination (usual.py): what such a fault leaves in META, and more; -1: not known yet
-N_LEAVES: Final = 128
-EXHAUSTED: Final = 638  # a page was needed, none was free, none could be reclaimed
-N_WORDS: Final = 639
+# --- word[]: what there is one of in a lruvec. Each field begins where the one before it ends.
+_word = Record()
+
+MAX_SEQ: Final = _word.field()
+MIN_SEQ: Final = _word.field(2)  # + type
+WALK_SEQ: Final = _word.field()  # mm_state.seq
+FEATURES: Final = _word.field()
+SWAPPINESS: Final = _word.field()
+N_PAGES: Final = _word.field()
+HELD: Final = _word.field()  # pages resident
+FRAMES: Final = _word.field()  # pages of memory
+NOW: Final = _word.field()  # tick
+N_SPACES: Final = _word.field()
+FILTERS: Final = _word.field()  # bit i: Bloom filter i exists
+RECLAIMED: Final = _word.field()  # sc->nr_reclaimed
+PRIORITY: Final = _word.field()  # sc->priority
+HAS_WALK: Final = _word.field()  # the reclaiming task has an mm_walk
+HOT_AFTER: Final = _word.field()  # ticks: evicted younger than this is a hot eviction
+NR_PAGES: Final = _word.field(2 * N_GENS)  # + generation index * 2 + type
+AVG_REFAULTED: Final = _word.field(2 * N_TIERS)  # + type * 4 + tier, as all that follow
+AVG_TOTAL: Final = _word.field(2 * N_TIERS)
+EVICTED_IN: Final = _word.field(2 * N_TIERS)  # of the min_seq of now (NR_HIST_GENS == 1)
+REFAULTED_IN: Final = _word.field(2 * N_TIERS)
+PROTECTED_IN: Final = _word.field(2 * N_TIERS)
+LATER: Final = _word.field(BATCH)  # + i: neighbours that a look-around up to 6.3 promotes at its end
+Q_ADD: Final = _word.field(32)  # folios that wait for their list: how many, then which
+Q_ACTIVATE: Final = _word.field(32)  # folios that wait for their activation
+ADD_BATCH: Final = _word.field()  # how many may wait
+ACTIVATE_BATCH: Final = _word.field()
+MINIMUM: Final = _word.field()  # free pages that are kept back (watermark)
+LOW: Final = _word.field()  # free pages below which kswapd wakes
+HIGH: Final = _word.field()  # and above which it sleeps
+KSWAPD: Final = _word.field()  # this reclaim is kswapd's
+TARGET_MEMCG: Final = _word.field()  # this reclaim is on behalf of a memcg
+LOOKED_AT: Final = _word.field()  # sc->nr_scanned
+SOME_UNUSED: Final = _word.field()  # a space has S_USED clear
+NOTED: Final = _word.field()  # rows of this run whose spaces are marked used
+LAST_RECLAIMED: Final = _word.field()  # sc->nr_reclaimed when this pass of kswapd began
+AGE_NODE: Final = _word.field()  # sc->memcgs_need_aging: 6.1's kswapd is to age before it evicts
+OPENED: Final = _word.field(N_GENS)  # + generation index: the tick when it became the youngest (lrugen->timestamps)
+TIER_OF: Final = (
+    _word.field()
+)  # two bits for each of 16 combinations of flags (tiers.flags_of): the tier; 0: to be worked out
+SHADOW_OF: Final = _word.field()  # three bits for each: what the shadow entry says of them
+PROTECTED: Final = _word.field(N_TIERS)  # + last tier that is not protected: one bit each, do such folios move on?
+MEMO_ENTRY: Final = _word.field(64)  # + combination: META of a page as it enters the batch of new ones
+LAST_ENTRY: Final = _word.field()  # META of the last one that did
+MOVING: Final = _word.field(BATCH)  # folios that eviction met and that move on, at most BATCH
+NR_INACTIVE: Final = _word.field()  # the classic lists, for policy "two-list": their sizes
+NR_ACTIVE: Final = _word.field()
+T_AGE: Final = _word.field()  # lruvec->nonresident_age: evictions and activations
+T_COST: Final = _word.field()  # lruvec->anon_cost
+T_ACTIVATIONS: Final = _word.field()  # WORKINGSET_ACTIVATE_ANON: refaults that were activated
+T_REFAULTS: Final = _word.field()  # lruvec->refaults: their number when reclaim last ended
+NEED_AGING: Final = _word.field()  # what get_nr_to_scan() found last: few cold pages are left
+ISOLATED: Final = _word.field(
+    1 + BATCH
+)  # folios that eviction took off their list: how many, then which, at most BATCH
+KEPT: Final = _word.field(BATCH)  # those of them that stay
+LISTED: Final = _word.field(2)  # of which 64 pages `listed` knows, two times; -1: none
+HEADS: Final = _word.field(N_LISTS)  # + list number: the place in `queue` for the next folio at its head
+TAILS: Final = _word.field(N_LISTS)  # + list number: that of the folio at its tail
+FREE: Final = _word.field()  # the first segment of `queue` that a list has given back; 0: none
+FRESH: Final = _word.field()  # the first that no list ever had
+HOLES: Final = _word.field()  # places of lists that nobody has
+MAX_HOLES: Final = _word.field()
+N_MEMOS: Final = 128
+MEMO_FLAGS: Final = _word.field(
+    N_MEMOS
+)  # + combination: META after such a fault, and more; -1: not known yet (usual.py)
+EXHAUSTED: Final = _word.field()  # a page was needed, none was free, none could be reclaimed
+N_WORDS: Final = _word.size
+SCRATCH: Final = (NOTED,)  # fields that mean something within one call alone
 
 # --- space[]: an address space, one row each, in the order of the mm list
 S_FIRST: Final = 0  # first page number

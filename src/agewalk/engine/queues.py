@@ -13,10 +13,10 @@ from agewalk.engine.layout import (
     ADD_BATCH,
     BY_BATCH,
     BY_LOOK,
-    ENTERED,
     FEATURES,
     GEN_MASK,
     HUGE,
+    LAST_ENTRY,
     MAX_SEQ,
     META,
     N_GENS,
@@ -64,7 +64,7 @@ def queue_add(s: State, folio: Int, meta: Int) -> Int:
     """folio_add_lru() past the flags, from META to META. Large folios are not kept waiting (folio_may_be_lru_cached())."""
     word, page = s.word, s.page
     waiting = word[Q_ADD] + 1
-    word[ENTERED] = meta
+    word[LAST_ENTRY] = meta
     word[Q_ADD] = waiting
     word[Q_ADD + waiting] = folio
     if waiting >= word[ADD_BATCH] or meta & HUGE:

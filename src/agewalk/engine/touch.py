@@ -234,7 +234,7 @@ def any_fault(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
         which = combination(s, folio, i64(s.page[folio, META]), kind & at.WRITTEN, first, count)
         if word[at.Q_ADD] + 1 >= word[at.ADD_BATCH]:
             which |= FILLS
-        if which < 0 or word[at.LEAVES + which] >= 0 or word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
+        if which < 0 or word[at.MEMO_FLAGS + which] >= 0 or word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
             which = i64(-1)
     shadow, clock, activated = i64(s.page[folio, at.SHADOW]), i64(word[at.T_AGE]), i64(word[at.Q_ACTIVATE])
     slow(s, folio, space, kind, seq)

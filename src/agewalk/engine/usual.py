@@ -1,7 +1,7 @@
 """Most faults are of one kind: a guest touches, through the TDP MMU, a small page that is new or comes back from swap, and memory
 suffices. What is done for such a fault is the same each time, and what it leaves in META follows from few bits: does it write,
 does the page come back, what does its shadow entry say. `touch` and `fault` work that out when a combination is first met, as
-for any fault; it is kept in word[LEAVES], and looked up from then on.
+for any fault; it is kept in word[MEMO_FLAGS], and looked up from then on.
 
 Equal by construction, as long as the combination names all that it depends on; the conformance kit holds that.
 """
@@ -78,8 +78,8 @@ def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: 
     if which & RECENT:
         left |= refault_tier(word, shadow) << TIER_SHIFT
     left |= (word[at.T_AGE] - clock) << CLOCK_SHIFT | (word[at.Q_ACTIVATE] - activated) << ACTIVATES_SHIFT
-    word[at.LEAVES + which] = left
-    word[at.ENTERS + (which & ~FILLS)] = word[at.ENTERED] & ~at.GUEST_BITS
+    word[at.MEMO_FLAGS + which] = left
+    word[at.MEMO_ENTRY + (which & ~FILLS)] = word[at.LAST_ENTRY] & ~at.GUEST_BITS
 
 
 @njit
@@ -129,7 +129,7 @@ def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
             which |= FILLS
             if word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
                 break
-        left = word[at.LEAVES + which]
+        left = word[at.MEMO_FLAGS + which]
         if left < 0:
             break
         region = region_of(s.space, space, folio)
@@ -142,7 +142,7 @@ def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
         meta &= at.GUEST_BITS
         if which & FILLS:
             word[at.Q_ADD] = queued
-            meta |= fill(s, folio, word[at.ENTERS + (which & ~FILLS)] | meta, left >> ACTIVATES_SHIFT)
+            meta |= fill(s, folio, word[at.MEMO_ENTRY + (which & ~FILLS)] | meta, left >> ACTIVATES_SHIFT)
             queued = i64(0)
         else:
             queued += 1

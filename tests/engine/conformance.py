@@ -19,7 +19,7 @@ from agewalk.engine.host import Batch, Engine
 from agewalk.engine.huge import accessed, folio_of, is_huge
 from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
 from agewalk.engine.state import State
-from agewalk.model.kvm.kvm import GuestTables
+from agewalk.model.kvm.kvm_host import GuestTables
 from agewalk.model.kvm.mmu.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.parts import BASE

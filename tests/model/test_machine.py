@@ -206,3 +206,11 @@ def test_nested_guests_have_tables_of_their_own() -> None:
         serials.add(vm.nested.serial)
         machine.end_nested(vm)
     assert len(serials) == 2
+
+
+def test_both_sides_of_a_host_ask_one_protocol() -> None:
+    machine = Machine(profile("6.18"), get_protocol("linux-6.18"), memory=Pages(4096))
+    machine.protocol = get_protocol("v5")
+    process = machine.add_process("qemu", Pages(8))
+    with pytest.raises(UsageError, match=r"asks <protocol linux-6\.18>, its KVM asks <protocol v5>"):
+        machine.start_vm(process)

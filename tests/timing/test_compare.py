@@ -9,7 +9,7 @@ from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm.access import access
+from agewalk.model.mm.faults.access import access
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.costs import prices
 from agewalk.study.scenario import Swap

@@ -24,7 +24,7 @@ from typing import Any, Final
 from agewalk.core.errors import InputError, UsageError
 from agewalk.core.parse import parse_toml
 from agewalk.core.units import Bytes, pages_of, parse_size
-from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, KvmConfig
+from agewalk.model.kvm.config import LEGACY, SHADOW, TDP, KvmConfig
 from agewalk.timing.workloads.host import MOST_PAGES, PER_TABLE, Plan
 
 SCHEMA: Final = 1

@@ -40,10 +40,10 @@ from agewalk.core.effects import (
     SynchronizeSrcu,
     Warn,
 )
+from agewalk.model.kvm.kvm_host import MmuPage
 from agewalk.model.kvm.mmu import page_fault, rmap, shadow_mmu, tdp_mmu
 from agewalk.model.kvm.mmu.spte import WRITABLE as W
 from agewalk.model.kvm.mmu.spte import is_accessed_spte, is_shadow_present_pte, mark_spte_for_access_track
-from agewalk.model.kvm.pages import MmuPage
 
 # --- SPTEs: atomicity ---------------------------------------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from typing import Any
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Count, Step
 from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages, Pfn
+from agewalk.model.kvm.config import TDP, KvmConfig
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.host_memory import Gup
-from agewalk.model.kvm.kvm import TDP, KvmConfig, Memslot
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
+from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.mm.mm_types import Mm
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.linux_6_15 import Linux615

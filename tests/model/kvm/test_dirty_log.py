@@ -11,17 +11,17 @@ from tests.model.kvm.smp import Smp
 
 from agewalk.core.effects import Load, Step, Store
 from agewalk.core.units import Gfn
+from agewalk.model.kvm.config import LEGACY, TDP, KvmConfig
 from agewalk.model.kvm.dirty_log import (
     kvm_mmu_slot_leaf_clear_dirty,
     kvm_mmu_slot_remove_write_access,
     kvm_tdp_mmu_recover_huge_page,
 )
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import LEGACY, TDP, GuestTables, KvmConfig
+from agewalk.model.kvm.kvm_host import GuestTables, MmuPage
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu import tdp_mmu
 from agewalk.model.kvm.mmu.spte import is_last_spte, is_shadow_present_pte, spte_to_pfn, spte_writable_invariants_hold
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.mm import mmu_notifier
 
 SMALL = KvmConfig(levels=2, level_bits=2, ept=True)

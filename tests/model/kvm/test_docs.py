@@ -9,10 +9,12 @@ from tests.model.kvm.helpers import TinyHost
 
 from agewalk.core.direct import Direct
 from agewalk.core.units import Gfn, Hva, Pages
+from agewalk.model.kvm.config import TDP
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import TDP, GuestTables, Memslot
+from agewalk.model.kvm.kvm_host import GuestTables
 from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_guest_stop, new_kvm
+from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
 from agewalk.model.protocols.registry import get_protocol

@@ -15,9 +15,10 @@ from agewalk.core.effects import Step
 from agewalk.core.errors import ModelError
 from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages
 from agewalk.model.kvm import kvm_main, notifier
+from agewalk.model.kvm.config import LEGACY, TDP, KvmConfig
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import LEGACY, TDP, GuestTables, KvmConfig, Memslot
+from agewalk.model.kvm.kvm_host import GuestTables
 from agewalk.model.kvm.kvm_main import (
     kvm_create_vm,
     kvm_delete_memslot,
@@ -27,6 +28,7 @@ from agewalk.model.kvm.kvm_main import (
     nested_guest_stop,
     new_kvm,
 )
+from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.kvm.mmu import shadow_mmu
 from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_age_gfn_range
 from agewalk.model.kvm.notifier import kvm_age_gfn

@@ -6,9 +6,9 @@ import pytest
 from tests.model.kvm.helpers import World
 
 from agewalk.core.units import PAGE_SIZE, Gfn, Hva, Pages
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import KvmConfig, Memslot
-from agewalk.model.kvm.memslots import gfn_ranges, slot_of_gfn
+from agewalk.model.kvm.memslots import Memslot, gfn_ranges, slot_of_gfn
 from agewalk.model.mm import mmu_notifier
 
 SLOT = Memslot("ram", Gfn(512), Pages(16), Hva(0x100000))

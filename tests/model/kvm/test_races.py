@@ -13,12 +13,12 @@ from tests.model.kvm.smp import Smp
 from agewalk.core.effects import Count, Free, Load, Step, Warn
 from agewalk.core.errors import ModelError
 from agewalk.model.kvm import kvm_main
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import GuestTables, KvmConfig
+from agewalk.model.kvm.kvm_host import GuestTables, MmuPage
 from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_destroy_vm, kvm_mmu_zap_all_fast, nested_guest_stop
 from agewalk.model.kvm.mmu import page_fault, rmap, shadow_mmu, tdp_map
 from agewalk.model.kvm.mmu.spte import is_last_spte, is_shadow_present_pte, spte_to_pfn
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols.base import AgingProtocol

@@ -19,7 +19,8 @@ from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import PG_DIRTY, PG_LOCKED, PG_LRU, PG_SWAPCACHE
 from agewalk.model.mm.mm import pte_index
 from agewalk.model.mm.mm_types import Folio, Mm, Vma
-from agewalk.model.protocols.base import AgingProtocol, Verdict, ptep_test_and_clear_young
+from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 BASE = Hva(0x7F00_0000_0000)
 

@@ -8,7 +8,7 @@ from agewalk.core.errors import ModelError
 from agewalk.core.units import Hva
 from agewalk.model.machine.hits import changes_nothing
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.access import access
+from agewalk.model.mm.faults.access import access
 from agewalk.model.mm.folio import PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPCACHE, PG_WORKINGSET
 
 from .helpers import Host

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from agewalk.core.effects import Step
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import Kvm
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.christopherson import Christopherson
 from agewalk.model.protocols.linux_6_15 import Linux615

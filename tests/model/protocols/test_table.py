@@ -9,7 +9,8 @@ import pytest
 
 from agewalk.core.effects import Acquire, Step
 from agewalk.core.errors import InputError, ModelError
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import Kvm
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
 from agewalk.model.protocols.tables.enumerate import ELSEWHERE, age_rows, protocol_table, question_row

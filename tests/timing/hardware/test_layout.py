@@ -9,7 +9,7 @@ import pytest
 
 from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.units import Pfn
-from agewalk.model.kvm.kvm import Kvm
+from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.mm.mm_types import Mm, PteTable
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.timing.hardware.cache_lines import LineMap

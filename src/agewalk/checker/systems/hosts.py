@@ -9,13 +9,14 @@ from agewalk.core.cells import Cell, Object
 from agewalk.core.direct import Direct
 from agewalk.core.effects import FetchOr, Load, Step, Store
 from agewalk.core.units import PAGE_SIZE, Gfn, Hva, Pages, Pfn
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.features import KERNELS, KvmFeatures
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.host_memory import Gup
-from agewalk.model.kvm.kvm import GuestTables, Kvm, KvmConfig, Memslot, Vcpu
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm, MmuPage, Vcpu
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
+from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.kvm.mmu.spte import is_last_spte, is_shadow_present_pte, spte_ad_enabled, spte_to_pfn
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm, NotifierRange, NotifierSubscriptions, Vma
 from agewalk.model.protocols.base import AgingProtocol

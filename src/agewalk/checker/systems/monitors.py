@@ -19,10 +19,9 @@ from agewalk.core.effects import (
     Store,
     Warn,
 )
-from agewalk.model.kvm.kvm import Kvm
+from agewalk.model.kvm.kvm_host import Kvm, MmuPage
 from agewalk.model.kvm.mmu.rmap import KVM_RMAP_LOCKED
 from agewalk.model.kvm.mmu.spte import SpteFormat, is_accessed_spte, is_shadow_present_pte
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.mm import pte as p
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from agewalk.core.direct import Direct
 from agewalk.core.effects import Choose, Free, Load, Step, Warn
 from agewalk.core.units import Gfn, Hva, Pages
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import Kvm, Memslot
+from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
+from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.kvm.mmu.spte import is_accessed_spte
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps

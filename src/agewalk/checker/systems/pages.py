@@ -11,9 +11,9 @@ from agewalk.checker.systems.hosts import BASE, PFN, Host, build
 from agewalk.core.cells import Cell
 from agewalk.core.effects import Choose, Step
 from agewalk.core.units import PAGE_SIZE, Hva
+from agewalk.model.kvm.kvm_host import MmuPage
 from agewalk.model.kvm.mmu.rmap import KVM_RMAP_LOCKED, KVM_RMAP_MANY
 from agewalk.model.kvm.mmu.spte import is_accessed_spte, is_shadow_present_pte, spte_to_pfn
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.protocols.base import AgingProtocol
 

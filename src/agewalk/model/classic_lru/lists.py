@@ -14,9 +14,9 @@ from agewalk.model.mglru import lists
 from agewalk.model.mglru.aging.generations import TYPES
 from agewalk.model.mglru.eviction.workingset import EVICTION_MASK, pack_shadow, unpack_shadow
 from agewalk.model.mm import swap
+from agewalk.model.mm.aging import PrimaryMmuAging
 from agewalk.model.mm.folio import ANON, FILE, PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET
 from agewalk.model.mm.mm_types import Folio, Lruvec, Memory, PageVmaMappedWalk
-from agewalk.model.protocols.base import AgingProtocol
 
 INACTIVE: Final = 0
 ACTIVE: Final = 1
@@ -30,7 +30,7 @@ class TwoListLruvec(Lruvec):
 
     __slots__ = ("activations", "cost", "lists", "memory", "nonresident_age", "protocol", "refaults", "sizes")
 
-    def __init__(self, label: str, *, protocol: AgingProtocol) -> None:
+    def __init__(self, label: str, *, protocol: PrimaryMmuAging) -> None:
         super().__init__(label)
         self.protocol = protocol
         self.memory: Memory | None = None

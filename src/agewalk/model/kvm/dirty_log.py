@@ -18,7 +18,8 @@ from agewalk.core.effects import (
     Step,
     Store,
 )
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import Kvm, MmuPage
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.rmap import kvm_rmap_lock, kvm_rmap_unlock, rmap_sptes
 from agewalk.model.kvm.mmu.shadow_mmu import kvm_memslots_have_rmaps, mmu_spte_update
 from agewalk.model.kvm.mmu.spte import (
@@ -32,7 +33,6 @@ from agewalk.model.kvm.mmu.spte import (
 )
 from agewalk.model.kvm.mmu.tdp_map import handle_changed_spte, tdp_mmu_next_root
 from agewalk.model.kvm.mmu.tdp_mmu import tdp_mmu_set_spte_atomic
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.tlb import forget_paging_structures, kvm_flush_remote_tlbs_range
 
 

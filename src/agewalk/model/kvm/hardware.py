@@ -20,11 +20,10 @@ from agewalk.core.effects import (
     Store,
     Work,
 )
-from agewalk.model.kvm.kvm import GuestTables, Vcpu
+from agewalk.model.kvm.kvm_host import GuestTables, MmuPage, Vcpu
 from agewalk.model.kvm.mmu.fault import RET_PF_EMULATE
 from agewalk.model.kvm.mmu.page_fault import kvm_mmu_page_fault, kvm_mmu_reload, root_of
 from agewalk.model.kvm.mmu.spte import hardware_allows, hardware_bits, is_last_spte, is_shadow_present_pte, spte_to_pfn
-from agewalk.model.kvm.pages import MmuPage
 
 
 def guest_access(

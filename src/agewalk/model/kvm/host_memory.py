@@ -1,6 +1,6 @@
 """What KVM asks of the primary MMU: a page for an address, and marks on the page.
 
-`agewalk.model.mm.gup` answers for a host with folios and page tables; a test brings its own.
+`agewalk.model.mm.faults.gup` answers for a host with folios and page tables; a test brings its own.
 """
 
 from __future__ import annotations

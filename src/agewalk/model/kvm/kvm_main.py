@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agewalk.core.effects import (
     Acquire,
     Again,
@@ -16,10 +14,11 @@ from agewalk.core.effects import (
     WaitFor,
     Warn,
 )
+from agewalk.model.kvm.config import TDP, KvmConfig
 from agewalk.model.kvm.features import KvmFeatures
 from agewalk.model.kvm.host_memory import HostMemory
-from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig, Memslot, Vcpu
-from agewalk.model.kvm.memslots import SlotSet
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm, SecondaryMmuAging, Vcpu
+from agewalk.model.kvm.memslots import Memslot, SlotSet
 from agewalk.model.kvm.mmu.page_fault import kvm_mmu_free_root, kvm_mmu_reload
 from agewalk.model.kvm.mmu.shadow_mmu import forget_guest_tables, kvm_mmu_zap_all_shadow_pages
 from agewalk.model.kvm.mmu.tdp_map import (
@@ -31,15 +30,12 @@ from agewalk.model.kvm.tlb import forget_paging_structures, kvm_flush_remote_tlb
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
 
-if TYPE_CHECKING:
-    from agewalk.model.protocols.base import AgingProtocol
-
 
 def new_kvm(
     label: str,
     mm: Mm,
     host: HostMemory,
-    protocol: AgingProtocol,
+    protocol: SecondaryMmuAging,
     features: KvmFeatures,
     *,
     config: KvmConfig = TDP,

@@ -7,8 +7,8 @@ from typing import cast
 
 from agewalk.core.effects import Acquire, Count, Load, Release, SrcuReadLock, SrcuReadUnlock, Step, Store, Warn
 from agewalk.core.units import Hva
-from agewalk.model.kvm.kvm import GfnRange, Kvm
-from agewalk.model.kvm.memslots import SlotSet, gfn_ranges
+from agewalk.model.kvm.kvm_host import Kvm
+from agewalk.model.kvm.memslots import GfnRange, SlotSet, gfn_ranges
 from agewalk.model.kvm.mmu.shadow_mmu import (
     kvm_memslots_have_rmaps,
     kvm_mmu_zap_all_shadow_pages,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agewalk.core.effects import Count, FlushTlb, Step, Store
-from agewalk.model.kvm.kvm import Kvm
+from agewalk.model.kvm.kvm_host import Kvm
 
 
 def kvm_flush_remote_tlbs(kvm: Kvm) -> Step[None]:

@@ -15,8 +15,8 @@ from agewalk.model.machine import Machine
 from agewalk.model.machine.ops import HostOps
 from agewalk.model.mglru.aging.generations import DEF_PRIORITY, SWAP_CLUSTER_MAX
 from agewalk.model.mglru.eviction.scan_control import ScanControl
+from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.folio import ANON
-from agewalk.model.mm.gup import HostPages
 from agewalk.model.mm.mm_types import Memory
 from agewalk.model.profiles import Profile
 from agewalk.model.protocols.base import AgingProtocol

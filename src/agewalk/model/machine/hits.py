@@ -3,10 +3,9 @@ since they leave no mark the direct reading need not run them. What is run and w
 
 from __future__ import annotations
 
-from agewalk.model.kvm.kvm import GuestTables, Vcpu
+from agewalk.model.kvm.kvm_host import GuestTables, MmuPage, Vcpu
 from agewalk.model.kvm.mmu.spte import hardware_allows, hardware_bits, is_last_spte
-from agewalk.model.kvm.pages import MmuPage
-from agewalk.model.mm.access import changes_nothing
+from agewalk.model.mm.faults.access import changes_nothing
 
 __all__ = ["changes_nothing", "guest_hit"]
 

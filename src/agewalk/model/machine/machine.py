@@ -16,7 +16,7 @@ from agewalk.core.effects import Step
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SIZE, Bytes, Gfn, Hva, Ns, Pages, Pfn
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import GuestTables
+from agewalk.model.kvm.kvm_host import GuestTables
 from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_guest_start, nested_guest_stop, new_kvm
 from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.machine.hits import changes_nothing, guest_hit
@@ -30,13 +30,13 @@ from agewalk.model.mglru.commands import run_aging, run_eviction
 from agewalk.model.mglru.eviction.reclaim import memory_reclaim
 from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mm import swap, unmap
-from agewalk.model.mm.access import access
+from agewalk.model.mm.faults.access import access
+from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.filemap import writeback
-from agewalk.model.mm.gup import HostPages
 from agewalk.model.mm.mlock import mlock
 from agewalk.model.mm.mm_types import AddressSpace, Folio, Memory, Mm, Vma
 from agewalk.model.profiles import Profile
-from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.base import AgingProtocol, one_protocol
 
 PLENTY: Final = Pages(1 << 40)
 
@@ -127,6 +127,7 @@ class Machine:
             label, process.mm, self.host_pages, self.protocol, self.profile.kvm, slots=(slot,),
             config=backing_config(mmu, ad_bits=ad_bits),
         )  # fmt: skip
+        one_protocol(self.lruvec.protocol, kvm.protocol)
         self.cpu.run(kvm_create_vm(kvm))
         vm = VirtualMachine(label, kvm, process, base_gfn)
         process.vms.append(vm)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agewalk.core.units import PAGE_SHIFT, Gfn, Hva, Pages
-from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, GuestTables, Kvm, KvmConfig, Vcpu
+from agewalk.model.kvm.config import LEGACY, SHADOW, TDP, KvmConfig
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm, Vcpu
 from agewalk.model.mm.mm_types import Mm
 
 BACKINGS: Final = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agewalk.core.effects import Count, FetchOr, Load, Step
 from agewalk.model.mglru import lists
@@ -11,10 +11,7 @@ from agewalk.model.mglru.eviction import workingset
 from agewalk.model.mglru.state import LruGen
 from agewalk.model.mm import swap
 from agewalk.model.mm.folio import PG_ACTIVE, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET
-from agewalk.model.mm.mm_types import Folio
-
-if TYPE_CHECKING:
-    from agewalk.model.mm.mm_types import PageVmaMappedWalk
+from agewalk.model.mm.mm_types import Folio, PageVmaMappedWalk
 
 
 class MglruLruvec(LruGen):

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agewalk.core.cells import Cell, ListHead, Lock
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import Ns, Pfn
 from agewalk.model.mglru.aging.generations import MAX_NR_GENS, MAX_NR_TIERS, MIN_NR_GENS, TYPES
 from agewalk.model.mglru.features import MglruFeatures
-from agewalk.model.mm.mm_types import Lruvec
-
-if TYPE_CHECKING:
-    from agewalk.model.mm.mm_types import Folio, Memory, Mm
-    from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.mm.aging import PrimaryMmuAging
+from agewalk.model.mm.mm_types import Folio, Lruvec, Memory, Mm
 
 LEAF_TOTAL: Final = 0  # MM_LEAF_TOTAL: leaf entries read
 LEAF_OLD: Final = 1  # 6.1 alone: of these, old
@@ -71,7 +68,7 @@ class LruGen(Lruvec, ABC):
     )
 
     def __init__(
-        self, label: str, *, features: MglruFeatures, protocol: AgingProtocol, mem_map: Mapping[Pfn, Folio]
+        self, label: str, *, features: MglruFeatures, protocol: PrimaryMmuAging, mem_map: Mapping[Pfn, Folio]
     ) -> None:
         super().__init__(label)
         self.features = features

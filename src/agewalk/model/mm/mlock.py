@@ -7,7 +7,7 @@ from dataclasses import replace
 from agewalk.core.effects import Acquire, FetchAnd, FetchOr, Load, Release, Step, Store
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.fault import handle_mm_fault
+from agewalk.model.mm.faults.handle_mm_fault import handle_mm_fault
 from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU, PG_MLOCKED, PG_UNEVICTABLE
 from agewalk.model.mm.mm import pte_index
 from agewalk.model.mm.mm_types import Folio, Memory, Mm, Vma

@@ -8,7 +8,7 @@ have no young operations and are not modelled.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agewalk.core.cells import Cell
 from agewalk.core.effects import (
@@ -28,10 +28,7 @@ from agewalk.core.effects import (
     Warn,
 )
 from agewalk.core.units import Hva
-from agewalk.model.mm.mm_types import MmuNotifier, NotifierRange, NotifierSubscriptions, Young
-
-if TYPE_CHECKING:
-    from agewalk.model.mm.mm_types import Mm
+from agewalk.model.mm.mm_types import Mm, MmuNotifier, NotifierRange, NotifierSubscriptions, Young
 
 EAGAIN: Final = -11
 FAST_YOUNG: Final = 1 << 0  # v5: "succeeded, reports young"

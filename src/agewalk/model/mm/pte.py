@@ -6,6 +6,8 @@ table and an accessed bit of its own (arch/x86/include/asm/pgtable_types.h).
 
 from typing import Final
 
+from agewalk.core.cells import Cell
+from agewalk.core.effects import FetchAnd, Load, Step
 from agewalk.core.units import Pfn
 
 PRESENT: Final = 1 << 0
@@ -60,3 +62,10 @@ def pte_dirty(pte: int) -> bool:
 def pte_pfn(pte: int) -> Pfn:
     """The frame of a present entry; of a swap entry, its slot."""
     return Pfn(pte >> PFN_SHIFT)
+
+
+def ptep_test_and_clear_young(entry: Cell) -> Step[bool]:
+    """ptep_test_and_clear_young() / pmdp_test_and_clear_young() (arch/x86/mm/pgtable.c): no TLB flush."""
+    if not pte_young((yield Load(entry))):
+        return False
+    return pte_young((yield FetchAnd(entry, ~ACCESSED)))

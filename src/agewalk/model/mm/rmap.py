@@ -24,8 +24,8 @@ from agewalk.core.effects import (
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
+from agewalk.model.mm.faults.huge import split_huge_pmd
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_IDLE, PG_MLOCKED, PG_SWAPCACHE, PG_YOUNG
-from agewalk.model.mm.huge import split_huge_pmd
 from agewalk.model.mm.mm import find_vma, pte_index
 from agewalk.model.mm.mm_types import Folio, Memory, Mm, NotifierRange, PageVmaMappedWalk, SwapSlot, Vma
 

@@ -8,16 +8,13 @@ the fault and PG_referenced from KVM, and 6.12 takes the latter off when it drai
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agewalk.core.cells import Cell
-from agewalk.core.effects import Acquire, Count, FetchAdd, FetchAnd, FetchOr, Load, Release, Step, Store
+from agewalk.core.effects import Acquire, Count, Effect, FetchAdd, FetchAnd, FetchOr, Load, Release, Step, Store
 from agewalk.model.mm.folio import PG_ACTIVE, PG_DIRTY, PG_LOCKED, PG_LRU, PG_MLOCKED, PG_UNEVICTABLE
 from agewalk.model.mm.memory import free_folio
 from agewalk.model.mm.mm_types import Folio, FolioBatches, Lruvec, Memory
-
-if TYPE_CHECKING:
-    from agewalk.core.effects import Effect
 
 Move = Callable[[Lruvec, Folio], Generator["Effect", Any, None]]
 

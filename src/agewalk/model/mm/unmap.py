@@ -9,8 +9,8 @@ from agewalk.core.effects import Acquire, Exchange, FetchAdd, FetchOr, Load, Rel
 from agewalk.core.units import PAGE_SIZE, PMD_SHIFT, Hva
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
+from agewalk.model.mm.faults.huge import PMD_SIZE, split_huge_pmd
 from agewalk.model.mm.folio import ANON, FILE, PG_DIRTY, PG_SWAPCACHE
-from agewalk.model.mm.huge import PMD_SIZE, split_huge_pmd
 from agewalk.model.mm.mm_types import Folio, Memory, Mm, NotifierRange, PteTable, SwapSlot, Vma
 from agewalk.model.mm.rmap import flush_tlb, folio_remove_rmap
 from agewalk.model.mm.swap import folio_mark_accessed, release_folio

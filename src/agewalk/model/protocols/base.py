@@ -11,43 +11,40 @@ Write your own in about 15 lines: docs/your-own-protocol.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from dataclasses import replace
+from typing import Any, ClassVar, Final
 
 from agewalk.core.cells import Cell
-from agewalk.core.effects import Acquire, FetchAnd, Load, Release, Step
+from agewalk.core.effects import Acquire, Release, Step
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SIZE, Hva
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.features import KvmFeatures
+from agewalk.model.kvm.kvm_host import Kvm, SecondaryMmuAging
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.rmap import kvm_rmap_age_gfn_range
 from agewalk.model.kvm.mmu.shadow_mmu import kvm_may_have_shadow_mmu_sptes, kvm_memslots_have_rmaps
 from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_age_gfn_range, kvm_tdp_mmu_test_age_gfn
 from agewalk.model.mm import mmu_notifier
-from agewalk.model.mm import pte as p
+from agewalk.model.mm.aging import PrimaryMmuAging, Verdict
+from agewalk.model.mm.mm_types import Mm
+from agewalk.model.mm.pte import ptep_test_and_clear_young
 
-if TYPE_CHECKING:
-    from agewalk.model.kvm.kvm import GfnRange, Kvm, KvmConfig
-    from agewalk.model.mm.mm_types import Mm
+__all__ = ["YOUNG", "AgingProtocol", "Verdict", "one_protocol", "ptep_test_and_clear_young"]
 
 YOUNG: Final = 1 << 0  # every protocol's first bit; also v5's MMU_NOTIFIER_FAST_YOUNG
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """About the target of an eviction: does it count as referenced, and are its neighbours looked at?"""
-
-    referenced: bool
-    look_around: bool
-
-
-def ptep_test_and_clear_young(entry: Cell) -> Step[bool]:
-    """ptep_test_and_clear_young() / pmdp_test_and_clear_young() (arch/x86/mm/pgtable.c): no TLB flush."""
-    if not p.pte_young((yield Load(entry))):
-        return False
-    return p.pte_young((yield FetchAnd(entry, ~p.ACCESSED)))
+def one_protocol(lru: object, kvm: object) -> None:
+    """Raises UsageError unless the LRU and the KVM of a host ask the same protocol: its answers go from one side to the other."""
+    if lru is not kvm:
+        raise UsageError(
+            f"the LRU of this host asks {lru!r}, its KVM asks {kvm!r}",
+            hint="give both the same object when building the host",
+        )
 
 
-class AgingProtocol:
+class AgingProtocol(PrimaryMmuAging, SecondaryMmuAging):
     """Base of all protocols; subclass it and change what differs. Instances hold their options and no other state.
 
     Raises UsageError for an option that the protocol does not have, or a value that the option does not take.

@@ -7,10 +7,12 @@ from typing import ClassVar
 from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import Kvm
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.protocols.base import AgingProtocol, Verdict, ptep_test_and_clear_young
+from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 
 class Linux69(AgingProtocol):

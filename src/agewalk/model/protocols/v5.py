@@ -7,12 +7,15 @@ from typing import ClassVar
 from agewalk.core.cells import Cell
 from agewalk.core.effects import Load, Step
 from agewalk.core.units import PAGE_SIZE, Hva
-from agewalk.model.kvm.kvm import GfnRange, Kvm, KvmConfig
+from agewalk.model.kvm.config import KvmConfig
+from agewalk.model.kvm.kvm_host import Kvm
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mm_types import Mm
 from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG
-from agewalk.model.protocols.base import AgingProtocol, Verdict, ptep_test_and_clear_young
+from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 
 class V5(AgingProtocol):

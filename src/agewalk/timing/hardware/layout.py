@@ -11,7 +11,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from agewalk.core.cells import Cell
-from agewalk.model.kvm.kvm import Kvm
+from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.mm.mm_types import Folio, FolioBatches, Lruvec, Memory, Mm, PteTable
 
 WORDS_PER_LINE: Final = 8  # 64 bytes

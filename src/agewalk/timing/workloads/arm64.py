@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from agewalk.core.effects import READ, Acquire, Release, Step
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import Kvm
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.protocols.base import AgingProtocol
 
 

@@ -16,18 +16,19 @@ from agewalk.core.effects import READ, Acquire, FetchAdd, Load, Release, Step, W
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SHIFT, PTRS_PER_PTE, Gfn, Hva, Pages, Pfn
 from agewalk.model.kvm import features as kvm_features
-from agewalk.model.kvm.kvm import TDP, GuestTables, Kvm, KvmConfig
+from agewalk.model.kvm.config import TDP, KvmConfig
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.mglru.aging.mm_list import lru_gen_add_mm
 from agewalk.model.mglru.features import MGLRU
 from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mm import features as mm_features
-from agewalk.model.mm.access import access
-from agewalk.model.mm.gup import HostPages
+from agewalk.model.mm.faults.access import access
+from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.mm import find_vma
 from agewalk.model.mm.mm_types import Folio, Memory, Mm, Vma
-from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.base import AgingProtocol, one_protocol
 
 REGION: Final = 1 << 18  # pages of 1 GiB
 BASE: Final = 0x7F00_0000_0000
@@ -128,6 +129,7 @@ def build(
     kvm = new_kvm(
         "kvm", mm, HostPages(memory), protocol, kvm_features.KERNELS[kernel], config=config, slots=(slot,), vcpus=vcpus
     )
+    one_protocol(lruvec.protocol, kvm.protocol)
     node = Object("node0")
     zone = Lock(node, "zone_lock")
     running = Cell(Object("test"), "running", vcpus)

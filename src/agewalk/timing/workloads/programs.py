@@ -10,7 +10,7 @@ from agewalk.core.cells import Object
 from agewalk.core.effects import Count, FetchAdd, Load, Step, Work
 from agewalk.core.units import PAGE_SIZE, PTRS_PER_PTE, Hva
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import GuestTables, Vcpu
+from agewalk.model.kvm.kvm_host import GuestTables, Vcpu
 from agewalk.model.kvm.kvm_main import nested_guest_start
 from agewalk.model.mglru.aging.generations import lru_gen_from_seq
 from agewalk.model.mglru.commands import run_aging

@@ -9,9 +9,10 @@ from tests.model.kvm.helpers import World
 
 from agewalk.core.direct import perform
 from agewalk.core.units import PAGE_SIZE, Gfn, Hva
+from agewalk.model.kvm.config import LEGACY, SHADOW, TDP, KvmConfig
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import LEGACY, SHADOW, TDP, GuestTables, KvmConfig
+from agewalk.model.kvm.kvm_host import GuestTables
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_age_gfn_range
 from agewalk.model.mm import mmu_notifier

@@ -11,11 +11,12 @@ from tests.model.kvm.helpers import World
 from agewalk.core.effects import Step, Store
 from agewalk.core.errors import ModelError
 from agewalk.core.units import Gfn
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.hardware import guest_access
-from agewalk.model.kvm.kvm import GfnRange, GuestTables, KvmConfig
+from agewalk.model.kvm.kvm_host import PTE_LIST_EXT, GuestTables
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu import rmap
 from agewalk.model.kvm.mmu.rmap import KVM_RMAP_LOCKED, KVM_RMAP_MANY
-from agewalk.model.kvm.pages import PTE_LIST_EXT
 
 
 class Chains(RuleBasedStateMachine):

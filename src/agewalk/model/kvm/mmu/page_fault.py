@@ -21,7 +21,7 @@ from agewalk.core.effects import (
 from agewalk.core.effects import READ as SHARED
 from agewalk.core.units import Gfn
 from agewalk.model.kvm.host_memory import Gup
-from agewalk.model.kvm.kvm import GuestTables, Kvm, Vcpu
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm, MmuPage, Vcpu
 from agewalk.model.kvm.memslots import Memslot, SlotSet, slot_of_gfn
 from agewalk.model.kvm.mmu.fault import (
     RET_PF_EMULATE,
@@ -45,7 +45,6 @@ from agewalk.model.kvm.mmu.spte import (
     spte_to_pfn,
 )
 from agewalk.model.kvm.mmu.tdp_map import kvm_tdp_mmu_alloc_root, kvm_tdp_mmu_map, kvm_tdp_mmu_put_root
-from agewalk.model.kvm.pages import MmuPage
 
 
 def kvm_mmu_reload(vcpu: Vcpu, tables: GuestTables | None, as_id: int) -> Step[None]:

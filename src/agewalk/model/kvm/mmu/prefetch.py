@@ -7,11 +7,10 @@ from typing import Final
 from agewalk.core.effects import Count, Load, Step
 from agewalk.core.units import Gfn
 from agewalk.model.kvm.host_memory import Gup
-from agewalk.model.kvm.kvm import Kvm
+from agewalk.model.kvm.kvm_host import Kvm, MmuPage
 from agewalk.model.kvm.memslots import Memslot, SlotSet, slot_of_gfn
 from agewalk.model.kvm.mmu.shadow_mmu import mmu_set_spte
 from agewalk.model.kvm.mmu.spte import PG_LEVEL_4K, is_shadow_present_pte
-from agewalk.model.kvm.pages import MmuPage
 
 PTE_PREFETCH_NUM: Final = 8  # mmu.c
 

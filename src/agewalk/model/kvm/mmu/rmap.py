@@ -28,7 +28,8 @@ from agewalk.core.effects import (
     WaitFor,
     Warn,
 )
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import PTE_LIST_EXT, Kvm, PteListDesc
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.spte import (
     PG_LEVEL_4K,
     is_accessed_spte,
@@ -40,7 +41,6 @@ from agewalk.model.kvm.mmu.spte import (
     spte_needs_atomic_update,
 )
 from agewalk.model.kvm.mmu.tdp_mmu import kvm_set_pfn_dirty
-from agewalk.model.kvm.pages import PTE_LIST_EXT, PteListDesc
 
 KVM_RMAP_MANY: Final = 1 << 0
 KVM_RMAP_LOCKED: Final = 1 << 1
@@ -216,7 +216,7 @@ def kvm_rmap_age_gfn_range(
 
 
 def _age_chain(kvm: Kvm, value: int, *, test_only: bool, bit_lock: bool, ad_only: bool) -> Step[bool]:
-    at = value
+    """All SPTEs of the chain whose head has `value`: was one of them young? A test stops at the first that is."""
     if not value & KVM_RMAP_MANY:
         if not value:
             return False

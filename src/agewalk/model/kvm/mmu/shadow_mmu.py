@@ -26,8 +26,8 @@ from agewalk.core.effects import (
     Warn,
 )
 from agewalk.core.units import Pfn
-from agewalk.model.kvm.kvm import GfnRange, GuestTables, Kvm
-from agewalk.model.kvm.memslots import Memslot, SlotSet, slot_of_gfn
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm, MmuPage
+from agewalk.model.kvm.memslots import GfnRange, Memslot, SlotSet, slot_of_gfn
 from agewalk.model.kvm.mmu.fault import RET_PF_FIXED, RET_PF_SPURIOUS, Fault
 from agewalk.model.kvm.mmu.rmap import (
     KVM_RMAP_MANY,
@@ -51,7 +51,6 @@ from agewalk.model.kvm.mmu.spte import (
     spte_writable_invariants_hold,
 )
 from agewalk.model.kvm.mmu.tdp_mmu import kvm_set_pfn_accessed, kvm_set_pfn_dirty
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.tlb import forget_paging_structures, kvm_flush_remote_tlbs, kvm_flush_remote_tlbs_range
 
 # --- roots and tables -----------------------------------------------------------------------------------------------------

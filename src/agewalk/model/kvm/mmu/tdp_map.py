@@ -25,7 +25,8 @@ from agewalk.core.effects import (
 )
 from agewalk.core.effects import READ as SHARED
 from agewalk.core.units import Pfn
-from agewalk.model.kvm.kvm import GfnRange, Kvm, Vcpu
+from agewalk.model.kvm.kvm_host import Kvm, MmuPage, Vcpu
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.fault import RET_PF_FIXED, RET_PF_RETRY, RET_PF_SPURIOUS, Fault
 from agewalk.model.kvm.mmu.spte import (
     hardware_allows,
@@ -46,7 +47,6 @@ from agewalk.model.kvm.mmu.tdp_mmu import (
     kvm_tdp_mmu_write_spte,
     tdp_mmu_set_spte_atomic,
 )
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.kvm.tlb import forget_paging_structures, kvm_flush_remote_tlbs_range
 
 # --- roots ----------------------------------------------------------------------------------------------------------------

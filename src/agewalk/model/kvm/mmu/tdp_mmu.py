@@ -20,7 +20,8 @@ from agewalk.core.effects import (
     Store,
     Warn,
 )
-from agewalk.model.kvm.kvm import GfnRange, Kvm
+from agewalk.model.kvm.kvm_host import Kvm, MmuPage
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.spte import (
     MMU_PRESENT,
     is_accessed_spte,
@@ -33,7 +34,6 @@ from agewalk.model.kvm.mmu.spte import (
     spte_needs_atomic_update,
     spte_to_pfn,
 )
-from agewalk.model.kvm.pages import MmuPage
 
 # --- one SPTE -------------------------------------------------------------------------------------------------------------
 

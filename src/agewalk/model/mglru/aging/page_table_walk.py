@@ -46,7 +46,7 @@ from agewalk.model.mm.folio import ANON, FILE, folio_lru_gen
 from agewalk.model.mm.mm import pte_index
 from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 from agewalk.model.mm.mmu_notifier import mm_has_notifiers
-from agewalk.model.protocols.base import ptep_test_and_clear_young
+from agewalk.model.mm.pte import ptep_test_and_clear_young
 
 MAX_ADDRESS: Final = 1 << 47
 

@@ -18,11 +18,13 @@ from agewalk.core.effects import Step, Work
 from agewalk.core.errors import InputError
 from agewalk.core.units import PAGE_SIZE, PMD_SHIFT, Gfn, Hva, Pages, Pfn
 from agewalk.core.userfile import file_of, users_code
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.features import KERNELS
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.host_memory import Gup
-from agewalk.model.kvm.kvm import GuestTables, Kvm, KvmConfig, Memslot
+from agewalk.model.kvm.kvm_host import GuestTables, Kvm, MmuPage
 from agewalk.model.kvm.kvm_main import kvm_create_vm, kvm_destroy_vm, nested_guest_start, nested_guest_stop, new_kvm
+from agewalk.model.kvm.memslots import Memslot
 from agewalk.model.kvm.mmu.spte import (
     is_accessed_spte,
     is_last_spte,
@@ -30,7 +32,6 @@ from agewalk.model.kvm.mmu.spte import (
     mark_spte_for_access_track,
     spte_to_pfn,
 )
-from agewalk.model.kvm.pages import MmuPage
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mm_types import Mm, PteTable

@@ -12,7 +12,7 @@ from agewalk.core.effects import READ, Acquire, Again, FetchOr, Load, Release, S
 from agewalk.core.errors import ModelError
 from agewalk.core.units import PAGE_SHIFT, PMD_SHIFT, PTRS_PER_PTE, Hva
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.fault import handle_mm_fault
+from agewalk.model.mm.faults.handle_mm_fault import handle_mm_fault
 from agewalk.model.mm.mm import find_vma, pte_index
 from agewalk.model.mm.mm_types import Memory, Mm
 

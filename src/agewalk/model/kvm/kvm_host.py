@@ -1,65 +1,138 @@
-"""A virtual machine: its memory slots, its MMUs, its vCPUs, and the lock that they share.
+"""A virtual machine: its MMUs and their tables, its vCPUs, and the lock that they share.
 
-include/linux/kvm_host.h (struct kvm, struct kvm_vcpu) and arch/x86/include/asm/kvm_host.h (struct kvm_arch).
+include/linux/kvm_host.h (struct kvm, kvm_vcpu), arch/x86/include/asm/kvm_host.h (struct kvm_arch), and
+arch/x86/kvm/mmu/mmu_internal.h (struct kvm_mmu_page): the structures that refer to one another are in one place.
+
+SPTEs and rmap heads hold integers, as in the kernel. A table's frame number and a descriptor's address are names that
+`Kvm.page_at()` and `Kvm.desc_at()` turn back into objects.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import ClassVar, Final, Protocol
 
 from agewalk.core.cells import Cell, ListHead, Lock, Object, Slab, Srcu
+from agewalk.core.effects import Step
 from agewalk.core.units import Gfn, Pfn
+from agewalk.model.kvm.config import TDP, KvmConfig
 from agewalk.model.kvm.features import KvmFeatures
 from agewalk.model.kvm.host_memory import HostMemory
 from agewalk.model.kvm.memslots import GfnRange, Memslot
-from agewalk.model.kvm.pages import MmuPage, PteListDesc
 from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps
 
-if TYPE_CHECKING:
-    from agewalk.model.protocols.base import AgingProtocol
-
-__all__ = ["GfnRange", "GuestTables", "Kvm", "KvmConfig", "Memslot", "Vcpu"]
-
+PTE_LIST_EXT: Final = 14  # sptes[] of one pte_list_desc (arch/x86/kvm/mmu/mmu.c)
 _TABLE_FRAMES: Final = 1 << 36  # KVM's tables have frame numbers of their own, above all of the host's memory
 _TABLES_PER_SLAB: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class KvmConfig:
-    """How a VM's MMUs are set up. The three backings of the witnesses: tdp (the default), legacy (tdp_mmu=False: rmaps,
-    no TDP MMU), shadow (tdp and tdp_mmu False: KVM shadows the guest's own page tables).
+class SecondaryMmuAging(Protocol):
+    """What KVM asks of an aging protocol (`AgingProtocol` in `agewalk.model.protocols.base` says what each answer means)."""
 
-    tdp: nested paging in hardware (ept=1, npt=1). tdp_mmu: the TDP MMU (module parameter tdp_mmu). ept: Intel's format.
-    ad_bits: the hardware has A/D bits (kvm_ad_enabled; only EPT can lack them).
-    levels: of the page tables (4). level_bits: log2 of a table's entries (9); the exhaustive reading takes fewer of both.
-    address_spaces: 1, or 2 with system management mode. max_level: largest mapping, PG_LEVEL_*.
-    rmap_recycle_threshold: a chain of more SPTEs is zapped (RMAP_RECYCLE_THRESHOLD, mmu.c).
-    paging_structure_cache: the CPU remembers which table translates a region and reads only the leaf (`hardware.py`).
-        For the direct reading alone.
+    lockless: ClassVar[bool]
+    fast_op: ClassVar[bool]
+
+    def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
+        """kvm_age_gfn() if `clear`, kvm_test_age_gfn() if not."""
+
+    def opts_in(self, config: KvmConfig) -> bool:
+        """Does the VM's subscription opt in to fast aging?"""
+
+    def kvm_features(self, kernel: KvmFeatures) -> KvmFeatures:
+        """The KVM that the protocol needs, made from a kernel's."""
+
+
+class MmuPage(Object):
+    """struct kvm_mmu_page with its table. What never changes for as long as it is allocated is an attribute.
+
+    pfn: frame number of the table. level: PG_LEVEL_* of its entries. base: first address that it translates: a gfn for
+    direct tables, for others an address of `tables`' guest. direct: maps gfns one to one, shadows no guest table.
+    invalid (role.invalid), refcount (tdp_mmu_root_count) and scheduled (tdp_mmu_scheduled_root_to_zap): roots of the TDP
+    MMU. next, pprev: link on tdp_mmu_roots. parent: address of the SPTE that points here, or 0 (shadow pages).
     """
 
-    tdp: bool = True
-    tdp_mmu: bool = True
-    ept: bool = False
-    ad_bits: bool = True
-    levels: int = 4
-    level_bits: int = 9
-    address_spaces: int = 1
-    max_level: int = 2
-    rmap_recycle_threshold: int = 1000
-    paging_structure_cache: bool = False
+    __slots__ = (
+        "_entries", "_mask", "_shift", "_translations", "ad_disabled", "as_id", "base", "direct", "invalid", "level", "next",
+        "nonpresent", "parent", "pfn", "pprev", "refcount", "scheduled", "tables",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        if self.tdp_mmu and not self.tdp:
-            raise ValueError("the TDP MMU needs nested paging: tdp_mmu=True goes with tdp=True")
-        if not self.ad_bits and not self.ept:
-            raise ValueError("only EPT can lack accessed and dirty bits: ad_bits=False goes with ept=True")
+    def __init__(
+        self,
+        label: str,
+        pfn: Pfn,
+        level: int,
+        *,
+        nonpresent: int,
+        as_id: int = 0,
+        base: int = 0,
+        direct: bool = True,
+        ad_disabled: bool = False,
+        tables: GuestTables | None = None,
+        level_bits: int = 9,
+    ) -> None:
+        super().__init__(label)
+        self.pfn = pfn
+        self.level = level
+        self.nonpresent = nonpresent
+        self.as_id = as_id
+        self.base = base
+        self.direct = direct
+        self.ad_disabled = ad_disabled
+        self.tables = tables
+        self._shift = level_bits * (level - 1)
+        self._mask = (1 << level_bits) - 1
+        self._entries: dict[int, Cell] = {}
+        self._translations: dict[int, Cell] = {}
+        nobody: MmuPage | None = None
+        link: Cell | None = None
+        self.next = Cell(self, "next", nobody)
+        self.pprev = Cell(self, "pprev", link)
+        self.invalid = Cell(self, "invalid", value=False)
+        self.scheduled = Cell(self, "scheduled", value=False)
+        self.refcount = Cell(self, "refcount", 0)
+        self.parent = Cell(self, "parent", 0)
+
+    def entry(self, index: int) -> Cell:
+        """spt[index]."""
+        cell = self._entries.get(index)
+        if cell is None:
+            cell = self._entries[index] = Cell(self, index, self.nonpresent)
+        return cell
+
+    def entry_of(self, address: int) -> Cell:
+        """The entry that translates `address` (in frames): spt[SPTE_INDEX(address, level)]."""
+        index = address >> self._shift & self._mask
+        cell = self._entries.get(index)
+        return self.entry(index) if cell is None else cell
+
+    def translation(self, index: int) -> Cell:
+        """shadowed_translation[index]: the gfn that entry `index` maps, where that does not follow from its place."""
+        cell = self._translations.get(index)
+        if cell is None:
+            cell = self._translations[index] = Cell(self, f"translation{index}", 0)
+        return cell
+
+    def address_of(self, index: int) -> int:
+        """Address of entry `index`: what an rmap chain holds."""
+        return self.pfn << 12 | index << 3
+
+    @property
+    def has_gptes(self) -> bool:
+        """sp_has_gptes(): does it shadow guest page tables?"""
+        return not self.direct
 
 
-TDP: Final = KvmConfig()
-LEGACY: Final = KvmConfig(tdp_mmu=False)
-SHADOW: Final = KvmConfig(tdp=False, tdp_mmu=False)
+class PteListDesc(Object):
+    """struct pte_list_desc: up to 14 SPTE addresses; only the head of a chain may be partly full."""
+
+    __slots__ = ("address", "more", "spte_count", "sptes", "tail_count")
+
+    def __init__(self, label: str, address: int) -> None:
+        super().__init__(label)
+        self.address = address
+        self.more = Cell(self, "more", 0)  # address of the next descriptor, or 0
+        self.spte_count = Cell(self, "spte_count", 0)
+        self.tail_count = Cell(self, "tail_count", 0)
+        self.sptes = [Cell(self, f"sptes{i}", 0) for i in range(PTE_LIST_EXT)]
 
 
 class GuestTables(Object):
@@ -126,7 +199,7 @@ class Kvm(Object):
         label: str,
         mm: Mm,
         host: HostMemory,
-        protocol: AgingProtocol,
+        protocol: SecondaryMmuAging,
         features: KvmFeatures,
         ops: MmuNotifierOps,
         *,

@@ -22,9 +22,9 @@ from agewalk.core.effects import (
 from agewalk.core.units import PAGE_SIZE, Hva, Pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
+from agewalk.model.mm.faults.huge import do_huge_pmd_anonymous_page, do_huge_zero_page, do_huge_zero_wp_pmd, huge_fits
 from agewalk.model.mm.filemap import filemap_fault
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE
-from agewalk.model.mm.huge import do_huge_pmd_anonymous_page, do_huge_zero_page, do_huge_zero_wp_pmd, huge_fits
 from agewalk.model.mm.memory import alloc_folio
 from agewalk.model.mm.mm import page_of, pte_index
 from agewalk.model.mm.mm_types import ZERO_PFN, Folio, Memory, Mm, NotifierRange, PteTable, SwapSlot, Vma

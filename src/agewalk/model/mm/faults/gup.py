@@ -9,7 +9,7 @@ from agewalk.core.effects import READ, Acquire, Again, Count, FetchOr, Load, Rel
 from agewalk.core.units import PAGE_SHIFT, PMD_SHIFT, Hva, Pfn
 from agewalk.model.kvm.host_memory import Gup
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.fault import handle_mm_fault
+from agewalk.model.mm.faults.handle_mm_fault import handle_mm_fault
 from agewalk.model.mm.folio import PG_DIRTY, PG_REFERENCED
 from agewalk.model.mm.mm import find_vma, pte_index
 from agewalk.model.mm.mm_types import Memory, Mm

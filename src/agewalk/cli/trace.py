@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agewalk.core.text import printable
 from agewalk.core.units import PAGE_SIZE, format_size, format_time, parse_size, parse_time
 from agewalk.report.table import Column, coloured, listed, paragraph, room, table
 
@@ -139,13 +140,14 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Another tool's file; may be gzip, zstd or bzip2. A pipe, or - for standard input, if it is read once: "
-            "any numbering but auto.",
+            help="Another tool's file; may be gzip, zstd, bzip2 or xz. A pipe will do; - is standard input.",
             show_default=False,
         ),
     ],
     target: Annotated[Path, typer.Argument(help="The Parquet trace to write.", show_default=False)],
-    kind: Annotated[str, typer.Option("--from", help="lackey, oracle, csv, damon or perf.", show_default=False)],
+    kind: Annotated[
+        str, typer.Option("--from", help="lackey, oracle, csv, msr, gem5, binary, damon or perf.", show_default=False)
+    ],
     slot: Annotated[
         str | None,
         typer.Option(
@@ -164,36 +166,67 @@ def convert(
     context: Annotated[int, typer.Option(help="Of all rows: 0 guest, 1 nested guest, 2 host process.")] = 0,
     instructions: Annotated[bool, typer.Option(help="lackey: count instruction fetches as accesses.")] = True,
     min_samples: Annotated[int, typer.Option(help="damon: from how many accesses on a region counts as touched.")] = 1,
-    max_touched: Annotated[str, typer.Option(help="damon: refuse a snapshot that touches more.")] = "64 GiB",
-    time_column: Annotated[str | None, typer.Option(help="csv: a name from the header, or a number from 1.")] = None,
-    gfn_column: Annotated[str | None, typer.Option(help="csv: page numbers.")] = None,
-    address_column: Annotated[str | None, typer.Option(help="csv: byte addresses.")] = None,
-    object_column: Annotated[str | None, typer.Option(help="csv: object numbers, a page each.")] = None,
-    write_column: Annotated[str | None, typer.Option(help="csv: 1/0, true/false, w/r, set/get.")] = None,
-    vcpu_column: Annotated[str | None, typer.Option(help="csv: vCPU numbers.")] = None,
-    delimiter: Annotated[str, typer.Option(help="csv: what separates columns.")] = ",",
-    header: Annotated[bool, typer.Option(help="csv: the first line names the columns.")] = True,
-    time_unit: Annotated[str | None, typer.Option(help="csv: ns, us, ms or s.")] = None,
+    max_touched: Annotated[
+        str, typer.Option(help="Refuse a damon snapshot, or a request with a size, that touches more.")
+    ] = "64 GiB",
+    time_column: Annotated[
+        str | None, typer.Option(help="Text, binary: a name from the header, or a number from 1.")
+    ] = None,
+    gfn_column: Annotated[str | None, typer.Option(help="Text, binary: page numbers.")] = None,
+    address_column: Annotated[str | None, typer.Option(help="Text, binary: byte addresses.")] = None,
+    object_column: Annotated[
+        str | None, typer.Option(help="Text, binary: objects, a page each; texts are numbered.")
+    ] = None,
+    size_column: Annotated[
+        str | None, typer.Option(help="Text, binary: bytes; a row touches all pages of [address, address + size).")
+    ] = None,
+    write_column: Annotated[
+        str | None, typer.Option(help="Text, binary: 1/0, true/false, w/r, write/read, set/get.")
+    ] = None,
+    read_codes: Annotated[str, typer.Option(help="Codes of the write column that are reads, as in '1'.")] = "",
+    write_codes: Annotated[str, typer.Option(help="Codes of the write column that are writes, as in '0,2'.")] = "",
+    vcpu_column: Annotated[str | None, typer.Option(help="Text, binary: vCPU numbers.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Text: what separates columns. Default: found among , ; tab | and spaces.")
+    ] = None,
+    header: Annotated[
+        bool | None, typer.Option(help="Text: whether the first row names the columns. Default: found out.")
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="Text, binary: ps, ns, us, ms, s, min, h, or as in '100 ns'.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(help="Text: the mark before a time's fraction, '.' or ','.")] = None,
+    hexadecimal: Annotated[bool, typer.Option(help="Text: addresses and gfns are hexadecimal without 0x.")] = False,
+    record: Annotated[str, typer.Option(help="binary: a record as Python's struct describes it, as in '<QIIIc'.")] = "",
+    address: Annotated[str | None, typer.Option(help="perf: virtual or physical. Default: virtual.")] = None,
+    one_process: Annotated[bool, typer.Option(help="perf: all samples are of one process.")] = False,
+    packed: Annotated[bool, typer.Option(help="Look for compression in the first bytes.")] = True,
     json_: Json = False,
 ) -> None:
-    """Make a trace of another tool's file: valgrind lackey, libCacheSim oracleGeneral or csv, DAMON, perf script.
+    """Make a trace of another tool's file: valgrind lackey, libCacheSim, separated text, binary records, DAMON, perf script.
 
-    Examples: agewalk trace convert lackey.txt program.parquet --from lackey; xzcat requests.csv.xz | agewalk trace convert -
-    requests.parquet --from csv --numbering pages
+    What is skipped and what is guessed is said on standard error. Examples: agewalk trace convert lackey.txt program.parquet
+    --from lackey; agewalk trace convert requests.bin requests.parquet --from binary --record '<QIIIc' --object-column 1
+    --time-column 2
     """
-    from agewalk.trace.convert import SKIPPED, CsvLayout, How
+    from agewalk.trace.convert import Columns, How
     from agewalk.trace.convert import convert as run
 
-    layout = CsvLayout(
+    columns = Columns(
         time=time_column,
         gfn=gfn_column,
         address=address_column,
         object=object_column,
+        size=size_column,
         write=write_column,
         vcpu=vcpu_column,
-        delimiter="\t" if delimiter == "\\t" else delimiter,
+        delimiter="\t" if delimiter in {"\\t", "tab"} else delimiter,
         header=header,
         time_unit=time_unit,
+        decimal=decimal,
+        read_codes=read_codes,
+        write_codes=write_codes,
+        hexadecimal=hexadecimal,
     )
     how = How(
         kind=kind,
@@ -204,28 +237,40 @@ def convert(
         instructions=instructions,
         min_samples=min_samples,
         max_touched=parse_size(max_touched),
-        csv=layout,
+        columns=columns,
+        record=record,
+        address=address,  # type: ignore[arg-type]  # checked by How
+        one_process=one_process,
+        packed=packed,
     )
     how.check()
     size = source.stat().st_size * how.passes if source.is_file() else None
     with _progress("converting", size, unit="B") as done:
         result = run(source, target, how, progress=done)
+    account = result.account
+    for sentence in account.sentences():
+        sys.stderr.write(f"{printable(f'{source}: {sentence}')}\n")
     if json_:
         document: dict[str, Any] = {
             "schema": 1,
             "source": str(source),
             "target": str(target),
             "format": kind,
+            "source_rows": account.rows,
+            "used": account.used,
+            "skipped": account.skipped_rows,
+            "skipped_why": dict(account.skipped),
+            "no_rows": dict(account.aside),
+            "assumed": account.assumed,
             "accesses": result.accesses,
             "rows": result.rows,
-            "skipped": result.skipped,
             "numbering": result.numbering,
             "memory_bytes": result.memory_bytes,
             "duration_ns": result.duration_ns,
         }
         sys.stdout.write(json.dumps(document) + "\n")
         return
-    skipped = f", {result.skipped:,} {SKIPPED[kind]} skipped" if result.skipped else ""
+    skipped = "".join(f", {count:,} {why} skipped" for why, count in sorted(account.skipped.items()))
     text = (
         f"{target}: {result.rows:,} rows of {result.accesses:,} accesses{skipped}; {format_time(result.duration_ns)}, "
         f"guest memory {format_size(result.memory_bytes)} (frames: {result.numbering})"

@@ -15,7 +15,7 @@ import pytest
 from agewalk.core.errors import TraceError
 from agewalk.core.units import PAGE_SIZE
 from agewalk.trace import Batch, open_trace
-from agewalk.trace.convert import Converted, CsvLayout, How, convert
+from agewalk.trace.convert import Columns, Converted, How, convert
 from agewalk.trace.memory import load
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -133,8 +133,8 @@ def test_csv_as_libcachesim_reads_it(tmp_path: Path) -> None:
 
 def test_csv_columns_units_and_addresses(tmp_path: Path) -> None:
     content = "7;0x1fff;1.5;w;1\r\n8;0x2000;2;r;0\r\n9;4096;2.0000000019;w;0\r\n"
-    layout = CsvLayout(time="3", address="2", write="4", vcpu="5", delimiter=";", header=False, time_unit="ms")
-    _, got = run(tmp_path, content, "csv", csv=layout)
+    layout = Columns(time="3", address="2", write="4", vcpu="5", delimiter=";", header=False, time_unit="ms")
+    _, got = run(tmp_path, content, "csv", columns=layout)
     assert rows(got) == [(0, 1, 1, True), (500_000, 0, 2, False), (500_000, 0, 1, True)]
 
 
@@ -147,7 +147,7 @@ def test_csv_with_a_byte_order_mark_keeps_its_first_column(tmp_path: Path) -> No
     for content in ("time,gfn\n1,2\n5,3\n", '"time",gfn\n1,2\n5,3\n'):
         _, got = run(tmp_path, b"\xef\xbb\xbf" + content.encode(), "csv")
         assert rows(got) == [(0, 0, 2, False), (4 * 10**9, 0, 3, False)]
-    _, got = run(tmp_path, b"\xef\xbb\xbf7\n8\n", "csv", csv=CsvLayout(gfn="1", header=False))
+    _, got = run(tmp_path, b"\xef\xbb\xbf7\n8\n", "csv", columns=Columns(gfn="1", header=False))
     assert got.gfn.tolist() == [7, 8]
     result, _ = run(tmp_path, b"\xef\xbb\xbfobj_id,time\n7,1\n", "csv")
     assert result.numbering == "pages"
@@ -155,10 +155,10 @@ def test_csv_with_a_byte_order_mark_keeps_its_first_column(tmp_path: Path) -> No
 
 def test_csv_of_two_columns_of_one_name_takes_the_one_that_is_numbered(tmp_path: Path) -> None:
     content = "time,gfn,gfn,note,note\n1,2,3,,\n"
-    _, got = run(tmp_path, content, "csv", csv=CsvLayout(gfn="3"))
+    _, got = run(tmp_path, content, "csv", columns=Columns(gfn="3"))
     assert got.gfn.tolist() == [3]
     with pytest.raises(TraceError, match="column 'gfn' occurs 2 times") as caught:
-        run(tmp_path, content, "csv", csv=CsvLayout(gfn="GFN"))
+        run(tmp_path, content, "csv", columns=Columns(gfn="GFN"))
     assert caught.value.hint == "say which with --gfn-column, one of 2, 3"
 
 

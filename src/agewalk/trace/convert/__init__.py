@@ -1,13 +1,17 @@
-"""Other tools' files as traces: valgrind lackey, libCacheSim oracleGeneral and csv, DAMON records, perf script.
+"""Other tools' files as traces: valgrind lackey, libCacheSim oracleGeneral, separated text, binary records, DAMON, perf script.
 
 `convert(source, target, how)` streams a file through three steps: a reader (one module a format, which documents
 what becomes time, vCPU and page), slots (`Slots`), and dense guest frame numbers (`Renumber`), into a `TraceWriter`.
 Nothing is left behind if it fails. Time starts at 0 with the first access. The source may be a pipe, or "-" for standard input.
 
+Each row of a file becomes accesses, is counted as skipped, or ends the conversion with an error: the `Account` says how many of
+each, and what was guessed. The trace's metadata hold it (`source_rows`, `source_skipped`, `source_assumed`).
+
 Guest frame numbers: `keep` takes page numbers as they are. Where they come from a sparse address space, that would make a
 guest of terabytes, so `regions` renumbers its 2 MiB regions densely in the order of first touch and keeps the place inside
 (what lies side by side stays so, up to 2 MiB); `pages` renumbers single pages, for object ids without neighbourhood.
-`auto` reads the file once before (so no pipe): `keep` if the highest page lies below 64 GiB or within eight times the
+`auto` reads the file once before (a pipe is kept in a temporary file):
+`keep` if the highest page lies below 64 GiB or within eight times the
 regions touched, otherwise `regions`. The trace's metadata says which (`gfn_numbering`), and for up to 4,096 regions where
 each came from (`gfn_regions`, a JSON list of page numbers: region i of the guest was there).
 """
@@ -15,19 +19,24 @@ each came from (`gfn_regions`, a JSON list of page numbers: region i of the gues
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from agewalk.core.errors import TraceError, UsageError
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, format_size
-from agewalk.trace.convert.damon import MAX_TOUCHED, read_damon
+from agewalk.trace.convert.account import Account
+from agewalk.trace.convert.binary import RecordReader
+from agewalk.trace.convert.columns import Columns
+from agewalk.trace.convert.damon import read_damon
 from agewalk.trace.convert.fold import DESCRIPTION, MAX_SPACES, SPACE_SHIFT, Numbering, Renumber, Slots, Span
 from agewalk.trace.convert.lackey import read_lackey
-from agewalk.trace.convert.oracle import OracleReader
-from agewalk.trace.convert.perf import PerfReader
-from agewalk.trace.convert.source import STDIN, Source, has_passes, name_of
-from agewalk.trace.convert.text import CsvLayout, numbers_objects, read_csv
+from agewalk.trace.convert.oracle import read_oracle
+from agewalk.trace.convert.perf import Address, PerfReader
+from agewalk.trace.convert.presets import MSR, gem5, merge
+from agewalk.trace.convert.source import MAX_TOUCHED, STDIN, Source, has_passes, kept, name_of
+from agewalk.trace.convert.text import place_of, read_text
 from agewalk.trace.format import CONTEXTS, GUEST, Batch, TraceMeta
 from agewalk.trace.meta import MAX_PHYSICAL, MAX_TIME
 from agewalk.trace.writer import TraceWriter
@@ -37,14 +46,18 @@ FORMATS: Final[dict[str, tuple[str, int, Numbering]]] = {  # what it is, default
     "lackey": ("valgrind --tool=lackey --trace-mem=yes", MS // 10, "regions"),
     "oracle": ("libCacheSim oracleGeneral, 24-byte records", 0, "pages"),
     "csv": ("separated text, as libCacheSim reads it", 0, "auto"),
+    "msr": ("a block trace of MSR Cambridge (SNIA IOTTA)", 0, "auto"),
+    "gem5": ("a gem5 packet trace as text", 0, "auto"),
+    "binary": ("binary records of a fixed size", 0, "auto"),
     "damon": ("DAMON records, damo's json or json_compressed", 0, "auto"),
     "perf": ("perf script -F comm,pid,tid,cpu,time,event,addr", 0, "auto"),
 }
-SKIPPED: Final = {"oracle": "requests of size 0", "perf": "samples without an address"}
+TEXTS: Final = {"csv", "msr", "gem5"}
 SPACES: Final = {"damon", "perf"}  # whose page keys carry an address space
 MAX_LISTED_REGIONS: Final = 4096
 
-__all__ = ["FORMATS", "Converted", "CsvLayout", "How", "convert"]
+
+__all__ = ["FORMATS", "Account", "Columns", "Converted", "How", "convert"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +67,9 @@ class How:
     slot_ns: length of a slot, in which a page that a vCPU touches is listed once; 0 keeps every access.
     numbering: auto, keep, regions or pages. memory_bytes: size of the guest; by default what its frames need.
     context: 0 guest, 1 nested guest, 2 host process. instructions: whether lackey's fetches count.
-    min_samples: accesses from which on a DAMON region counts as touched; max_touched: bytes that a snapshot may touch.
-    csv: the columns of separated text.
+    min_samples: accesses from which on a DAMON region counts as touched; max_touched: bytes that a snapshot or request may touch.
+    columns: of separated text and binary records. record: a binary record, as struct describes it.
+    address: virtual or physical, one_process: of perf (`PerfReader`). packed: whether to look for compression.
     """
 
     kind: str
@@ -66,12 +80,23 @@ class How:
     instructions: bool = True
     min_samples: int = 1
     max_touched: int = MAX_TOUCHED
-    csv: CsvLayout = field(default_factory=CsvLayout)
+    columns: Columns = field(default_factory=Columns)
+    record: str = ""
+    address: Address | None = None
+    one_process: bool = False
+    packed: bool = True
 
     @property
     def passes(self) -> int:
         """How often the source is read, at most: numbering `auto` looks at it first."""
         return 2 if (self.numbering or FORMATS[self.kind][2]) == "auto" else 1
+
+    @property
+    def reads_twice(self) -> bool:
+        """Whether the source must be one that can be read more than once."""
+        if self.numbering is None and self.kind in TEXTS | {"binary"}:
+            return self.columns.object is None  # objects are numbered as they come
+        return self.passes > 1
 
     def check(self) -> None:
         """Raise UsageError for what makes no sense."""
@@ -85,6 +110,12 @@ class How:
             raise UsageError(f"a slot of {self.slot_ns} ns makes no sense")
         if self.min_samples < 1:
             raise UsageError("--min-samples must be at least 1")
+        if self.address not in {None, "virtual", "physical"}:
+            raise UsageError(f"unknown address {self.address!r}", hint="virtual or physical")
+        if bool(self.record) != (self.kind == "binary"):
+            hint = "as in --from binary --record '<QIIIc' --object-column 1 --time-column 2"
+            raise UsageError("a record's layout goes with --from binary, and --from binary needs one", hint=hint)
+        self.columns.check()
         if self.memory_bytes is not None and (self.memory_bytes <= 0 or self.memory_bytes % PAGE_SIZE):
             raise UsageError(f"memory of {self.memory_bytes} bytes is not a multiple of {PAGE_SIZE}")
         if self.memory_bytes is not None and self.memory_bytes > MAX_PHYSICAL:
@@ -95,83 +126,112 @@ class How:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: accesses read, rows written, what was skipped (`SKIPPED`), how gfns were numbered, guest memory.
+    """What a conversion did: accesses read, rows written, what became of the file's rows, how gfns were numbered, guest memory.
 
     duration_ns: to the end of the last slot, or to the last access where every one is kept.
     """
 
     accesses: int
     rows: int
-    skipped: int
+    account: Account
     numbering: Numbering
     memory_bytes: int
     duration_ns: int
+
+    @property
+    def skipped(self) -> int:
+        """Rows of the file that stand for no access."""
+        return self.account.skipped_rows
 
 
 class _Input:
     """The accesses of one file, as often as asked."""
 
-    def __init__(self, path: str | Path, how: How) -> None:
+    def __init__(self, path: str | Path, how: How, name: str) -> None:
         self._path = path
         self._how = how
-        self.accesses = self.skipped = self.consumed = 0
+        self._name = name
+        self.accesses = self.consumed = 0
+        self.account = Account()
+
+    def open(self) -> Source:
+        """The file, from its beginning."""
+        return Source(self._path, packed=self._how.packed, name=self._name)
+
+    def place(self) -> str:
+        """Of separated text and records: whether pages are gfns, addresses or objects."""
+        how = self._how
+        if how.kind == "binary" or how.columns.place_count:
+            return "object" if how.columns.object is not None else "gfn"
+        if how.kind == "msr":
+            return "address"
+        with self.open() as source:
+            return place_of(source, how.columns, gem5 if how.kind == "gem5" else None)
 
     def read(self, progress: Callable[[int], object]) -> Iterator[Batch]:
         """All accesses; `progress` is told how many bytes of the file have been taken."""
-        self.accesses = self.skipped = 0
-        counting: OracleReader | PerfReader = OracleReader() if self._how.kind == "oracle" else PerfReader()
-        how = self._how
-        readers: dict[str, Callable[[Source], Iterator[Batch]]] = {
-            "lackey": lambda s: read_lackey(s, instructions=self._how.instructions),
-            "oracle": counting.read,
-            "csv": lambda s: read_csv(s, self._how.csv),
-            "damon": lambda s: read_damon(s, min_samples=how.min_samples, max_touched=how.max_touched),
-            "perf": counting.read,
-        }
-        with Source(self._path) as source:
-            for batch in readers[self._how.kind](source):
+        self.accesses = 0
+        with self.open() as source:
+            for batch in self._reader(source):
                 self.accesses += len(batch)
-                self.skipped = counting.skipped
                 self.consumed = source.consumed
                 progress(self.consumed)
                 yield batch
-            self.skipped = counting.skipped
+            self.account = source.account
+            source.audit()
             if not self.accesses:
-                more = f"; {self.skipped} {SKIPPED[how.kind]} were skipped" if self.skipped else ""
+                skipped = "; ".join(f"{count} {why} were skipped" for why, count in source.account.skipped.items())
+                more = f"; {skipped}" if skipped else ""
                 raise source.error(f"no accesses in it{more}", hint=f"is it {FORMATS[self._how.kind][0]}?")
 
+    def _reader(self, source: Source) -> Iterator[Batch]:
+        how = self._how
+        match how.kind:
+            case "lackey":
+                return read_lackey(source, instructions=how.instructions)
+            case "oracle":
+                return read_oracle(source)
+            case "csv":
+                return read_text(source, how.columns, max_touched=how.max_touched)
+            case "msr":
+                return read_text(source, merge(MSR, how.columns), max_touched=how.max_touched)
+            case "gem5":
+                return read_text(source, how.columns, choose=gem5, max_touched=how.max_touched)
+            case "binary":
+                return RecordReader(how.record, how.columns, how.max_touched).read(source)
+            case "damon":
+                return read_damon(source, min_samples=how.min_samples, max_touched=how.max_touched)
+            case _:
+                return PerfReader(how.address, one_process=how.one_process).read(source)
 
-def _nobody(_consumed: int) -> None:
-    """Nobody wants to know of the progress."""
+
+def _ignore(_consumed: int) -> None:
+    """Progress that is not shown."""
 
 
 def convert(
-    source: str | Path, target: str | Path, how: How, *, progress: Callable[[int], object] = _nobody
+    source: str | Path, target: str | Path, how: How, *, progress: Callable[[int], object] = _ignore
 ) -> Converted:
     """Convert `source` to a Parquet trace at `target`. Raises TraceError, UsageError; nothing is half-written.
 
     progress: told how many bytes of the source (on disk) have been taken; with numbering `auto` they are taken twice.
     """
     how.check()
+    if Path(source).resolve() == Path(target).resolve():
+        raise UsageError(f"{target}: would overwrite the file that is read", hint="name another target")
+    with ExitStack() as stack:
+        path = stack.enter_context(kept(source)) if how.reads_twice and not has_passes(source) else source
+        return _convert(_Input(path, how, name_of(source)), source, target, how, progress)
+
+
+def _convert(
+    file: _Input, source: str | Path, target: str | Path, how: How, progress: Callable[[int], object]
+) -> Converted:
     what, slot, numbering = FORMATS[how.kind]
     slot = slot if how.slot_ns is None else how.slot_ns
     numbering = how.numbering or numbering
-    again = has_passes(source)
-    if how.kind == "csv" and how.numbering is None:
-        how.csv.check()
-        if again:
-            with Source(source) as head:
-                numbering = "pages" if numbers_objects(head, how.csv) else numbering
-        elif how.csv.object is not None:
-            numbering = "pages"
-    if numbering == "auto" and not again:
-        raise UsageError(
-            f"{name_of(source)}: can be read once, and numbering 'auto' looks at all pages first",
-            hint="say --numbering keep (guest frames), regions (addresses) or pages (object ids), or name a file",
-        )
-    file = _Input(source, how)
-    if Path(source).resolve() == Path(target).resolve():
-        raise UsageError(f"{target}: would overwrite the file that is read", hint="name another target")
+    if how.numbering is None and how.kind in TEXTS | {"binary"} and file.place() == "object":
+        numbering = "pages"
     passed = 0
     if numbering == "auto":
         span = Span()
@@ -214,7 +274,22 @@ def convert(
             row_epoch_ns=Ns(slot) if slot else None,
             workload="" if str(source) == STDIN else os.fsencode(Path(source).name).decode(errors="replace"),
             capture=f"{what}; converted by agewalk trace convert",
-            other={"gfn_numbering": DESCRIPTION[numbering], "source_accesses": str(file.accesses), **regions},
+            other={
+                "gfn_numbering": DESCRIPTION[numbering],
+                "source_accesses": str(file.accesses),
+                **_told(file.account),
+                **regions,
+            },
         )
         writer.close_meta(meta)
-    return Converted(file.accesses, writer.rows, file.skipped, numbering, memory, last + slot)
+    return Converted(file.accesses, writer.rows, file.account, numbering, memory, last + slot)
+
+
+def _told(account: Account) -> dict[str, str]:
+    """The account as metadata."""
+    told = {"source_rows": str(account.rows)}
+    if account.skipped or account.aside:
+        told["source_skipped"] = json.dumps({**account.skipped, **account.aside})
+    if account.assumed:
+        told["source_assumed"] = json.dumps(account.assumed)
+    return told

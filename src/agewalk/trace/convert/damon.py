@@ -20,13 +20,10 @@ import numpy as np
 from agewalk.core.errors import TraceError
 from agewalk.core.units import PAGE_SHIFT, format_size
 from agewalk.trace.convert.fold import MAX_SPACES, SPACE_SHIFT
-from agewalk.trace.convert.source import Source
+from agewalk.trace.convert.source import MAX_TOUCHED, Source
 from agewalk.trace.format import DEFAULT_ROWS, Batch
 
 MAX_BYTES: Final = 1 << 29  # of JSON; json needs about eight times that in memory
-MAX_TOUCHED: Final = (
-    1 << 36
-)  # bytes touched in one snapshot, unless asked for more: a few digits can stand for years of rows
 _HINT: Final = (
     'expected damo\'s record format: [{"target_id": ..., "snapshots": [...]}]; see \'damo record --output_type json\''
 )
@@ -67,7 +64,7 @@ def read_damon(source: Source, *, min_samples: int = 1, max_touched: int = MAX_T
 
 
 class _Walk:
-    """Takes values out of JSON whose shape nobody promised."""
+    """Takes values out of JSON of any shape."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -107,7 +104,13 @@ class _Walk:
             start, end = (self.number(region, key, where, (1 << 64) + 1) for key in ("start", "end"))
             if end < start:
                 raise self.bad(where, "end is before start")
-            if end > start and self._touched(self.get(region, "nr_accesses", where), where, min_samples):
+            touched = self._touched(self.get(region, "nr_accesses", where), where, min_samples)
+            if end == start:
+                self._source.account.skip("empty regions")
+            elif not touched:
+                self._source.account.skip(f"regions with fewer accesses than {min_samples} (--min-samples)")
+            else:
+                self._source.account.used += 1
                 found.append((start >> PAGE_SHIFT, -(-end >> PAGE_SHIFT)))
         joined: list[tuple[int, int]] = []
         for start, end in sorted(found):

@@ -7,7 +7,8 @@
 
 Lackey has no clock. One instruction is one nanosecond of guest time (as in the traces that agewalk ships); a data
 access has the time of the instruction line before it. All accesses are vCPU 0's: lackey runs one thread at a time.
-An access that crosses a page boundary touches both pages. Lines of valgrind itself (`==`, `--`, `**`) are skipped.
+An access that crosses a page boundary touches both pages. Lines of valgrind about
+itself (`==`, `--`, `**`) are counted and left out.
 """
 
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ def read_lackey(source: Source, *, instructions: bool = True) -> Iterator[Batch]
         clock = np.maximum(np.cumsum(is_fetch, dtype=np.int64) + fetched - 1, 0).astype(np.uint64)
         fetched += int(is_fetch.sum())
         wanted = np.ones(len(kind), np.bool_) if instructions else ~is_fetch
+        source.account.used += int(wanted.sum())
+        source.account.skip("instruction fetches (--no-instructions)", int((~wanted).sum()))
         kind, address, size, clock = kind[wanted], address[wanted], size[wanted], clock[wanted]
         first = address >> np.uint64(PAGE_SHIFT)
         pages = (((address + (size - np.uint64(1))) >> np.uint64(PAGE_SHIFT)) - first + np.uint64(1)).astype(np.int64)
@@ -61,7 +64,11 @@ def _parse(source: Source, lines: Lines) -> tuple[NDArray[np.uint8], NDArray[np.
     ends = ends - ((ends > starts) & (text[ends - 1] == ord("\r")))
     number = np.arange(lines.first, lines.first + len(starts))
     c0, c1, c2 = (_at(text, starts, ends, k) for k in range(3))
-    own = (ends == starts) | ((c0 == c1) & np.isin(c0, np.frombuffer(b"=-*", np.uint8)))
+    blank = ends == starts
+    own = (c0 == c1) & np.isin(c0, np.frombuffer(b"=-*", np.uint8))
+    source.account.set_aside("blank lines", int(blank.sum()))
+    source.account.set_aside("lines of valgrind about itself", int(own.sum()))
+    own |= blank
     starts, ends, number, c0, c1, c2 = (a[~own] for a in (starts, ends, number, c0, c1, c2))
     fetch = (c0 == ord("I")) & (c1 == ord(" "))
     data = (c0 == ord(" ")) & np.isin(c1, np.frombuffer(b"LSM", np.uint8))

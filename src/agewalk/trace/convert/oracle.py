@@ -22,30 +22,25 @@ RECORD: Final = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("nex
 _HINT: Final = "is it an oracleGeneral file? Records are 24 bytes: u32 seconds, u64 id, u32 size, i64 next access"
 
 
-class OracleReader:
-    """Reads one oracleGeneral file; `skipped` counts requests of size 0."""
-
-    def __init__(self) -> None:
-        self.skipped = 0
-
-    def read(self, source: Source) -> Iterator[Batch]:
-        """Requests as accesses; the page key is the object's id. Raises TraceError with the record's number (from 0)."""
-        done = 0
-        last = 0
-        for block in source.records(RECORD.itemsize):
-            records = np.frombuffer(block, RECORD)
-            time = records["time"]
-            before = np.concatenate([np.array([last], "<u4"), time[:-1]])
-            if (back := time < before).any():
-                at = int(back.argmax())
-                problem = f"record {done + at}: time runs back from {before[at]} to {time[at]} s"
-                raise source.error(problem, hint=_HINT)
-            if (odd := records["next"] < -1).any():
-                at = int(odd.argmax())
-                raise source.error(f"record {done + at}: next_access_vtime is {records['next'][at]}", hint=_HINT)
-            last = int(time[-1])
-            done += len(records)
-            kept = records[records["size"] > 0]
-            self.skipped += len(records) - len(kept)
-            if len(kept):
-                yield Batch.of(kept["time"].astype(np.uint64) * np.uint64(10**9), kept["id"])
+def read_oracle(source: Source) -> Iterator[Batch]:
+    """Requests as accesses; the page key is the object's id. Raises TraceError with the record's number (from 0)."""
+    done = 0
+    last = 0
+    for block in source.records(RECORD.itemsize):
+        records = np.frombuffer(block, RECORD)
+        time = records["time"]
+        before = np.concatenate([np.array([last], "<u4"), time[:-1]])
+        if (back := time < before).any():
+            at = int(back.argmax())
+            problem = f"record {done + at}: time runs back from {before[at]} to {time[at]} s"
+            raise source.error(problem, hint=_HINT)
+        if (odd := records["next"] < -1).any():
+            at = int(odd.argmax())
+            raise source.error(f"record {done + at}: next_access_vtime is {records['next'][at]}", hint=_HINT)
+        last = int(time[-1])
+        done += len(records)
+        kept = records[records["size"] > 0]
+        source.account.used += len(kept)
+        source.account.skip("requests of size 0", len(records) - len(kept))
+        if len(kept):
+            yield Batch.of(kept["time"].astype(np.uint64) * np.uint64(10**9), kept["id"])

@@ -1,23 +1,30 @@
-"""Foreign files as streams of bytes, blocks of lines or fixed records, plain or compressed, with progress."""
+"""Other tools' files as streams of bytes, blocks of lines or fixed records, plain or compressed, with progress."""
 
 import io
 import os
+import shutil
 import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self
 
-from agewalk.core.errors import TraceError
+from agewalk.core.errors import TraceError, UsageError
+from agewalk.trace.convert.account import Account
+from agewalk.trace.convert.xz import XzStream
 
 BLOCK: Final = 1 << 22  # bytes read at once
 MAX_LINE: Final = 1 << 16  # bytes; no format that is read here has lines anywhere near
-_MAGIC: Final[dict[bytes, Literal["gzip", "zstd", "bz2"]]] = {
-    b"\x1f\x8b": "gzip",
+MAX_TOUCHED: Final = 1 << 36  # bytes that one row or snapshot touches, unless more is asked for: 64 GiB
+_MAGIC: Final[dict[bytes, Literal["gzip", "zstd", "bz2", "xz"]]] = {
+    b"\x1f\x8b\x08": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
 }
 
 
@@ -46,6 +53,22 @@ def name_of(path: str | Path) -> str:
     return "standard input" if str(path) == STDIN else str(path)
 
 
+@contextmanager
+def kept(path: str | Path) -> Iterator[Path]:
+    """A pipe's content in a temporary file, which can be read more than once. Raises UsageError if it does not fit."""
+    with NamedTemporaryFile(prefix="agewalk-", suffix=".pipe") as file:
+        try:
+            with open(0, "rb", closefd=False) if str(path) == STDIN else Path(path).open("rb") as pipe:
+                shutil.copyfileobj(pipe, file, BLOCK)
+            file.flush()
+        except OSError as e:
+            raise UsageError(
+                f"{name_of(path)}: cannot be kept in {file.name}: {e.strerror}",
+                hint="name another directory in TMPDIR, or say --numbering, so that the pipe is read once",
+            ) from None
+        yield Path(file.name)
+
+
 class _Counted(io.RawIOBase):
     """A file from its first byte on, whose first bytes have been looked at; counts what is taken. Nothing seeks in it."""
 
@@ -67,15 +90,20 @@ class _Counted(io.RawIOBase):
 
 
 class Source:
-    """An open foreign file; a context manager. gzip, zstd and bzip2 are recognised by their first bytes.
+    """An open file of another tool; a context manager. gzip, zstd, bzip2 and xz are recognised by their first bytes.
 
-    "-" is standard input. A pipe will do: it is read once, from its beginning (`has_passes`).
+    `account` is where a reader says what it did with each row. packed: whether to look for compression. "-" is standard
+    input. A pipe will do: it is read once, from its beginning (`has_passes`).
     Raises TraceError for a file that cannot be read or a compressed stream that is cut or damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, packed: bool = True, name: str = "") -> None:
         self.path = Path(path)
-        self.name = name_of(path)
+        self.account = Account()
+        self.row_name = "line"  # as errors call a row
+        self._packed = packed
+        self._lines = 0
+        self.name = name or name_of(path)
         self._raw: BinaryIO | None = None
         self._begin: int | None = None
         self._counted: _Counted | None = None
@@ -103,9 +131,13 @@ class Source:
         magic = self._counted.head
         if not magic:
             raise self.error("the file is empty (0 bytes)", hint="did the tool that should have written it run?")
-        kind = next((k for m, k in _MAGIC.items() if magic.startswith(m)), None)
+        kind = next((k for m, k in _MAGIC.items() if magic.startswith(m)), None) if self._packed else None
         self._stream = self._counted
         if kind:
+            self.account.assume(f"compressed with {kind}, by its first bytes (--no-packed reads them as they are)")
+        if kind == "xz":
+            self._stream = XzStream(self._counted)
+        elif kind:
             import pyarrow as pa
 
             self._stream = pa.CompressedInputStream(self._counted, kind)
@@ -116,14 +148,12 @@ class Source:
     ) -> None:
         if self._raw is not None:
             if self._begin is not None:
-                os.lseek(
-                    0, self._begin, os.SEEK_SET
-                )  # standard input, redirected from a file: for whoever reads it next
+                os.lseek(0, self._begin, os.SEEK_SET)  # standard input from a file is read from its beginning again
             self._raw.close()
 
     def error(self, problem: str, *, line: int | None = None, hint: str = "") -> TraceError:
         """A TraceError that names the file, and the line if given."""
-        where = "" if line is None else f", line {line}"
+        where = "" if line is None else f", {self.row_name} {line}"
         return TraceError(f"{self.name}{where}: {problem}", hint=hint)
 
     def read(self, size: int) -> bytes:
@@ -133,6 +163,13 @@ class Source:
         except (OSError, ValueError, EOFError) as e:
             text = " ".join(str(e).split())[:120]
             raise self.error(f"cannot be read on: {text}", hint="the file is truncated or damaged") from None
+
+    def audit(self) -> None:
+        """Raise TraceError unless the account of a text speaks of every line that was read."""
+        told = self.account.rows + self.account.aside.total()
+        if self._lines and told != self._lines:
+            hint = "this is a fault in agewalk: please report it with the file's first lines"
+            raise self.error(f"{self._lines} lines were read, and {told} accounted for", hint=hint)
 
     def read_all(self, limit: int) -> bytes:
         """Everything, also out of a zlib stream (damo's json_compressed), refused when larger than `limit`."""
@@ -176,8 +213,11 @@ class Source:
                 hint="the file is truncated, or not of this format",
             )
 
-    def lines(self) -> Iterator[Lines]:
-        """Blocks of whole lines. Raises TraceError for a line that is too long or a last one without its newline."""
+    def lines(self, *, open_end: bool = False) -> Iterator[Lines]:
+        """Blocks of whole lines. Raises TraceError for a line that is too long or a last one without its newline.
+
+        open_end: the last line may lack its newline; the account says so, for the file may be truncated there.
+        """
         rest = b""
         line = 1
         while data := self.read(BLOCK):
@@ -190,9 +230,15 @@ class Source:
                     f"more than {MAX_LINE} bytes without a newline", line=at, hint="not a text of this format"
                 )
             if cut:
+                count = data.count(b"\n", 0, cut)
+                self._lines += count
                 yield Lines(line, data[:cut])
-                line += data.count(b"\n", 0, cut)
-        if rest:
+                line += count
+        if rest and open_end:
+            self.account.assume("the last line has no newline at its end, and is taken as complete")
+            self._lines += 1
+            yield Lines(line, rest + b"\n")
+        elif rest:
             raise self.error(
                 "the last line has no newline at its end",
                 line=line,

@@ -1,249 +1,208 @@
-"""Separated text, as libCacheSim reads it, or any with a time and a page, address or object column.
+"""Separated text, as libCacheSim reads it, or any with a page, address or object column.
 
-Columns are named (by the header) or numbered from 1, as libCacheSim does. What is not said is looked up by its usual
-name; the first that is there is taken:
-
-    time      time_ns (nanoseconds), time, timestamp, clock_time, ts, real_time (seconds)
-    gfn       gfn, page                 a page number
-    address   address, addr, vaddr, paddr    bytes; gfn = address >> 12
-    object    obj_id, obj, id, key, lbn      one page an object
-    write     write, op                 1/0, true/false, w/r, set/get ...
-    vcpu      vcpu, cpu
-
-A name that is taken may stand in the header once. Numbers are decimal or 0x-hexadecimal; a time may have a fraction, taken
-exactly. Without a time column, the n-th access is at n nanoseconds.
+`columns` says how columns are found, `first_rows` what is guessed, `cells` what values look like. Lines that begin with #
+and blank lines are no rows; they are counted. Without a time column, the n-th row is at n nanoseconds.
 """
 
 import csv
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import Final
 
-from agewalk.core.errors import TraceError, UsageError
-from agewalk.trace.convert.source import Source
-from agewalk.trace.format import Batch
+import numpy as np
 
-if TYPE_CHECKING:
-    import _csv
+from agewalk.core.units import format_size
+from agewalk.trace.convert.cells import Objects, Operations, Times, number
+from agewalk.trace.convert.columns import Columns, pages_of
+from agewalk.trace.convert.first_rows import DELIMITERS, LOOKED_AT, Roles, delimiter_of, header_of, split
+from agewalk.trace.convert.source import MAX_TOUCHED, Source
+from agewalk.trace.format import DEFAULT_ROWS, Batch
 
-USUAL: Final = {
-    "time": ("time_ns", "time", "timestamp", "clock_time", "ts", "real_time"),
-    "gfn": ("gfn", "page"),
-    "address": ("address", "addr", "vaddr", "paddr"),
-    "object": ("obj_id", "obj", "id", "key", "lbn"),
-    "write": ("write", "op"),
-    "vcpu": ("vcpu", "cpu"),
-}
-PLACES: Final = ("gfn", "address", "object")
-TIME_UNITS: Final = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
-_WRITES: Final = {
-    "1",
-    "true",
-    "t",
-    "yes",
-    "w",
-    "write",
-    "store",
-    "set",
-    "put",
-    "add",
-    "replace",
-    "update",
-    "delete",
-    "2a",
-}
-_READS: Final = {"0", "false", "f", "no", "r", "read", "load", "get", "gets", "28", ""}
 _ROWS: Final = 1 << 16
 _TOP: Final = 1 << 64
+Choose = Callable[[Source, Sequence[Sequence[str]], Columns], Columns]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CsvLayout:
-    """Which column is what. A column is a header's name or a number from 1; None means by its usual name, if any."""
+class Table:
+    """A text whose delimiter, header and columns are known; `rows` are its cells, from the first row of data on.
 
-    time: str | None = None
-    gfn: str | None = None
-    address: str | None = None
-    object: str | None = None
-    write: str | None = None
-    vcpu: str | None = None
-    delimiter: str = ","
-    header: bool = True
-    time_unit: str | None = None
+    choose: picks the columns by the first rows, for formats of which there are several.
+    """
 
-    def check(self) -> None:
-        """Raise UsageError for what contradicts itself."""
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
-            raise UsageError(f"delimiter {self.delimiter!r} is not one character", hint="as in --delimiter ';'")
-        if self.time_unit is not None and self.time_unit not in TIME_UNITS:
-            raise UsageError(f"unknown time unit {self.time_unit!r}", hint=f"one of {', '.join(TIME_UNITS)}")
-        if sum(getattr(self, p) is not None for p in PLACES) > 1:
-            raise UsageError("more than one of the gfn, address and object columns is given", hint="name one of them")
+    def __init__(self, source: Source, columns: Columns, choose: Choose | None = None) -> None:
+        columns.check()
+        self.source = source
+        self.comments = ""
+        self._lines = self._texts()
+        head = list(islice(self._lines, LOOKED_AT))
+        if not head:
+            raise source.error("no accesses in it: no rows", hint="lines that begin with # and blank lines are no rows")
+        self.delimiter = delimiter_of(source, [text for _, text in head], columns)
+        rows = [(line, self._cells(line, text)) for line, text in head]
+        if choose is not None:
+            columns = choose(source, [row for _, row in rows], columns)
+        self.columns = columns
+        header = header_of(source, [row for _, row in rows], columns)
+        if columns.delimiter is None or columns.header is None:
+            source.account.assume(
+                f"{len(rows[0][1])} columns separated by {DELIMITERS.get(self.delimiter, repr(self.delimiter))}, "
+                f"{'the first row is a header' if header else 'no header'} (--delimiter, --header, --no-header)"
+            )
+        self.names = [cell.strip().lower() for cell in rows[0][1]] if header else []
+        if header:
+            source.account.set_aside("header")
+            rows = rows[1:]
+        self._head = rows
+        self.roles = Roles(source, columns, self.names, [row for _, row in rows] or [self.names])
 
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Line number and cells of each row. Raises TraceError for a row of another width."""
+        width = len(self.names) or len(self._head[0][1])
+        for line, row in self._head:
+            yield line, self._checked(line, row, width)
+        for line, text in self._lines:
+            yield line, self._checked(line, self._cells(line, text), width)
 
-def read_csv(source: Source, layout: CsvLayout) -> Iterator[Batch]:
-    """Accesses of separated text; the page key is the gfn, address >> 12 or object number. Raises TraceError with the line."""
-    layout.check()
-    reader = csv.reader(_texts(source), delimiter=layout.delimiter, strict=True)
-    try:
-        yield from _rows(source, layout, reader)
-    except csv.Error as e:
-        raise source.error(
-            str(e), line=reader.line_num, hint="is the delimiter right, and every quote closed?"
-        ) from None
-
-
-def _separated(source: Source, reader: "_csv.Reader", error: csv.Error) -> TraceError:
-    return source.error(str(error), line=reader.line_num, hint="is the delimiter right, and every quote closed?")
-
-
-def numbers_objects(source: Source, layout: CsvLayout) -> bool:
-    """Whether the pages of this text are numbers of objects, without neighbourhood. Reads the header alone."""
-    if any(getattr(layout, p) is not None for p in PLACES) or not layout.header:
-        return layout.object is not None
-    reader = csv.reader(_texts(source), delimiter=layout.delimiter, strict=True)
-    try:
-        names = [n.strip().lower() for n in next(reader, [])]
-    except csv.Error as e:
-        raise _separated(source, reader, e) from None
-    return next((p for p in PLACES if any(n in names for n in USUAL[p])), None) == "object"
-
-
-def _rows(source: Source, layout: CsvLayout, reader: "_csv.Reader") -> Iterator[Batch]:
-    names = [n.strip().lower() for n in next(reader, [])] if layout.header else []
-    columns: dict[str, int] | None = None
-    parse = _Parser(source)
-    time: list[int] = []
-    page: list[int] = []
-    vcpu: list[int] = []
-    write: list[bool] = []
-    width = len(names)
-    last = count = 0
-    for row in reader:
-        line = reader.line_num
-        if not row:
-            continue
-        width = width or len(row)
-        if columns is None:
-            columns = _columns(source, layout, names, width)
-            unit = 10**9
-            if "time" in columns:
-                named_ns = layout.header and names[columns["time"]] == "time_ns"
-                unit = TIME_UNITS[layout.time_unit or ("ns" if named_ns else "s")]
-            place = next(p for p in PLACES if p in columns)
-            shift = 12 if place == "address" else 0
+    def _checked(self, line: int, row: list[str], width: int) -> list[str]:
         if len(row) != width:
-            raise source.error(
+            raise self.source.error(
                 f"{len(row)} columns, but {width} before", line=line, hint="the file is damaged or truncated"
             )
-        now = parse.time(row[columns["time"]], unit, line) if "time" in columns else count
-        if now < last:
-            raise source.error(f"time runs back from {last} ns to {now} ns", line=line, hint="sort the file by time")
-        last, count = now, count + 1
-        time.append(now)
-        page.append(parse.number(row[columns[place]], _TOP, place, line) >> shift)
-        vcpu.append(parse.number(row[columns["vcpu"]], 256, "vcpu", line) if "vcpu" in columns else 0)
-        write.append(parse.write(row[columns["write"]], line) if "write" in columns else False)
-        if len(time) == _ROWS:
-            yield Batch.of(time, page, vcpu=vcpu, write=write)
-            time, page, vcpu, write = [], [], [], []
-    if time:
-        yield Batch.of(time, page, vcpu=vcpu, write=write)
+        return row
 
-
-def _texts(source: Source) -> Iterator[str]:
-    for lines in source.lines():
+    def _cells(self, line: int, text: str) -> list[str]:
         try:
-            text = lines.data.decode()
-        except UnicodeDecodeError as e:
-            line = lines.first + lines.data.count(b"\n", 0, e.start)
-            raise source.error("not UTF-8 text", line=line, hint="is this a binary file?") from None
-        if lines.first == 1:
-            text = text.removeprefix("\ufeff")  # the mark that spreadsheets begin UTF-8 with is no part of a name
-        yield from (f"{line}\n" for line in text.split("\n")[:-1])  # not splitlines: it knows other line ends
+            if '"' not in text and self.delimiter != " " and "\r" not in text:
+                return text.split(self.delimiter)
+            return split(text, self.delimiter)
+        except csv.Error as e:
+            hint = "is the delimiter right, and every quote closed? A cell holds no line break"
+            raise self.source.error(str(e), line=line, hint=hint) from None
+
+    def _texts(self) -> Iterator[tuple[int, str]]:
+        """Number and text of each line that is a row or a header."""
+        account = self.source.account
+        for lines in self.source.lines(open_end=True):
+            try:
+                text = lines.data.decode()
+            except UnicodeDecodeError as e:
+                line = lines.first + lines.data.count(b"\n", 0, e.start)
+                raise self.source.error("not UTF-8 text", line=line, hint="is this a binary file?") from None
+            if lines.first == 1:
+                text = text.removeprefix("\ufeff")  # the mark that spreadsheets begin UTF-8 with is no part of a name
+            # not splitlines: it knows other line ends
+            for line, content in enumerate(text.split("\n")[:-1], lines.first):
+                content = content.removesuffix("\r")
+                if not content.strip():
+                    account.set_aside("blank lines")
+                elif content.startswith("#"):
+                    account.set_aside("comments")
+                    if len(self.comments) < 1 << 12:
+                        self.comments += content[: 1 << 10] + "\n"
+                else:
+                    yield line, content
 
 
-def _columns(source: Source, layout: CsvLayout, names: Sequence[str], width: int) -> dict[str, int]:
-    """Role -> index of its column."""
-    found: dict[str, int] = {}
-    asked_place = any(getattr(layout, p) is not None for p in PLACES)
-    for role, usual in USUAL.items():
-        asked = getattr(layout, role)
-        if asked is not None:
-            found[role] = _column(source, names, width, asked, role)
-        elif not (role in PLACES and asked_place):
-            index = next((names.index(n) for n in usual if n in names), None)
-            if index is not None:
-                found[role] = _only(source, names, index, role)
-    if not any(p in found for p in PLACES):
-        have = ", ".join(repr(n) for n in names[:12]) if names else f"{width} columns without names"
-        raise source.error(
-            f"no column says which page was touched; the file has {have}",
-            hint="name it with --gfn-column, --address-column or --object-column (a name, or a number from 1)",
-        )
-    places = [p for p in PLACES if p in found]
-    return {k: v for k, v in found.items() if k not in places[1:]}
-
-
-def _column(source: Source, names: Sequence[str], width: int, asked: str, role: str) -> int:
-    if asked.lower() in names:
-        return _only(source, names, names.index(asked.lower()), role)
-    if re.fullmatch(r"[0-9]{1,4}", asked) and 1 <= int(asked) <= width:
-        return int(asked) - 1
-    have = ", ".join(repr(n) for n in names[:12]) or f"columns 1 to {width}"
-    raise source.error(f"no column {asked!r} for {role}", hint=f"the file has {have}")
-
-
-def _only(source: Source, names: Sequence[str], index: int, role: str) -> int:
-    """The column, unless another has its name too."""
-    if (count := names.count(names[index])) > 1:
-        at = ", ".join(str(i) for i, n in enumerate(names, 1) if n == names[index])
-        raise source.error(
-            f"column {names[index]!r} occurs {count} times", hint=f"say which with --{role}-column, one of {at}"
-        )
-    return index
-
-
-class _Parser:
-    """Cells to values; errors name file and line."""
-
-    def __init__(self, source: Source) -> None:
-        self._error: Callable[..., TraceError] = source.error
-
-    def number(self, text: str, below: int, what: str, line: int) -> int:
-        text = text.strip()
-        if text.isdecimal() and text.isascii() and len(text) <= 20:
-            value = int(text)
-        elif re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", text):
-            value = int(text, 16)
+def read_text(
+    source: Source, columns: Columns, *, choose: Choose | None = None, max_touched: int = MAX_TOUCHED
+) -> Iterator[Batch]:
+    """Accesses of separated text; the page key is the gfn, address >> 12 or object's. Raises TraceError with the line."""
+    table = Table(source, columns, choose)
+    columns, index, place = table.columns, table.roles.index, table.roles.place
+    at, at_time, at_size, at_cpu, at_write = index[place], *(index.get(r) for r in ("time", "size", "vcpu", "write"))
+    account = source.account
+    if at_time is None:
+        account.assume("no column of times: the n-th row is at n nanoseconds (--time-column)")
+    else:
+        unit, guessed = table.roles.unit(table.comments)
+        comma_free = table.delimiter == ","
+        times = Times(source, unit, guessed=guessed, decimal=columns.decimal, comma_free=comma_free)
+    write_name = table.names[at_write] if table.names and at_write is not None else ""
+    operations = Operations(source, columns, name=write_name, legend=table.comments)
+    objects = Objects(source)
+    constant = table.roles.constant()
+    same: list[str] | None = None
+    out = Rows()
+    count = -1
+    for line, row in table.rows():
+        count += 1
+        now = count if at_time is None else times.parse(row[at_time], line)
+        size = 1 if at_size is None else number(source, row[at_size], _TOP, "size", line)
+        if place == "object":
+            first, pages = objects.key(row[at], line), 1
         else:
-            hint = "write decimal or 0x-hexadecimal numbers; give texts numbers first"
-            raise self._error(f"{what} {text[:40]!r} is not a number", line=line, hint=hint)
-        if value >= below:
-            raise self._error(f"{what} {value} is too large (limit {below - 1})", line=line)
-        return value
+            value = number(source, row[at], _TOP, place, line, hexadecimal=columns.hexadecimal)
+            first, pages = (value, 1) if place == "gfn" else pages_of(value, max(1, size))
+        cpu = 0 if at_cpu is None else number(source, row[at_cpu], 256, "vcpu", line)
+        write = at_write is not None and operations.is_write(row[at_write], line)
+        if constant:
+            same = same or [row[c] for c in constant]
+            if same != [row[c] for c in constant]:
+                raise source.error(
+                    f"{', '.join(row[c] for c in constant)} after {', '.join(same)}: two disks in one trace",
+                    line=line,
+                    hint="split the file by disk: pages of different disks are different pages",
+                )
+        if not size:
+            account.skip("requests of size 0")
+            continue
+        if pages << 12 > max_touched or first + pages > 1 << 64:
+            raise source.error(
+                f"a request of {format_size(size)} at {value:#x} touches more than {format_size(max_touched)}",
+                line=line,
+                hint="is the size column right? --max-touched allows more",
+            )
+        account.used += 1
+        yield from out.add(now, first, pages, cpu, write)
+    yield from out.finish()
 
-    def time(self, text: str, unit: int, line: int) -> int:
-        whole, point, fraction = text.strip().partition(".")
-        good = whole.isdecimal() and len(whole) <= 19 and text.isascii()
-        if not good or (point and not (fraction.isdecimal() and len(fraction) <= 18)):
-            raise self._error(f"time {text[:40]!r} is not a number", line=line, hint="as in 12 or 12.345678")
-        value = int(whole) * unit
-        if fraction:
-            value += int(fraction) * unit // int("1" + "0" * len(fraction))
-        if value >= 1 << 63:
-            raise self._error(f"time {text[:40]!r} is too large", line=line, hint="is --time-unit right?")
-        return value
 
-    def write(self, text: str, line: int) -> bool:
-        word = text.strip().lower()
-        if word in _WRITES:
-            return True
-        if word in _READS:
-            return False
-        raise self._error(
-            f"{text[:40]!r} says neither read nor write",
-            line=line,
-            hint="known are 1/0, true/false, w/r, set/get and SCSI opcodes 2a/28; or leave the column out",
-        )
+class Rows:
+    """Rows of Python numbers as batches; a row of several pages becomes several accesses."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def add(self, time: int, page: int, pages: int, vcpu: int, write: bool) -> Iterator[Batch]:
+        """Take a row; yields a batch when there are enough."""
+        if pages > _ROWS:
+            yield from self.finish()
+            for low in range(page, page + pages, DEFAULT_ROWS):
+                many = np.arange(min(DEFAULT_ROWS, page + pages - low), dtype=np.uint64) + np.uint64(low)
+                yield Batch.of(np.full(len(many), time, np.uint64), many, vcpu=vcpu, write=write)
+            return
+        self._time.append(time)
+        self._page.append(page)
+        self._pages.append(pages)
+        self._vcpu.append(vcpu)
+        self._write.append(write)
+        self._total += pages
+        if self._total >= _ROWS:
+            yield from self.finish()
+
+    def finish(self) -> Iterator[Batch]:
+        """What is left."""
+        if not self._time:
+            return
+        rows = Batch.of(self._time, self._page, vcpu=self._vcpu, write=self._write)
+        if self._total > len(self._time):
+            pages = np.array(self._pages)
+            which = np.repeat(np.arange(len(pages)), pages)
+            within = np.arange(len(which)) - np.repeat(np.cumsum(pages) - pages, pages)
+            each = rows.take(which)
+            rows = Batch(each.time_ns, each.vcpu, each.gfn + within.astype(np.uint64), each.write, each.context)
+        yield rows
+        self._clear()
+
+    def _clear(self) -> None:
+        self._time: list[int] = []
+        self._page: list[int] = []
+        self._pages: list[int] = []
+        self._vcpu: list[int] = []
+        self._write: list[bool] = []
+        self._total = 0
+
+
+def place_of(source: Source, columns: Columns, choose: Choose | None = None) -> str:
+    """Whether the pages of a text are gfns, addresses or objects. Reads its first rows alone."""
+    return Table(source, columns, choose).roles.place

@@ -1,8 +1,8 @@
 """Effects that only checked systems use, and a wrapper that watches a generator's own.
 
-A monitor is written into a thread of a system. What it has to remember about shared state it keeps in cells of its own,
-changed in the very step that it watches: `Ghost(effect)` is done together with the step before it, and no other thread
-runs in between. What a thread alone did, `watch` sees without any cell.
+A monitor is code in a thread of a system. It keeps what it must remember about shared state in cells of its own, and changes
+them in the step that it watches: `Ghost(effect)` is done together with the step before it, and no other thread runs in
+between. `watch` sees what one thread did, without any cell.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `numba.njit(cache=True)` looks at the file of the function that it decorates and at no other, so an edited callee in a second
 file would leave the old caller's machine code in place. The cache directory therefore carries a digest of every compiled
-file of this package and of the versions of numba and NumPy.
+file of this package (their names end in _numba.py) and of the versions of numba and NumPy.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ from numba.core import config as _config
 
 from agewalk.core import build_cache
 
-_SOURCES: Final = ("reduction/canonical_numba.py", "search/bfs_numba.py", "search/cycles_numba.py", "jit.py")
 _settings: Any = _config  # its attributes are made at import
-
-
-_files: Final = [Path(__file__).parent / name for name in _SOURCES]
+_files: Final = [*sorted(Path(__file__).parent.rglob("*_numba.py")), Path(__file__)]
 _CACHE: Final = build_cache.directory(
     f"check-{build_cache.digest(_files, numba.__version__, np.__version__, stamps=True)}"
 )

@@ -1,11 +1,10 @@
-"""Does every weakly fair run get there? A run is weakly fair if no thread is able to go on for ever and never does.
+"""Liveness: does every weakly fair run reach a state? In a weakly fair run, no thread is able to go on for ever and never does.
 
-A run that never gets there either stops short (an end, a deadlock) or stays in a strongly connected component of the
-states where it is not there yet. It can stay in a component for ever, fairly, iff each thread takes steps inside it or
-is unable to in one of its states; going round all of the component is then such a run. The kernel's locks are queues: a
-thread that waits for one gets it in the end if it could have had it again and again, so states in which it could are
-taken out of a component that never serves it, and what is left is judged anew (strong fairness for locks alone; a bit
-lock that is taken by cmpxchg has no queue).
+A run that never reaches it ends (or dead-locks), or stays in a strongly connected component of the states outside. It can stay
+there fairly iff each thread takes steps inside the component or cannot go on in one of its states; a run through all of the
+component is then such a run. Kernel locks are queues: a thread that waits for one gets it, if it could have had it again and
+again. So the states in which it could are taken out of a component that never serves it, and the rest is judged again (strong
+fairness, for locks alone). A bit lock that is taken by cmpxchg has no queue.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Symmetry, checked: the symmetry image of every node, variable, value and edge of the automata.
+"""Symmetry, checked: the image of every node, variable, value and edge of the automata.
 
-A group element exchanges identical threads, or pages as the system's `Interchangeable` says, or both. Images are not believed but
+A group element exchanges identical threads, or pages as the system's `Interchangeable` says, or both. Images are
 followed: from the start, along every edge that was unfolded, to an edge that must exist (it is unfolded if need be), find the
-image of the value and leave the image of the value, with nodes one to one. What a claim of symmetry cannot do is make two
-different behaviours equal: then `Asymmetric` tells where they part. When all edges have passed, the group is one of
+image of the value and write the image of the new value, with nodes one to one. If two behaviours differ, `Asymmetric` says
+where. When all edges have passed, the group is one of
 automorphisms of the transition system, whatever the model's code looks like (docs/check.md).
 """
 

@@ -1,11 +1,11 @@
 """Minimal automata: nodes that behave alike become one, and each state takes as few bits as it can.
 
-Nodes of one automaton are merged when no reachable value tells them apart. An edge that only one of them has was never
-asked of the others, in a search that asked for all there is, so the others never meet that value: the merged automaton
-runs exactly as the first did (docs/check.md). A thread that ignores a value then has no branch on it.
+Nodes of one automaton are merged if no reachable value tells them apart. If only one of them has an edge for a value, the
+others never meet that value, because the search asked for all edges: the merged automaton runs exactly as before
+(docs/check.md). A thread that ignores a value then has no branch on it.
 
-Which nodes become one is a choice where some of them have edges that others lack. In a system with interchangeable pages it is
-made for all orders of the pages at once, so that the minimal automata are as symmetric as those they are made of.
+Where some nodes have edges that others lack, there is a choice of which to merge. In a system with interchangeable pages it is
+made for all orders of the pages at once, so that the minimal automata are as symmetric as the automata they come from.
 """
 
 from __future__ import annotations

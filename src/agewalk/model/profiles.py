@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Any, Final
 
 from agewalk.core.errors import UsageError
+from agewalk.core.features import cites
 from agewalk.model.kvm.features import KERNELS as KVM
 from agewalk.model.kvm.features import KvmFeatures
 from agewalk.model.mglru.features import MGLRU, MglruFeatures
@@ -69,29 +69,8 @@ class Feature:
 
 
 def features(kernel: Profile) -> Iterator[Feature]:
-    """Every feature of a kernel with its citation (the text under the field in its dataclass)."""
+    """Every feature of a kernel with its citation."""
     for part, bundle in (("mm", kernel.mm), ("kvm", kernel.kvm), ("mglru", kernel.mglru)):
-        cites = field_docs(type(bundle))
+        texts = cites(type(bundle))
         for field in fields(bundle):
-            yield Feature(part, field.name, getattr(bundle, field.name), cites.get(field.name, ""))
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """The string literal under each field of a dataclass: where it says what it stands for."""
-    import ast
-    import inspect
-    import textwrap
-
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    docs: dict[str, str] = {}
-    for field, text in pairwise(body):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-            and isinstance(text.value.value, str)
-        ):
-            docs[field.target.id] = " ".join(text.value.value.split())
-    return docs
+            yield Feature(part, field.name, getattr(bundle, field.name), texts[field.name])

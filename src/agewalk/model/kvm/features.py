@@ -6,79 +6,101 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
 
+from agewalk.core.features import named_features
 from agewalk.model.kvm.mmu.spte import SpteFormat, spte_format
 
 
+@named_features
 @dataclass(frozen=True, slots=True)
 class KvmFeatures:
     """What a kernel's KVM does. Each field says since when, and where that can be read."""
 
-    rmap_bit_lock: bool
-    """6.15: each rmap head has a lock of its own in KVM_RMAP_LOCKED (__kvm_rmap_lock); before, mmu_lock alone."""
+    rmap_bit_lock: Annotated[
+        bool, "6.15: each rmap head has a lock of its own in KVM_RMAP_LOCKED (__kvm_rmap_lock); before, mmu_lock alone."
+    ]
 
-    rmap_age_by_cmpxchg: bool
-    """7.3 kvm_rmap_age_gfn_range() and kvm_tdp_mmu_age_spte() use cmpxchg for all SPTEs; 6.18 a locked AND (BTR) where the
-    hardware keeps A."""
+    rmap_age_by_cmpxchg: Annotated[
+        bool,
+        """7.3 kvm_rmap_age_gfn_range() and kvm_tdp_mmu_age_spte() use cmpxchg for all SPTEs; 6.18 a locked AND (BTR) where the
+        hardware keeps A.""",
+    ]
 
-    zap_propagates_accessed: bool
-    """Up to 6.12: zapping an accessed SPTE calls kvm_set_pfn_accessed() (mmu_spte_clear_track_bits, handle_changed_spte);
-    removed in 6.13 (66bc627e7fee)."""
+    zap_propagates_accessed: Annotated[
+        bool,
+        """Up to 6.12: zapping an accessed SPTE calls kvm_set_pfn_accessed() (mmu_spte_clear_track_bits, handle_changed_spte);
+        removed in 6.13 (66bc627e7fee).""",
+    ]
 
-    zap_propagates_dirty: bool
-    """Up to 6.12: zapping a dirty SPTE calls kvm_set_pfn_dirty(); in 6.13 the page is marked at fault instead."""
+    zap_propagates_dirty: Annotated[
+        bool, "Up to 6.12: zapping a dirty SPTE calls kvm_set_pfn_dirty(); in 6.13 the page is marked at fault instead."
+    ]
 
-    fault_marks_dirty: bool
-    """6.13: kvm_release_faultin_page() marks the page dirty if the primary MMU lets it be written."""
+    fault_marks_dirty: Annotated[
+        bool, "6.13: kvm_release_faultin_page() marks the page dirty if the primary MMU lets it be written."
+    ]
 
-    retry_marks_accessed: bool
-    """Up to 6.12: kvm_release_pfn_clean() marks the page accessed even if the fault is retried; 6.13 releases it unused."""
+    retry_marks_accessed: Annotated[
+        bool,
+        "Up to 6.12: kvm_release_pfn_clean() marks the page accessed even if the fault is retried; 6.13 releases it unused.",
+    ]
 
-    direct_prefetch_marks: bool
-    """6.13: kvm_mmu_prefetch_sptes() releases each prefetched page as dirty, which also marks it accessed; before,
-    direct_pte_prefetch_many() only put it. (Recorded on 6.18, legacy: 2080 folio_mark_accessed where 522 faults
-    happened.)"""
+    direct_prefetch_marks: Annotated[
+        bool,
+        """6.13: kvm_mmu_prefetch_sptes() releases each prefetched page as dirty, which also marks it accessed; before,
+        direct_pte_prefetch_many() only put it. (Recorded on 6.18, legacy: 2080 folio_mark_accessed where 522 faults
+        happened.)""",
+    ]
 
-    indirect_prefetch_marks_dirty: bool
-    """6.13: FNAME(prefetch_gpte) goes through kvm_mmu_prefetch_sptes() too. Before: kvm_release_pfn_clean()."""
+    indirect_prefetch_marks_dirty: Annotated[
+        bool, "6.13: FNAME(prefetch_gpte) goes through kvm_mmu_prefetch_sptes() too. Before: kvm_release_pfn_clean()."
+    ]
 
-    age_tracking_marks_dirty: bool
-    """Up to 6.12: access-tracking a writable A/D-disabled SPTE calls kvm_set_pfn_dirty() first (age_gfn_range)."""
+    age_tracking_marks_dirty: Annotated[
+        bool,
+        "Up to 6.12: access-tracking a writable A/D-disabled SPTE calls kvm_set_pfn_dirty() first (age_gfn_range).",
+    ]
 
-    flush_on_young: bool
-    """Up to 6.12: clear_flush_young() flushes; 6.13 selects KVM_ELIDE_TLB_FLUSH_IF_YOUNG (merge c59de1413391)."""
+    flush_on_young: Annotated[
+        bool, "Up to 6.12: clear_flush_young() flushes; 6.13 selects KVM_ELIDE_TLB_FLUSH_IF_YOUNG (merge c59de1413391)."
+    ]
 
-    fast_pf_sets_accessed: bool
-    """6.13: fast_page_fault() sets the software accessed bit when it restores an access-tracked SPTE."""
+    fast_pf_sets_accessed: Annotated[
+        bool, "6.13: fast_page_fault() sets the software accessed bit when it restores an access-tracked SPTE."
+    ]
 
-    early_invalidate_check: bool
-    """kvm_mmu_faultin_pfn() looks for an invalidation before it asks the primary MMU: in 6.12, not in 6.1."""
+    early_invalidate_check: Annotated[
+        bool, "kvm_mmu_faultin_pfn() looks for an invalidation before it asks the primary MMU: in 6.12, not in 6.1."
+    ]
 
-    prefetch_needs_no_invalidation: bool
-    """direct_pte_prefetch() is skipped while mmu_invalidate_in_progress (read in 6.1, 6.12 and 7.3)."""
+    prefetch_needs_no_invalidation: Annotated[
+        bool, "direct_pte_prefetch() is skipped while mmu_invalidate_in_progress (read in 6.1, 6.12 and 7.3)."
+    ]
 
-    nonpresent_bit63: bool
-    """SHADOW_NONPRESENT_VALUE is bit 63: in 6.12, not in 6.1."""
+    nonpresent_bit63: Annotated[bool, "SHADOW_NONPRESENT_VALUE is bit 63: in 6.12, not in 6.1."]
 
-    high_spte_layout: bool
-    """A/D type and saved bits moved up (SPTE_TDP_AD_SHIFT 60): in 7.3, not in 6.12."""
+    high_spte_layout: Annotated[bool, "A/D type and saved bits moved up (SPTE_TDP_AD_SHIFT 60): in 7.3, not in 6.12."]
 
-    software_accessed: bool
-    """6.13: shadow_accessed_mask is always set and used by software in A/D-disabled SPTEs."""
+    software_accessed: Annotated[
+        bool, "6.13: shadow_accessed_mask is always set and used by software in A/D-disabled SPTEs."
+    ]
 
-    accessed_is_volatile: bool
-    """Up to 6.14: spte_has_volatile_bits() minds the A bit; 6.15's spte_needs_atomic_update() does not."""
+    accessed_is_volatile: Annotated[
+        bool, "Up to 6.14: spte_has_volatile_bits() minds the A bit; 6.15's spte_needs_atomic_update() does not."
+    ]
 
-    one_direct_fault_function: bool
-    """direct_page_fault() serves the TDP MMU as well: in 6.1, not in 6.12 (kvm_tdp_mmu_page_fault())."""
+    one_direct_fault_function: Annotated[
+        bool, "direct_page_fault() serves the TDP MMU as well: in 6.1, not in 6.12 (kvm_tdp_mmu_page_fault())."
+    ]
 
-    recovers_huge_in_place: bool
-    """6.13: recover_huge_pages_range() installs the huge SPTE; before, zap_collapsible_spte_range() froze and zapped the table
-    (merge c59de1413391)."""
+    recovers_huge_in_place: Annotated[
+        bool,
+        """6.13: recover_huge_pages_range() installs the huge SPTE; before, zap_collapsible_spte_range() froze and zapped the
+        table (merge c59de1413391).""",
+    ]
 
-    flush_range_by_gfn: bool
-    """kvm_flush_remote_tlbs_range() exists (not in 6.1's counted functions)."""
+    flush_range_by_gfn: Annotated[bool, "kvm_flush_remote_tlbs_range() exists (not in 6.1's counted functions)."]
 
     def format(self, *, ept: bool) -> SpteFormat:
         """SPTE layout on EPT, or on NPT and shadow paging."""

@@ -1,8 +1,6 @@
-"""The baseline "two-list": the same host with MGLRU switched off, on the direct reading; the engine has its own
-(mm/vmscan.c, lru_gen disabled)."""
+"""The same host with MGLRU switched off (mm/vmscan.c, lru_gen disabled), on the direct executor: the baseline "two-list"."""
 
 from agewalk.core.effects import Again, Count, Load, Step
-from agewalk.core.units import Pages
 from agewalk.model.classic_lru.lists import TwoListLruvec
 from agewalk.model.classic_lru.reclaim import (
     do_try_to_free_pages,
@@ -12,30 +10,22 @@ from agewalk.model.classic_lru.reclaim import (
     shrink_lruvec,
 )
 from agewalk.model.machine import Machine
-from agewalk.model.machine.ops import HostOps
 from agewalk.model.mglru.aging.generations import DEF_PRIORITY, SWAP_CLUSTER_MAX
 from agewalk.model.mglru.eviction.scan_control import ScanControl
-from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.folio import ANON
-from agewalk.model.mm.mm_types import Memory
-from agewalk.model.profiles import Profile
-from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.mm.mm_types import Lruvec
 
 
 class TwoListMachine(Machine):
     """A host whose pages are on an active and an inactive list. Nothing ages them but reclaim."""
 
-    def __init__(self, profile: Profile, protocol: AgingProtocol, *, memory: Pages) -> None:
-        super().__init__(profile, protocol, memory=memory)
-        self.lists = TwoListLruvec("lruvec", protocol=protocol)
-        self.memory = Memory(
-            profile.mm, self.lists, self.memory.mem_map, frames=memory, swap_slots=self.memory.swap_slots
-        )
-        self.memory.direct_reclaim = self._reclaim
-        self.host_pages = HostPages(self.memory)
-        self.ops = HostOps(self.memory)
+    lists: TwoListLruvec
 
-    def _reclaim(self, pages: int) -> Step[int]:
+    def _lru(self) -> Lruvec:
+        self.lists = TwoListLruvec("lruvec", protocol=self.protocol)
+        return self.lists
+
+    def _direct_reclaim(self, pages: int) -> Step[int]:
         """try_to_free_pages()."""
         yield Count("try_to_free_pages")
         sc = ScanControl(

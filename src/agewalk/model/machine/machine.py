@@ -1,4 +1,4 @@
-"""A host that takes events, one after the other (the direct reading).
+"""A host that takes events, one after the other (on the direct executor).
 
 Everything an event changes is changed by the kernel functions of `agewalk.model`; the machine only calls them, keeps the
 clock, and lets kswapd run between events when memory is short.
@@ -34,7 +34,7 @@ from agewalk.model.mm.faults.access import access
 from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.filemap import writeback
 from agewalk.model.mm.mlock import mlock
-from agewalk.model.mm.mm_types import AddressSpace, Folio, Memory, Mm, Vma
+from agewalk.model.mm.mm_types import AddressSpace, Folio, Lruvec, Memory, Mm, Vma
 from agewalk.model.profiles import Profile
 from agewalk.model.protocols.base import AgingProtocol, one_protocol
 
@@ -71,7 +71,7 @@ class Machine:
         mem_map: dict[Pfn, Folio] = {}
         features = replace(profile.mglru, **protocol.features)
         self.lruvec = MglruLruvec("lruvec", features=features, protocol=protocol, mem_map=mem_map)
-        self.memory = Memory(profile.mm, self.lruvec, mem_map, frames=memory, swap_slots=swap)
+        self.memory = Memory(profile.mm, self._lru(), mem_map, frames=memory, swap_slots=swap)
         self.memory.direct_reclaim = self._direct_reclaim
         self.host_pages = HostPages(self.memory)
         self.ops = HostOps(self.memory)
@@ -80,6 +80,10 @@ class Machine:
         self.vms: list[VirtualMachine] = []
         self.files: list[AddressSpace] = []
         self.now = Ns(0)
+
+    def _lru(self) -> Lruvec:
+        """The LRU lists that this host's folios are on."""
+        return self.lruvec
 
     # --- who is there -----------------------------------------------------------------------------------------------
 

@@ -6,39 +6,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
+
+from agewalk.core.features import named_features
 
 
+@named_features
 @dataclass(frozen=True, slots=True)
 class MmFeatures:
     """What a kernel's mm/ does. Each field says since when, and where that can be read."""
 
-    folio_batch_size: int
-    """Folios that a CPU collects before it takes lru_lock: 15 in 6.1 (PAGEVEC_SIZE, pagevec.h), 31 in 6.12 and 7.3
-    (99fbb6bfc16f, 6.9)."""
+    folio_batch_size: Annotated[
+        int,
+        """Folios that a CPU collects before it takes lru_lock: 15 in 6.1 (PAGEVEC_SIZE, pagevec.h), 31 in 6.12 and 7.3
+        (99fbb6bfc16f, 6.9).""",
+    ]
 
-    swapin_maps_writable: bool
-    """do_swap_page() maps an exclusive anonymous page writable even for a read (read in 6.12; 6.1 does so for writes alone).
-    KVM sees it: the guest's read of a swapped page gets a writable mapping."""
+    swapin_maps_writable: Annotated[
+        bool,
+        """do_swap_page() maps an exclusive anonymous page writable even for a read (read in 6.12; 6.1 does so for writes alone).
+        KVM sees it: the guest's read of a swapped page gets a writable mapping.""",
+    ]
 
-    swapin_through_cache: bool
-    """A page coming back from a synchronous swap device goes through the swap cache, which is dropped at once and leaves the
-    page dirty (read in 7.3: swapin_sync(), should_try_to_free_swap(), folio_free_swap()). Up to 6.18 it bypasses the cache."""
+    swapin_through_cache: Annotated[
+        bool,
+        """A page coming back from a synchronous swap device goes through the swap cache, which is dropped at once and leaves the
+        page dirty (read in 7.3: swapin_sync(), should_try_to_free_swap(), folio_free_swap()). Up to 6.18 it bypasses the
+        cache.""",
+    ]
 
-    gup_marks_folio: bool
-    """FOLL_TOUCH calls folio_mark_accessed() itself. Up to 6.12 (read) through mark_page_accessed(); 6.18's recordings count
-    one of the latter where 6.12's count two."""
+    gup_marks_folio: Annotated[
+        bool,
+        """FOLL_TOUCH calls folio_mark_accessed() itself. Up to 6.12 (read) through mark_page_accessed(); 6.18's recordings count
+        one of the latter where 6.12's count two.""",
+    ]
 
-    fault_under_vma_lock: bool
-    """A fault of a user access takes the VMA's own lock, not mmap_lock (0bff0aaea03e, 6.4)."""
+    fault_under_vma_lock: Annotated[
+        bool, "A fault of a user access takes the VMA's own lock, not mmap_lock (0bff0aaea03e, 6.4)."
+    ]
 
-    drain_all_by_work: bool
-    """lru_add_drain_all() hands even this CPU's batches to a kworker and waits for it: a context switch, if they hold anything
-    (the lab counts it on 6.12 and 6.18). 7.3 drains its own CPU by itself first (read)."""
+    drain_all_by_work: Annotated[
+        bool,
+        """lru_add_drain_all() hands even this CPU's batches to a kworker and waits for it: a context switch, if they hold
+        anything (the lab counts it on 6.12 and 6.18). 7.3 drains its own CPU by itself first (read).""",
+    ]
 
-    copies_huge_zero: bool
-    """A write to the huge zero page gets 2 MiB of its own, do_huge_zero_wp_pmd() (6.13; read in 7.3). 6.1 and 6.12 (read) split
-    the entry and copy one small page."""
+    copies_huge_zero: Annotated[
+        bool,
+        """A write to the huge zero page gets 2 MiB of its own, do_huge_zero_wp_pmd() (6.13; read in 7.3). 6.1 and 6.12 (read)
+        split the entry and copy one small page.""",
+    ]
 
 
 MM_6_1: Final = MmFeatures(

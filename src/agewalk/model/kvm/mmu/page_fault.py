@@ -212,17 +212,33 @@ def goal_level(kvm: Kvm, slot: Memslot, gfn: int, page: Gup) -> int:
     return level
 
 
-def _direct_page_fault(vcpu: Vcpu, gfn: Gfn, *, write: bool, as_id: int) -> Step[int]:
-    """kvm_tdp_mmu_page_fault() under mmu_lock for read, direct_page_fault() under mmu_lock for write."""
-    kvm = vcpu.kvm
+def _memslot_of(kvm: Kvm, gfn: Gfn, as_id: int) -> Step[tuple[Memslot | None, int]]:
+    """The slot that holds `gfn`, or None and what the fault ends in: emulation of a device, or a retry until the slot is gone."""
     slots: SlotSet = yield Load(kvm.slots(as_id))
     found = slot_of_gfn(slots, gfn)
     if found is None:
         yield Work("mmio_exit")
-        return RET_PF_EMULATE
+        return None, RET_PF_EMULATE
     slot, deleted = found
-    if deleted:
-        return RET_PF_RETRY
+    return (None, RET_PF_RETRY) if deleted else (slot, 0)
+
+
+def _unlock_and_release(kvm: Kvm, page: Gup, result: int, mode: str) -> Step[None]:
+    """The end of a fault: give mmu_lock and the page back. Up to 6.12 the page is released after the lock."""
+    if kvm.features.retry_marks_accessed:
+        yield Release(kvm.mmu_lock, mode)
+        yield from kvm_mmu_finish_page_fault(kvm, page, result)
+    else:
+        yield from kvm_mmu_finish_page_fault(kvm, page, result)
+        yield Release(kvm.mmu_lock, mode)
+
+
+def _direct_page_fault(vcpu: Vcpu, gfn: Gfn, *, write: bool, as_id: int) -> Step[int]:
+    """kvm_tdp_mmu_page_fault() under mmu_lock for read, direct_page_fault() under mmu_lock for write."""
+    kvm = vcpu.kvm
+    slot, without_page = yield from _memslot_of(kvm, gfn, as_id)
+    if slot is None:
+        return without_page
     seq, page = yield from kvm_mmu_faultin_pfn(kvm, slot, gfn, write=write)
     if page is None:
         return RET_PF_RETRY
@@ -237,12 +253,7 @@ def _direct_page_fault(vcpu: Vcpu, gfn: Gfn, *, write: bool, as_id: int) -> Step
             result = yield from kvm_tdp_mmu_map(vcpu, root, fault)
         else:
             result = yield from _direct_map(kvm, root, fault)
-    if kvm.features.retry_marks_accessed:  # up to 6.12 the page is released after the lock
-        yield Release(kvm.mmu_lock, mode)
-        yield from kvm_mmu_finish_page_fault(kvm, page, result)
-    else:
-        yield from kvm_mmu_finish_page_fault(kvm, page, result)
-        yield Release(kvm.mmu_lock, mode)
+    yield from _unlock_and_release(kvm, page, result, mode)
     return result
 
 
@@ -277,14 +288,9 @@ def _shadow_page_fault(vcpu: Vcpu, address: int, *, write: bool, tables: GuestTa
         gpte, wanted = found, found | (wanted & (tables.ACCESSED | tables.DIRTY))
         yield Again(address, gpte, wanted)
     gfn = tables.gfn_of(address)
-    slots: SlotSet = yield Load(kvm.slots(as_id))
-    entry = slot_of_gfn(slots, gfn)
-    if entry is None:
-        yield Work("mmio_exit")
-        return RET_PF_EMULATE
-    slot, deleted = entry
-    if deleted:
-        return RET_PF_RETRY
+    slot, without_page = yield from _memslot_of(kvm, gfn, as_id)
+    if slot is None:
+        return without_page
     seq, page = yield from kvm_mmu_faultin_pfn(kvm, slot, gfn, write=write)
     if page is None:
         return RET_PF_RETRY
@@ -299,12 +305,7 @@ def _shadow_page_fault(vcpu: Vcpu, address: int, *, write: bool, tables: GuestTa
         result = yield from mmu_set_spte(kvm, slot, table, index, gfn, page.pfn, fault, writable=writable)
         if result != RET_PF_SPURIOUS:
             yield from pte_prefetch(kvm, table, index, address)
-    if kvm.features.retry_marks_accessed:
-        yield Release(kvm.mmu_lock)
-        yield from kvm_mmu_finish_page_fault(kvm, page, result)
-    else:
-        yield from kvm_mmu_finish_page_fault(kvm, page, result)
-        yield Release(kvm.mmu_lock)
+    yield from _unlock_and_release(kvm, page, result, WRITE)
     return result
 
 

@@ -32,14 +32,14 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 import agewalk
-from agewalk.engine import layout as at
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine, build, compile_once
-from agewalk.engine.jit import entry
-from agewalk.engine.protocol import encode
-from agewalk.engine.reclaim import run_aging
-from agewalk.engine.rows import plain
-from agewalk.engine.touch import run_rows
+from agewalk.engine.access.batch import plain
+from agewalk.engine.access.kvm_fault import run_rows
+from agewalk.engine.compiler.jit import entry
+from agewalk.engine.engine import Batch, Engine, build, compile_once
+from agewalk.engine.eviction.reclaim import run_aging
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.state.truth_table import encode
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.tables.enumerate import protocol_table
@@ -273,8 +273,8 @@ def terabyte(*, smoke: bool) -> dict[str, float]:
 START = """
 import time; start = time.perf_counter()
 import numpy as np
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine, compile_once
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.engine import Batch, Engine, compile_once
 from agewalk.model.protocols.tables.table import ProtocolTable
 said = []
 compile_once(said.append)

@@ -13,12 +13,12 @@ import numpy as np
 from tests.engine.ledger import HOT, Ledger
 
 from agewalk.core.units import Bytes, Hva, Ns, Pages
-from agewalk.engine import layout as at
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
-from agewalk.engine.huge import accessed, folio_of, is_huge
-from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
-from agewalk.engine.state import State
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.state.huge import accessed, folio_of, is_huge
+from agewalk.engine.state.truth_table import M_RMAPS, M_SHADOW_PAGES
 from agewalk.model.kvm.kvm_host import GuestTables
 from agewalk.model.kvm.mmu.spte import is_accessed_spte, is_last_spte, is_shadow_present_pte, spte_to_pfn
 from agewalk.model.machine import Machine, Process, VirtualMachine

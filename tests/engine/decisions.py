@@ -13,12 +13,13 @@ import numpy as np
 from tests.engine.conformance import features_of
 from tests.model.mglru.minihost import MiniHost
 
-from agewalk.engine import layout as at
-from agewalk.engine import reclaim, two_list_reclaim
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import build
-from agewalk.engine.state import State
-from agewalk.engine.tiers import ctrl_pos, reset_ctrl_pos, tier_idx, type_to_scan
+from agewalk.engine.aging.tiers import ctrl_pos, reset_ctrl_pos, tier_idx, type_to_scan
+from agewalk.engine.classic_lru import reclaim as two_list_reclaim
+from agewalk.engine.engine import build
+from agewalk.engine.eviction import reclaim
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.classic_lru import reclaim as lists
 from agewalk.model.mglru.aging import tiers as pid
 from agewalk.model.mglru.eviction import nr_to_scan as shrink

@@ -3,8 +3,8 @@ used. Kept by hand beside the direct reading, which knows what it freed."""
 
 import numpy as np
 
-from agewalk.engine import layout as at
-from agewalk.engine.host import Engine
+from agewalk.engine.engine import Engine
+from agewalk.engine.state import layout as at
 from agewalk.model.machine import Machine, Process
 
 HOT = 3  # ticks: an eviction of a page that was used less than this before is a hot one

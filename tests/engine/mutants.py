@@ -1,6 +1,6 @@
 """Does the kit notice a change anywhere in the engine? Draws small changes at random, and tries each against the kit.
 
-    NUMBA_DISABLE_JIT=1 python -m tests.engine.mutants --sample 200 --seed 1 [--module evict] [--limit 60]
+    NUMBA_DISABLE_JIT=1 python -m tests.engine.mutants --sample 200 --seed 1 [--module eviction.isolate] [--limit 60]
 
 A mutant is a function of the engine with one token or one statement changed. In a process of its own it meets the cases that
 run the changed statement, first the quickest of each test. A line each: `caught`, and by what; `ALIVE`, after how many cases;
@@ -33,8 +33,10 @@ import agewalk
 
 ENGINE = Path(next(iter(agewalk.__path__))) / "engine"
 MODULES = (
-    "alike", "evict", "fault", "gens", "hits", "host", "huge", "isolate", "lists", "look", "quality", "queues", "reclaim",
-    "rows", "tiers", "touch", "two_list", "two_list_reclaim", "usual", "walk",
+    "access.batch", "access.folio_batches", "access.hit_path", "access.kvm_fault", "access.memoised_fault",
+    "access.mm_fault", "aging.generations", "aging.look_around", "aging.page_table_walk", "aging.tiers",
+    "classic_lru.lists", "classic_lru.reclaim", "engine", "eviction.isolate", "eviction.reclaim",
+    "eviction.shrink_folio_list", "eviction.uniform_batch", "quality", "state.huge", "state.lru_lists",
 )  # fmt: skip
 KIT = ("lists", "conformance", "huge", "nested", "two_list", "recut", "rows", "quality_causes", "quality")
 OTHER: dict[type, Any] = {
@@ -152,7 +154,7 @@ def mutants_of(module: str, text: str) -> list[Mutant]:
 
 def source(module: str) -> str:
     """Of a module of the engine."""
-    return (ENGINE / f"{module}.py").read_text()
+    return (ENGINE / f"{module.replace('.', '/')}.py").read_text()
 
 
 def _put(module: str, function: str, code: CodeType) -> None:

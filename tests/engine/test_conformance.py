@@ -25,7 +25,7 @@ from tests.engine.stories import (
     tiers_of,
 )
 
-from agewalk.engine import layout as at
+from agewalk.engine.state import layout as at
 from agewalk.model.profiles import profile
 
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad", "shadow-noad")
@@ -238,7 +238,7 @@ def test_nested_guests_come_and_go(mmu: str) -> None:
 def test_equal_without_the_compiler() -> None:
     """The same kernels and stories as plain Python: NUMBA_DISABLE_JIT=1, in a process of its own."""
     code = (
-        "from agewalk.engine.jit import COMPILED\n"
+        "from agewalk.engine.compiler.jit import COMPILED\n"
         "from tests.engine.test_conformance import story_of, tell, test_equal_after_every_event\n"
         "assert not COMPILED\n"
         "test_equal_after_every_event()\n"

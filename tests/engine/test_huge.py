@@ -15,10 +15,10 @@ from tests.engine.conformance import Twin, features_of, table_of
 from tests.engine.test_conformance import KERNELS, PROTOCOLS, tell
 
 from agewalk.core.errors import UsageError
-from agewalk.engine import layout as at
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
-from agewalk.engine.huge import folio_numbers, is_huge
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.state.huge import folio_numbers, is_huge
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.tables.table import ProtocolTable

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from agewalk.core.errors import UsageError
-from agewalk.engine import features, jit
-from agewalk.engine import layout as at
-from agewalk.engine.cells import count_bits, lowest_bit, which_of, window
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import build
-from agewalk.engine.protocol import MODES
-from agewalk.engine.state import State
+from agewalk.engine.compiler import jit
+from agewalk.engine.compiler.state_types import count_bits, lowest_bit, which_of, window
+from agewalk.engine.engine import build
+from agewalk.engine.state import features
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.state.truth_table import MODES
 
 
 def test_importing_the_package_loads_no_compiler() -> None:
@@ -109,22 +110,21 @@ def _decorators(node: ast.FunctionDef) -> set[str]:
     return {ast.unparse(d).rpartition(".")[2] for d in node.decorator_list}
 
 
-def _inner_kernels(text: str) -> set[str]:
+def _inner(text: str) -> set[str]:
     return {n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and INNER & _decorators(n)}
 
 
-def _called_from_python(text: str, module: str, kernels: dict[str, set[str]]) -> list[str]:
-    """Kernels (by module) without a way in from Python that a source calls, or names, outside every kernel."""
+def _called_from_python(text: str, module: str, inner: dict[str, set[str]]) -> list[str]:
+    """Compiled functions (by module) without a way in from Python that a source names outside of compiled ones."""
     tree = ast.parse(text)
-    known = {name: f"{module}.{name}" for name in kernels.get(module, ())}
+    known = {name: f"{module}.{name}" for name in inner.get(module, ())}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agewalk.engine"):
-            source = node.module.rpartition(".")[2]
             for alias in node.names:
-                if alias.name in kernels.get(source, ()):
-                    known[alias.asname or alias.name] = f"{source}.{alias.name}"
-                for inside in kernels.get(alias.name, ()):
-                    known[f"{alias.asname or alias.name}.{inside}"] = f"{alias.name}.{inside}"
+                if alias.name in inner.get(node.module, ()):
+                    known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                for inside in inner.get(f"{node.module}.{alias.name}", ()):
+                    known[f"{alias.asname or alias.name}.{inside}"] = f"{node.module}.{alias.name}.{inside}"
     found: list[str] = []
 
     def visit(node: ast.AST) -> None:
@@ -139,28 +139,23 @@ def _called_from_python(text: str, module: str, kernels: dict[str, set[str]]) ->
     return found
 
 
-def test_python_calls_no_kernel_that_has_no_way_in() -> None:
+def test_python_calls_no_function_that_has_no_way_in() -> None:
+    """The process would die."""
     folders = ("src/agewalk/engine", "src/agewalk/study", "src/agewalk/cli", "bench", "tests/engine")
     sources = {path: path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")}
-    kernels: dict[str, set[str]] = {}
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("src.") for path in sources}
+    inner = {names[path]: _inner(text) for path, text in sources.items()}
+    assert "list_add" in inner["agewalk.engine.state.lru_lists"]
     for path, text in sources.items():
-        kernels.setdefault(path.stem, set()).update(_inner_kernels(text))
-    assert "list_add" in kernels["lists"]
-    for path, text in sources.items():
-        if path.name != "decisions.py":  # runs without the compiler, where kernels are functions
-            assert not _called_from_python(text, path.stem, kernels), path
+        if path.name != "decisions.py":  # runs without the compiler
+            assert not _called_from_python(text, names[path], inner), path
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "from agewalk.engine.lists import list_add\nlist_add(1)",
-        "from agewalk.engine import lists\ndef f():\n    lists.list_add(1)",
-        "from agewalk.engine.lists import list_add as add\nrun = add",
-    ],
-)
-def test_a_call_of_such_a_kernel_is_found(call: str) -> None:
-    kernels = {"lists": {"list_add"}}
-    assert _called_from_python(call, "mine", kernels) == ["lists.list_add"]
-    inside = call.replace("\n", "\n@entry\ndef g():\n  ", 1).replace("\n  def f():", "\n  if 1:")
-    assert not _called_from_python(inside, "mine", kernels)
+def test_such_a_call_is_found() -> None:
+    inner = {"agewalk.engine.state.lru_lists": {"list_add"}}
+    for call in (
+        "from agewalk.engine.state.lru_lists import list_add\nlist_add()",
+        "from agewalk.engine.state import lru_lists as l\nl.list_add()",
+    ):
+        assert _called_from_python(call, "x", inner) == ["agewalk.engine.state.lru_lists.list_add"]
+    assert not _called_from_python("@entry\ndef f():\n    list_add()\n", "agewalk.engine.state.lru_lists", inner)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agewalk.engine import layout as at
+from agewalk.engine.state import layout as at
 
 
 def test_each_field_begins_where_the_one_before_ends() -> None:

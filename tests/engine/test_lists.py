@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.conformance import members
 
-from agewalk.engine import layout as at
-from agewalk.engine import lists
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import build
-from agewalk.engine.jit import Int, entry, i64
-from agewalk.engine.protocol import MODES
-from agewalk.engine.state import State
+from agewalk.engine.compiler.jit import Int, entry, i64
+from agewalk.engine.engine import build
+from agewalk.engine.state import layout as at
+from agewalk.engine.state import lru_lists as lists
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.state.truth_table import MODES
 
 PAGES = 2048  # sixteen segments
 NUMBERS = (0, 2, 9)

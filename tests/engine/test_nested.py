@@ -9,8 +9,8 @@ from tests.engine.conformance import Twin
 from tests.engine.test_conformance import KERNELS, MMUS, tell
 from tests.engine.test_huge import MMUS as HUGE_MMUS
 
-from agewalk.engine import layout as at
-from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.truth_table import M_RMAPS, M_SHADOW_PAGES
 from agewalk.model.profiles import profile
 
 GUEST, NESTED, HOST = 0, 1, 2

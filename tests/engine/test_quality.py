@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.engine.conformance import features_of
 
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
+from agewalk.engine.engine import Batch, Engine
 from agewalk.engine.quality import Sample, assess, skew, total
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.tables.enumerate import protocol_table

@@ -15,11 +15,11 @@ import pytest
 from tests.engine.conformance import features_of
 
 from agewalk.engine import quality
-from agewalk.engine.config import Host, Space
-from agewalk.engine.counters import BY_EVICTIONS, BY_FAULTS, BY_REFAULTS
-from agewalk.engine.host import Batch, Engine
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.eviction.reclaim import run_aging
 from agewalk.engine.quality import FALSE_OLD, FALSE_YOUNG, Sample
-from agewalk.engine.reclaim import run_aging
+from agewalk.engine.state.config import Host, Space
+from agewalk.engine.state.counters import BY_EVICTIONS, BY_FAULTS, BY_REFAULTS
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.tables.enumerate import protocol_table

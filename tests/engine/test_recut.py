@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.engine.conformance import features_of, table_of
 
-from agewalk.engine import layout as at
 from agewalk.engine.baselines.curve import LruCurve, Shards
 from agewalk.engine.baselines.queues import POLICIES, Queue
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 

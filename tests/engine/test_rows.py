@@ -8,10 +8,10 @@ import pytest
 from tests.engine.conformance import features_of, table_of
 
 from agewalk.core.errors import UsageError
-from agewalk.engine import layout as at
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
-from agewalk.engine.rows import BLOCK, CHUNK, Rows, end_of_tick, plain
+from agewalk.engine.access.batch import BLOCK, CHUNK, Rows, end_of_tick, plain
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 

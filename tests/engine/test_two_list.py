@@ -16,8 +16,8 @@ from tests.engine.test_huge import huge_story
 from tests.engine.two_lists import ListTwin
 
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.tables.table import ProtocolTable
 

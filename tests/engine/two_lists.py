@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from tests.engine.conformance import Twin, members
 
-from agewalk.engine import layout as at
+from agewalk.engine.state import layout as at
 from agewalk.model.machine.classic_host import TwoListMachine
 from agewalk.model.mm.folio import PG_ACTIVE, PG_LRU
 

@@ -8,8 +8,8 @@ from tests.study.test_metrics import S, job
 
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import Ns
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.protocols.tables.table import ProtocolTable
 from agewalk.study.heatmap import heat_maps
 from agewalk.study.job import MOST_TICKS, TICK, Executor

@@ -110,7 +110,7 @@ def run(path: Path, wanted: Wanted) -> None:
     store = Store(out / "runs")
     with _folders(out, out / "runs"), progress() as tell:
         if engine == "compiled":
-            from agewalk.engine.host import compile_once
+            from agewalk.engine.engine import compile_once
 
             compile_once(_say)
         runs = run_jobs(

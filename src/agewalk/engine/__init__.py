@@ -36,12 +36,12 @@ live: docs/engine.md. Importing this package loads neither numba nor NumPy; the 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agewalk.engine.config import Host as Host
-    from agewalk.engine.config import Space as Space
-    from agewalk.engine.host import Batch as Batch
-    from agewalk.engine.host import Engine as Engine
-    from agewalk.engine.host import Result as Result
-    from agewalk.engine.host import compile_once as compile_once
+    from agewalk.engine.engine import Batch as Batch
+    from agewalk.engine.engine import Engine as Engine
+    from agewalk.engine.engine import Result as Result
+    from agewalk.engine.engine import compile_once as compile_once
+    from agewalk.engine.state.config import Host as Host
+    from agewalk.engine.state.config import Space as Space
 
 _HOMES = {
     "Host": "config",

@@ -11,14 +11,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine import layout as at
-from agewalk.engine.config import Host
-from agewalk.engine.huge import folio_of, is_huge
-from agewalk.engine.jit import Array, Int, entry, i64, njit
-from agewalk.engine.lists import region_of
-from agewalk.engine.state import State
+from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.config import Host
+from agewalk.engine.state.huge import folio_of, is_huge
+from agewalk.engine.state.lru_lists import region_of
 
 
 def _ratio(part: int, whole: int) -> float | None:

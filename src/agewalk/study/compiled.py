@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import format_time, pages_of
-from agewalk.engine import counters as c
-from agewalk.engine.config import Host, Space
-from agewalk.engine.host import Batch, Engine
+from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.state import counters as c
+from agewalk.engine.state.config import Host, Space
 from agewalk.model.protocols.tables.table import ProtocolTable
 from agewalk.study.costs import prices
 from agewalk.study.job import HOT, TICK, Bands, Job

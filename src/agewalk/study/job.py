@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.units import Bytes, Ns
-from agewalk.engine.config import region_shift
+from agewalk.engine.state.config import region_shift
 from agewalk.study.merge_traces import Accesses, check_size
 from agewalk.study.policies import Keys, Policy, baseline_policy, protocol_policy
 from agewalk.study.result import Measured

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Ns
-from agewalk.engine.config import TOO_MANY_PAGES
+from agewalk.engine.state.config import TOO_MANY_PAGES
 from agewalk.trace import Batch, Trace
 
 ROWS = 1 << 16

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agewalk.core.errors import UsageError
-from agewalk.engine.jit import Array, Int, entry, i64, njit
+from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit
 
 # Two-sided 95 % quantiles of Student's t for 1 .. 15 degrees of freedom (any statistics handbook).
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)

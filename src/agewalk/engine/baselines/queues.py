@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agewalk.core.errors import UsageError
-from agewalk.engine.jit import Array, Int, entry, i64, njit
+from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit
 
 POLICIES: Final = ("lru", "fifo", "clock", "random")
 

@@ -1,12 +1,13 @@
 """Aging by page-table walks: every address space, every page table that is worth it (mm/vmscan.c)."""
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine.cells import count_bits, lowest_bit, rarely, which_of
-from agewalk.engine.gens import inc_max_seq, update_gen
-from agewalk.engine.huge import accessed
-from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.aging.generations import inc_max_seq, update_gen
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_inline, njit_merge
+from agewalk.engine.compiler.state_types import count_bits, lowest_bit, rarely, which_of
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.huge import accessed
+from agewalk.engine.state.layout import (
     A_ANY,
     A_PRIMARY,
     A_SHADOW,
@@ -58,7 +59,6 @@ from agewalk.engine.layout import (
     WRITTEN,
     YOUNG,
 )
-from agewalk.engine.state import State
 
 
 @njit

@@ -8,18 +8,18 @@ Equal by construction, as long as the combination names all that it depends on; 
 
 from typing import Final
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine import layout as at
-from agewalk.engine.cells import bit_length, lowest_bit, rarely
-from agewalk.engine.fault import refault_tier
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import META
-from agewalk.engine.lists import region_of
-from agewalk.engine.queues import drain_add, queue_activate
-from agewalk.engine.rows import Rows
-from agewalk.engine.state import State
-from agewalk.engine.two_list import is_far
+from agewalk.engine.access.batch import Rows
+from agewalk.engine.access.folio_batches import drain_add, queue_activate
+from agewalk.engine.access.mm_fault import refault_tier
+from agewalk.engine.classic_lru.lists import is_far
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.compiler.state_types import bit_length, lowest_bit, rarely
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import META
+from agewalk.engine.state.lru_lists import region_of
 
 # A combination: these bits, the last three of a shadow entry that counts, and FILLS.
 BACK: Final = 1  # from swap

@@ -3,14 +3,22 @@
 Compiled on its own: hosts under MGLRU do not wait for it.
 """
 
-from agewalk.engine import counters as c
-from agewalk.engine.alike import bits_of_all, book, leave_idle, unmapped
-from agewalk.engine.cells import fetch_row
-from agewalk.engine.evict import leave, unmap
-from agewalk.engine.fault import needs_frame
-from agewalk.engine.hits import run_usual
-from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.access.batch import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
+from agewalk.engine.access.folio_batches import is_queued, lru_add_drain
+from agewalk.engine.access.hit_path import run_usual
+from agewalk.engine.access.kvm_fault import any_fault, mark_running
+from agewalk.engine.access.mm_fault import needs_frame
+from agewalk.engine.aging.page_table_walk import ask_huge, clear_bits
+from agewalk.engine.aging.tiers import nr_pages
+from agewalk.engine.classic_lru.lists import SWAP_CLUSTER_MAX, classic_add, classic_shadow, note_cost, shadow_rest
+from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
+from agewalk.engine.compiler.state_types import fetch_row
+from agewalk.engine.eviction.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
+from agewalk.engine.eviction.shrink_folio_list import leave, unmap
+from agewalk.engine.eviction.uniform_batch import bits_of_all, book, leave_idle, unmapped
+from agewalk.engine.state import counters as c
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     A_ANY,
     A_PRIMARY,
     ACTIVE,
@@ -62,15 +70,7 @@ from agewalk.engine.layout import (
     WRITTEN,
     YOUNG,
 )
-from agewalk.engine.lists import take
-from agewalk.engine.queues import is_queued, lru_add_drain
-from agewalk.engine.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
-from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
-from agewalk.engine.state import State
-from agewalk.engine.tiers import nr_pages
-from agewalk.engine.touch import any_fault, mark_running
-from agewalk.engine.two_list import SWAP_CLUSTER_MAX, classic_add, classic_shadow, note_cost, shadow_rest
-from agewalk.engine.walk import ask_huge, clear_bits
+from agewalk.engine.state.lru_lists import take
 
 GIB_PAGES_SHIFT = 18
 

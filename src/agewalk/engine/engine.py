@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine import jit
-from agewalk.engine import layout as at
-from agewalk.engine import protocol as pt
-from agewalk.engine.config import TOO_MANY_PAGES, Host, Space, region_shift
+from agewalk.engine.access.batch import AHEAD, CHUNK, WORD, Rows
+from agewalk.engine.access.kvm_fault import nested_change, run_batch
+from agewalk.engine.compiler import jit
+from agewalk.engine.eviction.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
 from agewalk.engine.quality import Assessor, Sample, total
-from agewalk.engine.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
-from agewalk.engine.rows import AHEAD, CHUNK, WORD, Rows
-from agewalk.engine.state import State
-from agewalk.engine.touch import nested_change, run_batch
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state import layout as at
+from agewalk.engine.state import truth_table as pt
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.config import TOO_MANY_PAGES, Host, Space, region_shift
 from agewalk.model.protocols.tables.table import ProtocolTable
 
 GOLDEN_RATIO_64: Final = 0x61C8864680B583EB  # include/linux/hash.h
@@ -56,7 +56,7 @@ class SpaceResult:
 
 @dataclass(frozen=True)
 class Result:
-    """Totals of a run so far. `counts` by name (`agewalk.engine.counters.NAMES`); `costs` what the protocol's answers
+    """Totals of a run so far. `counts` by name (`agewalk.engine.state.counters.NAMES`); `costs` what the protocol's answers
     cost, by the names of its `Costs`; `quality` sums over all aging passes, None if none was assessed."""
 
     accesses: int
@@ -211,7 +211,7 @@ class Engine:
         )
         self._run = run_batch
         if host.policy == TWO_LIST:  # its code is compiled, or loaded, only now
-            from agewalk.engine.two_list_reclaim import run_batch_two_list
+            from agewalk.engine.classic_lru.reclaim import run_batch_two_list
 
             self._run = run_batch_two_list
 
@@ -314,7 +314,7 @@ class Engine:
         nested_change(self.state, space, int(alive))
 
     def by_space(self) -> npt.NDArray[np.int64]:
-        """Columns of `by_region` (`agewalk.engine.counters`), summed up for each space."""
+        """Columns of `by_region` (`agewalk.engine.state.counters`), summed up for each space."""
         sums: npt.NDArray[np.int64] = np.add.reduceat(self.state.by_region, self.state.space[:, at.S_REGION])
         return sums
 

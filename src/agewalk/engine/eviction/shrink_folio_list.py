@@ -1,14 +1,18 @@
 """Eviction: sort the oldest generation, isolate a batch, ask each page once more, take it or keep it (mm/vmscan.c)."""
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine.alike import book, entry_is_dirty, leave_page, shrink_alike
-from agewalk.engine.cells import rarely
-from agewalk.engine.gens import add_folios, kept_flags, set_refs, try_to_inc_min_seq
-from agewalk.engine.huge import accessed
-from agewalk.engine.isolate import isolate_folios
-from agewalk.engine.jit import Array, Int, i64, njit, njit_inline, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.access.folio_batches import is_queued, mark_accessed
+from agewalk.engine.aging.generations import add_folios, kept_flags, set_refs, try_to_inc_min_seq
+from agewalk.engine.aging.look_around import referenced
+from agewalk.engine.aging.tiers import flags_of, nr_pages
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_inline, njit_merge
+from agewalk.engine.compiler.state_types import rarely
+from agewalk.engine.eviction.isolate import isolate_folios
+from agewalk.engine.eviction.uniform_batch import book, entry_is_dirty, leave_page, shrink_alike
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.huge import accessed
+from agewalk.engine.state.layout import (
     A_SHADOW,
     A_TDP,
     ACTIVE,
@@ -50,10 +54,6 @@ from agewalk.engine.layout import (
     USED_NOW,
     W_SHADOW,
 )
-from agewalk.engine.look import referenced
-from agewalk.engine.queues import is_queued, mark_accessed
-from agewalk.engine.state import State
-from agewalk.engine.tiers import flags_of, nr_pages
 
 
 @njit

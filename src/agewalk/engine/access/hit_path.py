@@ -9,11 +9,11 @@ the hits behind one are taken back first.
 
 from typing import Final
 
-from agewalk.engine.cells import fetch_row, rarely
-from agewalk.engine.jit import Array, Int, i64, njit
-from agewalk.engine.rows import WORD, Rows
-from agewalk.engine.state import State
-from agewalk.engine.usual import usual_faults
+from agewalk.engine.access.batch import WORD, Rows
+from agewalk.engine.access.memoised_fault import usual_faults
+from agewalk.engine.compiler.jit import Array, Int, i64, njit
+from agewalk.engine.compiler.state_types import fetch_row, rarely
+from agewalk.engine.state.arrays import State
 
 UNROLLED: Final = 4
 

@@ -4,10 +4,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from agewalk.engine import layout as at
-from agewalk.engine.cells import fetch_row, one_argument
-from agewalk.engine.jit import Array, Int, entry, i64, njit
-from agewalk.engine.state import State
+from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit
+from agewalk.engine.compiler.state_types import fetch_row, one_argument
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
 
 BLOCK: Final = 64
 AHEAD: Final = 32  # rows: note_used() asks for the memory of that one

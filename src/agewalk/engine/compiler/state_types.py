@@ -21,7 +21,7 @@ from numba.core.typing import templates as _templates
 from numba.np import arrayobj as _arrayobj
 from numba.np import numpy_support as _numpy_support
 
-from agewalk.engine.jit import COMPILED
+from agewalk.engine.compiler.jit import COMPILED
 
 T = TypeVar("T")
 # numba is annotated in part, and not for this use

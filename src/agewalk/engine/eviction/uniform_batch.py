@@ -4,11 +4,14 @@ for all of such a batch is found out once; then they all go, or all stay, in one
 
 from typing import Final
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine.gens import add_folios, kept_flags, set_refs
-from agewalk.engine.jit import Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.aging.generations import add_folios, kept_flags, set_refs
+from agewalk.engine.aging.look_around import look_around
+from agewalk.engine.aging.tiers import flags_of
+from agewalk.engine.compiler.jit import Int, i64, njit, njit_merge
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     A_ANY,
     A_PRIMARY,
     ACTIVE,
@@ -61,10 +64,7 @@ from agewalk.engine.layout import (
     WORKINGSET,
     YOUNG,
 )
-from agewalk.engine.lists import region_of
-from agewalk.engine.look import look_around
-from agewalk.engine.state import State
-from agewalk.engine.tiers import flags_of
+from agewalk.engine.state.lru_lists import region_of
 
 USE_BITS: Final = REFERENCED | WORKINGSET | REFS_MASK | ACTIVE | SWAPCACHE  # what decides how a used folio stays
 

@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-from agewalk.engine.cells import one_argument
-from agewalk.engine.jit import Array
+from agewalk.engine.compiler.jit import Array
+from agewalk.engine.compiler.state_types import one_argument
 
 
 @one_argument
 class State(NamedTuple):
-    """Everything that a run changes. Shapes and columns: `agewalk.engine.layout`."""
+    """Everything that a run changes. Shapes and columns: `agewalk.engine.state.layout`."""
 
     touch: Array  # uint8[pages]
     page: Array  # int32[pages, 2]

@@ -4,10 +4,10 @@ A tier is the logarithm of the number of uses that flags counted. `positive_ctrl
 (evicted or protected), now and in a moving average; there is a proportional and an integral term, none for the derivative.
 """
 
-from agewalk.engine import features as f
-from agewalk.engine.cells import bit_length, rarely
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.compiler.state_types import bit_length, rarely
+from agewalk.engine.state import features as f
+from agewalk.engine.state.layout import (
     AVG_REFAULTED,
     AVG_TOTAL,
     BATCH,

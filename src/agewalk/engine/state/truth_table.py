@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from agewalk.engine.jit import Array
-from agewalk.engine.layout import A_PRIMARY, A_SHADOW, A_TDP, LOOK_AROUND, N_ASKS, YOUNG
+from agewalk.engine.compiler.jit import Array
+from agewalk.engine.state.layout import A_PRIMARY, A_SHADOW, A_TDP, LOOK_AROUND, N_ASKS, YOUNG
 from agewalk.model.protocols.tables.table import HUGE_QUESTIONS, QUESTIONS, Costs, ProtocolTable, QuestionRow, State
 
 MODES: Final = 64

@@ -1,20 +1,20 @@
 """What an access does: the hot loop, and KVM's page faults behind it (arch/x86/kvm/mmu/mmu.c, virt/kvm/kvm_main.c)."""
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine import layout as at
-from agewalk.engine.cells import rarely
-from agewalk.engine.fault import follow_page, get_user_page, host_access, needs_frame
-from agewalk.engine.hits import run_usual
-from agewalk.engine.huge import folio_of, is_huge
-from agewalk.engine.jit import Int, entry, i64, njit, njit_inline, njit_merge
-from agewalk.engine.layout import META
-from agewalk.engine.protocol import M_RMAPS, M_SHADOW_PAGES
-from agewalk.engine.queues import mark_accessed
-from agewalk.engine.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
-from agewalk.engine.rows import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
-from agewalk.engine.state import State
-from agewalk.engine.usual import FILLS, combination, counting, has_table, learn
+from agewalk.engine.access.batch import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
+from agewalk.engine.access.folio_batches import mark_accessed
+from agewalk.engine.access.hit_path import run_usual
+from agewalk.engine.access.memoised_fault import FILLS, combination, counting, has_table, learn
+from agewalk.engine.access.mm_fault import follow_page, get_user_page, host_access, needs_frame
+from agewalk.engine.compiler.jit import Int, entry, i64, njit, njit_inline, njit_merge
+from agewalk.engine.compiler.state_types import rarely
+from agewalk.engine.eviction.reclaim import DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, reclaim
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.huge import folio_of, is_huge
+from agewalk.engine.state.layout import META
+from agewalk.engine.state.truth_table import M_RMAPS, M_SHADOW_PAGES
 
 PTE_PREFETCH_NUM = 8
 

@@ -2,11 +2,15 @@
 
 from typing import Final
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine.evict import evict_folios, oldest_seq
-from agewalk.engine.jit import Array, Int, entry, i64, njit, njit_inline
-from agewalk.engine.layout import (
+from agewalk.engine.access.folio_batches import lru_add_drain
+from agewalk.engine.aging.page_table_walk import try_to_inc_max_seq
+from agewalk.engine.aging.tiers import order_base_2
+from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit, njit_inline
+from agewalk.engine.eviction.shrink_folio_list import evict_folios, oldest_seq
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     AGE_NODE,
     BATCH,
     FEATURES,
@@ -30,10 +34,6 @@ from agewalk.engine.layout import (
     SWAPPINESS,
     TARGET_MEMCG,
 )
-from agewalk.engine.queues import lru_add_drain
-from agewalk.engine.state import State
-from agewalk.engine.tiers import order_base_2
-from agewalk.engine.walk import try_to_inc_max_seq
 
 DEF_PRIORITY: Final = 12
 SWAP_CLUSTER_MAX: Final = 32

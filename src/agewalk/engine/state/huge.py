@@ -1,15 +1,15 @@
 """2 MiB folios: which pages they have, and what happens to all 512 at once (mm/huge_memory.c).
 
 A folio of 2 MiB is mapped by one entry in each direct table, from its fault to its eviction; after that its pages come back
-one by one. `agewalk.engine.layout` says where its bits live.
+one by one. `agewalk.engine.state.layout` says where its bits live.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from agewalk.engine.jit import Array, Int, entry, i64
-from agewalk.engine.layout import HUGE_ENTRY, M_STATE, PTES
-from agewalk.engine.state import State
+from agewalk.engine.compiler.jit import Array, Int, entry, i64
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import HUGE_ENTRY, M_STATE, PTES
 
 
 @entry

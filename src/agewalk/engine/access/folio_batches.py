@@ -3,11 +3,13 @@
 A new folio is on no list, and has no generation, until its batch is drained; an activated one stays where it is until then.
 """
 
-from agewalk.engine import features as f
-from agewalk.engine.cells import rarely
-from agewalk.engine.gens import add_folios, del_folio, gen_of, inc_refs, set_refs, update_gen
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.aging.generations import add_folios, del_folio, gen_of, inc_refs, set_refs, update_gen
+from agewalk.engine.aging.tiers import nr_pages
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.compiler.state_types import rarely
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     ACTIVATE_BATCH,
     ACTIVE,
     ADD_BATCH,
@@ -26,8 +28,6 @@ from agewalk.engine.layout import (
     REFS_FLAGS_OLD,
     T_AGE,
 )
-from agewalk.engine.state import State
-from agewalk.engine.tiers import nr_pages
 
 
 @njit

@@ -2,9 +2,12 @@
 
 from typing import Final
 
-from agewalk.engine import features as f
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.aging.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
+from agewalk.engine.classic_lru.lists import classic_add, classic_del
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     ACTIVE,
     ANON,
     BY_CARRY,
@@ -35,17 +38,7 @@ from agewalk.engine.layout import (
     WALK_SEQ,
     WORKINGSET,
 )
-from agewalk.engine.lists import (
-    list_add_tail,
-    list_del,
-    list_empty,
-    list_tail,
-    push,
-    take,
-)
-from agewalk.engine.state import State
-from agewalk.engine.tiers import lru_refs, lru_tier, nr_pages, reset_ctrl_pos
-from agewalk.engine.two_list import classic_add, classic_del
+from agewalk.engine.state.lru_lists import list_add_tail, list_del, list_empty, list_tail, push, take
 
 ENTRY_BITS: Final = ACTIVE | SWAPCACHE | WORKINGSET | REFERENCED | HUGE  # what decides how a folio enters
 

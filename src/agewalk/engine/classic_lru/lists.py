@@ -5,8 +5,10 @@ A folio on one of them has generation index 0 in META, as a mark that it is on a
 
 from typing import Final
 
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.aging.tiers import nr_pages
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     ACTIVE,
     BY_MASK,
     GEN_MASK,
@@ -22,9 +24,7 @@ from agewalk.engine.layout import (
     T_COST,
     WORKINGSET,
 )
-from agewalk.engine.lists import list_add, list_del
-from agewalk.engine.state import State
-from agewalk.engine.tiers import nr_pages
+from agewalk.engine.state.lru_lists import list_add, list_del
 
 EVICTION_MASK: Final = (1 << 40) - 1  # pack_shadow(): what is left of a word beside memcg, node and PG_workingset
 SWAP_CLUSTER_MAX: Final = 32

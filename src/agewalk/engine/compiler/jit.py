@@ -33,7 +33,7 @@ COMPILED: bool = not config.DISABLE_JIT
 
 
 DIGEST = build_cache.digest(
-    sorted(Path(__file__).parent.rglob("*.py")), numba.__version__, numpy.__version__, stamps=True
+    sorted(Path(__file__).parents[1].rglob("*.py")), numba.__version__, numpy.__version__, stamps=True
 )
 _directory: Path | None = None
 

@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from agewalk.engine import features as f
-from agewalk.engine.cells import fetch_row, rarely
-from agewalk.engine.gens import gen_of, inc_gen
-from agewalk.engine.jit import Int, i64, njit
-from agewalk.engine.layout import (
+from agewalk.engine.aging.generations import gen_of, inc_gen
+from agewalk.engine.aging.tiers import flags_of, is_saturated, learn_flags, lru_refs, nr_pages, tier_idx, type_to_scan
+from agewalk.engine.compiler.jit import Int, i64, njit
+from agewalk.engine.compiler.state_types import fetch_row, rarely
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     BATCH,
     BY_MASK,
     FEATURES,
@@ -33,9 +35,7 @@ from agewalk.engine.layout import (
     TIER_OF,
     WORKINGSET,
 )
-from agewalk.engine.lists import list_add, list_add_tail, push, take
-from agewalk.engine.state import State
-from agewalk.engine.tiers import flags_of, is_saturated, learn_flags, lru_refs, nr_pages, tier_idx, type_to_scan
+from agewalk.engine.state.lru_lists import list_add, list_add_tail, push, take
 
 SORT_BITS: Final = GEN_MASK | REFERENCED | WORKINGSET | REFS_MASK | HUGE  # what decides whether a folio moves on
 

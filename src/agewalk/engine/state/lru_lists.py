@@ -10,9 +10,10 @@ there get to be too many, all lists are closed up. Segments that no list needs w
 
 from typing import Final
 
-from agewalk.engine.cells import fetch_row, rarely
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.compiler.state_types import fetch_row, rarely
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     FREE,
     FRESH,
     HEADS,
@@ -27,7 +28,6 @@ from agewalk.engine.layout import (
     SLOT,
     TAILS,
 )
-from agewalk.engine.state import State
 
 AHEAD: Final = 16  # places: how far a walk sees
 

@@ -3,18 +3,18 @@
 Frames are found beforehand (`touch.make_room`), so nothing here reclaims.
 """
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine import layout as at
-from agewalk.engine.cells import bit_length, rarely
-from agewalk.engine.huge import folio_of
-from agewalk.engine.jit import Array, Int, i64, njit, njit_merge
-from agewalk.engine.layout import META
-from agewalk.engine.lists import region_of
-from agewalk.engine.queues import lru_add_drain, mark_accessed, queue_add
-from agewalk.engine.state import State
-from agewalk.engine.tiers import lru_tier
-from agewalk.engine.two_list import classic_refault
+from agewalk.engine.access.folio_batches import lru_add_drain, mark_accessed, queue_add
+from agewalk.engine.aging.tiers import lru_tier
+from agewalk.engine.classic_lru.lists import classic_refault
+from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_merge
+from agewalk.engine.compiler.state_types import bit_length, rarely
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state import layout as at
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.huge import folio_of
+from agewalk.engine.state.layout import META
+from agewalk.engine.state.lru_lists import region_of
 
 
 @njit_merge

@@ -2,12 +2,15 @@
 
 from typing import Final
 
-from agewalk.engine import counters as c
-from agewalk.engine import features as f
-from agewalk.engine.cells import lowest_bit, rarely, which_of, window
-from agewalk.engine.gens import gen_of, update_gen
-from agewalk.engine.jit import Int, i64, njit, njit_merge
-from agewalk.engine.layout import (
+from agewalk.engine.access.folio_batches import queue_activate, seen_young
+from agewalk.engine.aging.generations import gen_of, update_gen
+from agewalk.engine.aging.page_table_walk import ask_huge, bloom_add, clear_bits, suitable_to_scan, without_idle
+from agewalk.engine.compiler.jit import Int, i64, njit, njit_merge
+from agewalk.engine.compiler.state_types import lowest_bit, rarely, which_of, window
+from agewalk.engine.state import counters as c
+from agewalk.engine.state import features as f
+from agewalk.engine.state.arrays import State
+from agewalk.engine.state.layout import (
     A_ANY,
     A_PRIMARY,
     ASK_HUGE_TARGET,
@@ -37,9 +40,6 @@ from agewalk.engine.layout import (
     S_PAGES,
     YOUNG,
 )
-from agewalk.engine.queues import queue_activate, seen_young
-from agewalk.engine.state import State
-from agewalk.engine.walk import ask_huge, bloom_add, clear_bits, suitable_to_scan, without_idle
 
 PAGEVEC_SIZE: Final = 15
 

@@ -1,0 +1,1 @@
+"""Aging: page-table walks, generations, look-around, tiers."""

@@ -1,0 +1,1 @@
+"""The classic active and inactive lists, where MGLRU is off."""

@@ -1,0 +1,1 @@
+"""How functions are compiled, and the types that they take. Nothing here knows what they do."""

@@ -1,0 +1,1 @@
+"""Eviction: reclaim, isolation, what becomes of isolated folios."""

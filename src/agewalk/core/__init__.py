@@ -1,1 +1,1 @@
-"""What everything else stands on: units, errors, cells, effects, the direct reading. Standard library only."""
+"""The base of all other packages: units, errors, cells, effects, the direct executor. Standard library only."""

@@ -1,4 +1,4 @@
-"""Where code that was compiled here is kept for the next process.
+"""The cache of compiled code, shared by processes.
 
 A user who can write to such a directory decides what the next process runs: numba's index files are pickles, compiled modules
 are machine code. So a directory is used only if no other user (root apart) can have put anything there; else a private temporary

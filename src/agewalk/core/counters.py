@@ -7,7 +7,7 @@ class Counters(Counter[str]):
     """Named counts; a name that never counted is 0, and a snapshot subtracts from a later one."""
 
     def since(self, before: "Counters") -> "Counters":
-        """What has been counted after the snapshot `before`, non-zero names only."""
+        """Counts since the snapshot `before`, non-zero names only."""
         return Counters({name: count - before[name] for name, count in self.items() if count != before[name]})
 
     def snapshot(self) -> "Counters":

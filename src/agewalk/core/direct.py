@@ -98,7 +98,7 @@ class Direct:
 
 
 class _Meanings(dict[type[Effect], Callable[[Direct, Any], Any]]):
-    """What this executor does for each class of effect; a class without an entry has that of its nearest base."""
+    """The function that performs each class of effect; a class without an entry uses that of its nearest base."""
 
     def __missing__(self, cls: type[Effect]) -> Callable[[Direct, Any], Any]:
         for base in cls.__mro__[1:]:

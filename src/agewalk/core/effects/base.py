@@ -1,4 +1,4 @@
-"""What an effect is, and what its orders and modes are called."""
+"""The base class of effects, and the names of memory orders and lock modes."""
 
 from __future__ import annotations
 

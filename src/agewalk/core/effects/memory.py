@@ -10,7 +10,7 @@ from agewalk.core.errors import ModelError
 
 
 def used_after_free(cell: Cell) -> ModelError:
-    """What every executor raises for a cell whose object is gone."""
+    """Raised by every executor for a cell whose object has been freed."""
     return ModelError(
         f"{cell.name} used after it was freed", hint="a walker outlived the lock or grace period that kept it"
     )

@@ -13,11 +13,11 @@ class KvmConfig:
 
     tdp: nested paging in hardware (ept=1, npt=1). tdp_mmu: the TDP MMU (module parameter tdp_mmu). ept: Intel's format.
     ad_bits: the hardware has A/D bits (kvm_ad_enabled; only EPT can lack them).
-    levels: of the page tables (4). level_bits: log2 of a table's entries (9); the exhaustive reading takes fewer of both.
+    levels: of the page tables (4). level_bits: log2 of a table's entries (9); `agewalk check` takes fewer of both.
     address_spaces: 1, or 2 with system management mode. max_level: largest mapping, PG_LEVEL_*.
     rmap_recycle_threshold: a chain of more SPTEs is zapped (RMAP_RECYCLE_THRESHOLD, mmu.c).
     paging_structure_cache: the CPU remembers which table translates a region and reads only the leaf (`hardware.py`).
-        For the direct reading alone.
+        For the direct executor alone.
     """
 
     tdp: bool = True

@@ -40,7 +40,7 @@ def kvm_mmu_slot_remove_write_access(kvm: Kvm, rng: GfnRange) -> Step[bool]:
     """kvm_mmu_slot_remove_write_access(): take W from every SPTE of the range, so that the next write is seen.
 
     MMU_WRITABLE stays, so the fast page fault may give W back. Rmaps under mmu_lock for write, the TDP MMU under mmu_lock
-    for read. Was any SPTE writable? Whoever asked flushes.
+    for read. Was any SPTE writable? The caller flushes.
     """
     protected = False
     if (yield from kvm_memslots_have_rmaps(kvm)):

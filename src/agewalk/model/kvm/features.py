@@ -1,4 +1,4 @@
-"""How kernels differ in KVM, one named feature per difference. A kernel is a set of them; nothing else asks for a version.
+"""Differences between kernels in KVM, one named feature each. A kernel is a set of them; no other code asks for a version.
 
 "Read" means read in that release's source by name of the function; a commit is given where it is known for certain.
 """

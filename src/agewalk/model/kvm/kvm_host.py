@@ -82,9 +82,9 @@ class MmuPage(Object):
         self._mask = (1 << level_bits) - 1
         self._entries: dict[int, Cell] = {}
         self._translations: dict[int, Cell] = {}
-        nobody: MmuPage | None = None
+        none: MmuPage | None = None
         link: Cell | None = None
-        self.next = Cell(self, "next", nobody)
+        self.next = Cell(self, "next", none)
         self.pprev = Cell(self, "pprev", link)
         self.invalid = Cell(self, "invalid", value=False)
         self.scheduled = Cell(self, "scheduled", value=False)
@@ -274,7 +274,7 @@ class Kvm(Object):
         return self._descs[address]
 
     def tdp_slab(self, as_id: int, level: int) -> Slab:
-        """Tables of the TDP MMU. Not reused: nobody rewrites all entries of a new table one by one."""
+        """Tables of the TDP MMU. Not reused: no function clears the entries of a new table."""
         return self._slab((0, as_id, level), reuse=False, as_id=as_id, level=level)
 
     def shadow_slab(self, tables: GuestTables | None, as_id: int, level: int, base: int, *, direct: bool) -> Slab:

@@ -86,7 +86,7 @@ def nested_guest_stop(kvm: Kvm, tables: GuestTables) -> Step[None]:
 
 
 def kvm_mmu_zap_all_fast(kvm: Kvm) -> Step[None]:
-    """kvm_mmu_zap_all_fast(), slots_lock held: new roots for everybody, the old ones invalid and then zapped."""
+    """kvm_mmu_zap_all_fast(), slots_lock held: every vCPU gets a new root, the old roots become invalid and are then zapped."""
     yield Acquire(kvm.mmu_lock)
     yield from kvm_mmu_zap_all_shadow_pages(kvm)
     if kvm.tdp_mmu_enabled:

@@ -233,7 +233,7 @@ class Machine:
         return ret
 
     def lru_gen(self, *, full: bool = False) -> str:
-        """What /sys/kernel/debug/lru_gen, or lru_gen_full, prints now."""
+        """The text that /sys/kernel/debug/lru_gen, or lru_gen_full, prints now."""
         return self.cpu.run(debugfs.show(self.lruvec, memcg=1, path="/", now=self.now, full=full))
 
     def lru_gen_write(self, text: str) -> int:
@@ -282,7 +282,7 @@ class Machine:
 
     @property
     def counters(self) -> Counters:
-        """What has been counted so far, by the kernel's names."""
+        """Counts so far, by the kernel's names."""
         return self.cpu.counters
 
     @property
@@ -302,11 +302,12 @@ class Machine:
         return (page_view(self.memory, process, page, max_seq) for page in range(process.pages))
 
     def taken(self) -> list[tuple[Process, int]]:
-        """What reclaim has unmapped since the last call, in order, as (process, page)."""
+        """Pages that reclaim has unmapped since the last call, in order, as (process, page)."""
         return self._said(self.ops.unmapped)
 
     def freed(self) -> list[tuple[Process, int]]:
-        """Whose folios reclaim has freed since the last call, in order: a page may go back to a list, unmapped, in between."""
+        """Pages whose folios reclaim has freed since the last call, in order. Before that, an unmapped
+        folio may go back to a list."""
         return self._said(self.ops.freed)
 
     def _said(self, pages: list[tuple[Mm, Hva]]) -> list[tuple[Process, int]]:

@@ -14,7 +14,7 @@ class HostOps:
     """ReclaimOps of one host. No memcg limits: memory.min and memory.low are 0.
 
     unmapped: the 4 KiB pages that reclaim took away, in order; freed: those whose folios it freed after that, which it does not
-    do while somebody holds them. What the machine reports and forgets after each event.
+    do while they are referenced. What the machine reports and forgets after each event.
     """
 
     def __init__(self, memory: Memory) -> None:

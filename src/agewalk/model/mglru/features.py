@@ -1,4 +1,4 @@
-"""What differs between kernels in MGLRU, one named feature a difference, each with its commit or release.
+"""Differences between kernels in MGLRU, one named feature a difference, each with its commit or release.
 
 Code branches on features, never on versions; a profile (`agewalk.model.profiles`) is a bundle of them.
 """

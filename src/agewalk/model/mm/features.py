@@ -1,4 +1,4 @@
-"""How kernels differ in mm/ outside vmscan.c, one named feature per difference. Code branches on these, never on versions.
+"""Differences between kernels in mm/ outside vmscan.c, one named feature each. Code branches on these, never on versions.
 
 "Read" means read in that release's source; a commit is named where it is known for certain.
 """

@@ -42,7 +42,7 @@ def alloc_folio(memory: Memory, type_: int = ANON, order: int = 0) -> Step[Folio
     Raises ModelError when there is nothing left to reclaim (the kernel would kill a process).
     """
     pages = 1 << order
-    if not order and (yield Load(memory.free)) <= memory.low:  # GFP_TRANSHUGE_LIGHT wakes nobody
+    if not order and (yield Load(memory.free)) <= memory.low:  # GFP_TRANSHUGE_LIGHT does not wake kswapd
         yield Store(memory.kswapd_woken, True)
     retries = 0
     while (yield Load(memory.free)) - pages < memory.minimum:

@@ -1,4 +1,4 @@
-"""What mm is made of: address spaces, page tables, folios, the memory of a host, LRU lists, subscriptions to mmu notifiers.
+"""The structures of mm: address spaces, page tables, folios, the memory of a host, LRU lists, subscriptions to mmu notifiers.
 
 As include/linux/mm_types.h, mmzone.h, swap.h and mmu_notifier.h: the structures that refer to one another are in one place, and
 the functions on them are where the kernel has them (mm/memory.c, mm/rmap.c, mm/swap.c, mm/mmu_notifier.c ...).
@@ -215,11 +215,11 @@ class Lruvec(Object, ABC):
 
     @abstractmethod
     def eviction_shadow(self, folio: Folio) -> Step[int]:
-        """workingset_eviction(): the shadow entry that is left in place of a folio that is being reclaimed."""
+        """workingset_eviction(): the shadow entry that replaces a folio being reclaimed."""
 
     @abstractmethod
     def refault(self, folio: Folio, shadow: int, *, in_fault: bool) -> Step[None]:
-        """workingset_refault(): a folio comes back and finds the shadow that it left. `in_fault`: lru_gen_in_fault()."""
+        """workingset_refault(): a folio comes back, and `shadow` is its entry. `in_fault`: lru_gen_in_fault()."""
 
     @abstractmethod
     def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
@@ -268,19 +268,19 @@ class SwapSlot(Object):
         super().__init__(f"swap{index}")
         self.index = index
         self.count = Cell(self, "count", 0)
-        nobody: Folio | None = None
+        none: Folio | None = None
         nothing: int | None = None
-        self.folio = Cell(self, "folio", nobody)
+        self.folio = Cell(self, "folio", none)
         self.shadow = Cell(self, "shadow", nothing)
 
 
 class Memory(Object):
     """A host's memory, `frames` of 4 KiB with `swap_slots` pages of swap on a synchronous device (zram).
 
-    free: NR_FREE_PAGES. low, high: watermarks of kswapd, `minimum` that of everybody else. kswapd_woken: an allocation found no
+    free: NR_FREE_PAGES. low, high: watermarks of kswapd, `minimum`: that of all other tasks. kswapd_woken: an allocation found no
         more free than `low` and woke kswapd (wakeup_kswapd()), which the host lets run when it next can. swap_used: slots in use.
     direct_reclaim: what an allocation calls when free frames are at the minimum, with the frames wanted; answers the
-        frames it got. Set by whoever assembles the host.
+        frames it got. Set when the host is assembled.
     batches: of the one CPU that runs here. cpus: how many the host has; with more than one, TLB flushes of unmapped pages
         are put off and sent together.
     """
@@ -373,9 +373,9 @@ class MmuNotifier(Object):
         self.ops = ops
         self.owner = owner  # container_of(): the Kvm, the driver
         self.has_fast_aging = has_fast_aging
-        nobody: MmuNotifier | None = None
+        none: MmuNotifier | None = None
         link: Cell | None = None
-        self.next = Cell(self, "next", nobody)
+        self.next = Cell(self, "next", none)
         self.pprev = Cell(self, "pprev", link)
         self.users = Cell(self, "users", 0)
 
@@ -387,7 +387,7 @@ class NotifierSubscriptions(Object):
 
     def __init__(self, label: str, srcu: Srcu) -> None:
         super().__init__(label)
-        nobody: MmuNotifier | None = None
-        self.first = Cell(self, "first", nobody)
+        none: MmuNotifier | None = None
+        self.first = Cell(self, "first", none)
         self.lock = Lock(self, "lock")
         self.srcu = srcu

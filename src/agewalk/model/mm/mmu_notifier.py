@@ -59,7 +59,7 @@ def mm_has_fast_young_notifiers(mm: Mm) -> Step[bool]:
 
 
 def _ask(mm: Mm, start: Hva, end: Hva, fast_only: bool, op: str, counted: str) -> Step[int]:
-    """Every subscriber that has the operation is asked; answers are or-ed, and nobody is left out for an early young."""
+    """Every subscriber that has the operation is asked; answers are or-ed, and an early "young" does not end the round."""
     subs: NotifierSubscriptions | None = yield Load(mm.notifier_subscriptions)
     if subs is None:
         return 0
@@ -243,7 +243,7 @@ def unregister(mm: Mm, sub: MmuNotifier) -> Step[None]:
 
 
 def release(mm: Mm) -> Step[None]:
-    """__mmu_notifier_release(), from exit_mmap(): everyone is told, then everyone is taken off."""
+    """__mmu_notifier_release(), from exit_mmap(): calls release() of every subscriber, then unlinks them all."""
     subs: NotifierSubscriptions | None = yield Load(mm.notifier_subscriptions)
     if subs is None:
         return

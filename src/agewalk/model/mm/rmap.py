@@ -177,7 +177,7 @@ def try_to_unmap_flush(memory: Memory) -> Step[None]:
 
 
 def folio_add_new_anon_rmap(folio: Folio, mm: Mm, address: Hva) -> Step[None]:
-    """folio_add_new_anon_rmap(): the first mapping of a page that nobody knows yet."""
+    """folio_add_new_anon_rmap(): the first mapping of a new page."""
     yield Store(folio.mappings, ((mm, address),))
 
 

@@ -128,7 +128,7 @@ def folio_mark_accessed(folio: Folio) -> Step[None]:
 
 
 def cpu_needs_drain(memory: Memory) -> bool:
-    """cpu_needs_drain(): does a batch hold anything? A look from outside, for whoever drives the model."""
+    """cpu_needs_drain(): does a batch hold anything? Reads values from outside, for the host."""
     batches = memory.batches
     return any(cell.value for cell in (batches.lru_add, batches.lru_activate, batches.lru_move_tail))
 
@@ -142,7 +142,7 @@ def lru_add_drain(memory: Memory) -> Step[None]:
 
 
 def folio_put(memory: Memory, folio: Folio) -> Step[None]:
-    """folio_put(): drop a reference; the last one, of a folio that nobody maps, frees it."""
+    """folio_put(): drop a reference; the last one, of an unmapped folio, frees it."""
     if (yield FetchAdd(folio.refcount, -1)) == 1 and not (yield Load(folio.mappings)):
         yield from release_folio(memory, folio)
 

@@ -83,7 +83,7 @@ def pageout(folio: Folio) -> Step[bool]:
 
 def remove_mapping(memory: Memory, folio: Folio) -> Step[bool]:
     """__remove_mapping() of an isolated folio and what shrink_folio_list() does then: out of its cache, leaving a shadow, and
-    free. False if somebody still has it (a reference beyond reclaim's and the cache's, or dirty again)."""
+    free. False if it is still in use (a reference beyond reclaim's and the cache's, or dirty again)."""
     if (yield Load(folio.mappings)) or (yield Load(folio.refcount)) != 2 or (yield Load(folio.flags)) & PG_DIRTY:
         return False
     shadow = yield from folio.lruvec.eviction_shadow(folio)

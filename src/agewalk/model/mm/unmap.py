@@ -115,7 +115,7 @@ def _zap_pte(memory: Memory, mm: Mm, vma: Vma, address: Hva, cell: Cell) -> Step
 
 
 def free_swap_and_cache(memory: Memory, slot: SwapSlot) -> Step[None]:
-    """free_swap_and_cache(): the entry's share of the slot, and the cached copy if nobody else wants it."""
+    """free_swap_and_cache(): the entry's share of the slot, and the cached copy if it has no other user."""
     folio: Folio | None = yield Load(slot.folio)
     yield from swap_free(memory, slot)
     if folio is None or (yield Load(folio.mappings)) or (yield Load(folio.refcount)) != 1:

@@ -38,7 +38,7 @@ class Houghton(AgingProtocol):
     kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
 
     def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
-        """Which of his two returns it was."""
+        """Names the flag in the answer."""
         return ("SLOW",) if answer & SLOW else ("FAST",)
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:

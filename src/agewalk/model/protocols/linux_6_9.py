@@ -42,7 +42,7 @@ class Linux69(AgingProtocol):
         return (yield from ptep_test_and_clear_young(entry))
 
     def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
-        """ptep_clear_flush_young_notify(): everybody is asked, but only a young primary entry leads to a look-around."""
+        """ptep_clear_flush_young_notify(): every MMU is asked, but only a young primary entry leads to a look-around."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_flush_young(mm, hva, Hva(hva + size))
         return Verdict(referenced=primary or bool(secondary), look_around=primary)

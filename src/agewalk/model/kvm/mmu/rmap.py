@@ -77,7 +77,7 @@ def kvm_rmap_unlock(head: Cell, value: int) -> Step[None]:
 
 
 def kvm_rmap_lock_readonly(head: Cell) -> Step[int]:
-    """kvm_rmap_lock_readonly(): mmu_lock is not held. Whoever holds the bit must not be preempted."""
+    """kvm_rmap_lock_readonly(): mmu_lock is not held. The holder of the bit must not be preempted."""
     yield PreemptDisable()
     value = yield from __kvm_rmap_lock(head)
     if not value:

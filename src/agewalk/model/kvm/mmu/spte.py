@@ -163,7 +163,7 @@ def restore_acc_track_spte(f: SpteFormat, spte: int) -> int:
 
 
 def spte_needs_atomic_update(f: SpteFormat, spte: int) -> bool:
-    """May somebody without mmu_lock change this present leaf, so that a plain store would lose it?
+    """May a CPU or a thread without mmu_lock change this present leaf, so that a plain store would lose the change?
 
     spte_has_volatile_bits() up to 6.14, spte_needs_atomic_update() from 6.15.
     """

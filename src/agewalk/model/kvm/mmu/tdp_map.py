@@ -164,7 +164,7 @@ def handle_removed_pt(kvm: Kvm, table: MmuPage, *, shared: bool) -> Step[None]:
         sptep = table.entry(index)
         if shared:
             old: int = yield Exchange(sptep, kvm.format.frozen)
-            while old == kvm.format.frozen:  # whoever froze it writes it again soon
+            while old == kvm.format.frozen:  # the thread that froze it writes it again soon
                 yield Again(table, index)
                 old = yield Exchange(sptep, kvm.format.frozen)
         else:
@@ -268,7 +268,7 @@ def _map(kvm: Kvm, root: MmuPage, fault: Fault) -> Step[int]:
             yield from _split_huge_page(kvm, old, child)
         new = make_nonleaf_spte(kvm.format, child.pfn, ad_disabled=not kvm.config.ad_bits)
         if not (yield from tdp_mmu_set_spte_atomic(kvm, sptep, old, new)):
-            yield Free(child)  # tdp_mmu_free_unused_sp(): nobody saw it
+            yield Free(child)  # tdp_mmu_free_unused_sp(): no other thread has seen it
             return RET_PF_RETRY
         table = child
 

@@ -39,7 +39,7 @@ from agewalk.model.kvm.mmu.spte import (
 
 
 def kvm_tdp_mmu_write_spte(kvm: Kvm, sptep: Cell, old: int, new: int, level: int) -> Step[int]:
-    """Exclusive owner of mmu_lock writes: atomically if somebody else may still change the entry. The value replaced."""
+    """Under mmu_lock held for write; atomic if CPUs or lockless threads may change the entry. Returns the value replaced."""
     volatile = is_shadow_present_pte(old) and is_last_spte(old, level) and spte_needs_atomic_update(kvm.format, old)
     if volatile:
         replaced: int = yield Exchange(sptep, new)
@@ -129,7 +129,7 @@ def _age_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, test_only: bo
 def _age_spte(kvm: Kvm, rng: GfnRange, sptep: Cell, old: int, level: int) -> Step[None]:
     """kvm_tdp_mmu_age_spte() (6.15), age_gfn_range() (up to 6.14): one young leaf becomes old.
 
-    Without mmu_lock always atomically, and without a retry: if somebody else changed the entry it stays young.
+    Without mmu_lock always atomically, and without a retry: an entry that changed meanwhile stays young.
     """
     f = kvm.format
     if spte_ad_enabled(f, old):

@@ -37,7 +37,7 @@ def lru_gen_del_mm(lruvec: LruGen, mm: Mm) -> Step[None]:
 
 
 def mm_number(lruvec: LruGen, mm: Mm) -> Step[int]:
-    """What stands for the address of an mm's PMD pages."""
+    """A number in place of the address of an mm's PMD pages."""
     known: tuple[Mm, ...] = yield Load(lruvec.known_mms)
     return known.index(mm)
 

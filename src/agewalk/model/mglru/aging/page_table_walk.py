@@ -86,7 +86,7 @@ def promotes_at_once(lruvec: LruGen, folio: Folio, vma: Vma) -> bool:
 
 
 def may_be_young(lruvec: LruGen, mm: Mm, entry: int) -> Step[bool]:
-    """get_pte_pfn()'s last test: an old entry can only be young elsewhere if somebody else maps the mm."""
+    """get_pte_pfn()'s last test: an old entry can only be young elsewhere if the mm has notifiers."""
     if p.pte_young(entry):
         return True
     return lruvec.features.walk_notifies and (yield from mm_has_notifiers(mm))

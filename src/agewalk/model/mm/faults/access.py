@@ -40,7 +40,7 @@ def access(memory: Memory, mm: Mm, address: Hva, *, write: bool) -> Step[None]:
                     entry = yield FetchOr(cell, wanted)
                     if not entry & p.PRESENT:
                         raise ModelError(
-                            f"{cell.name} vanished under a hardware walk", hint="one CPU runs in the direct reading"
+                            f"{cell.name} vanished under a hardware walk", hint="the direct executor runs one CPU"
                         )
                 return
         yield from do_user_addr_fault(memory, mm, address, write=write)
@@ -48,7 +48,7 @@ def access(memory: Memory, mm: Mm, address: Hva, *, write: bool) -> Step[None]:
 
 
 def changes_nothing(mm: Mm, address: Hva, *, write: bool) -> bool:
-    """Would `access()` only read? Then a direct reading that counts no loads need not run it. A look from outside."""
+    """Would `access()` only read? The direct executor, which counts no loads, skips such accesses. Reads values from outside."""
     pmd_cell = mm.pmds.get(address >> PMD_SHIFT)
     if pmd_cell is None:
         return False
@@ -62,7 +62,7 @@ def changes_nothing(mm: Mm, address: Hva, *, write: bool) -> bool:
 
 
 def do_user_addr_fault(memory: Memory, mm: Mm, address: Hva, *, write: bool) -> Step[None]:
-    """do_user_addr_fault() (arch/x86/mm/fault.c): one page fault. From 6.4 on under the lock of the VMA, which nobody else
+    """do_user_addr_fault() (arch/x86/mm/fault.c): one page fault. From 6.4 on under the lock of the VMA, which no other thread
     wants here; before that under mmap_lock."""
     locked = not memory.features.fault_under_vma_lock
     if locked:

@@ -1,6 +1,6 @@
 """mm/memory.c: what happens when an access finds no entry, or one that does not allow it.
 
-An address space lock that keeps VMAs still is held by whoever calls handle_mm_fault(); page table locks are taken here.
+The caller of handle_mm_fault() holds a lock that keeps VMAs unchanged; page table locks are taken here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def handle_mm_fault(memory: Memory, mm: Mm, vma: Vma, address: Hva, *, write: bo
     in_fault = not vma.sequential  # lru_gen_enter_fault(): vma_has_recency()
     pmd_cell = mm.pmd_cell(address)
     pmd: int = yield Load(pmd_cell)
-    if pmd & p.PSE and (pmd & p.RW or not write):  # huge_pmd_set_accessed(): somebody else was here first
+    if pmd & p.PSE and (pmd & p.RW or not write):  # huge_pmd_set_accessed(): another thread was first
         yield from _set_accessed(pmd_cell, mm.pmd_ptl, write=write)
         return
     if pmd & p.PSE:
@@ -155,7 +155,7 @@ def do_swap_page(
         if write and not (yield Load(folio.flags)) & (PG_UNEVICTABLE | PG_MLOCKED):
             yield from lru_add_drain(memory)  # only its own references may count below
     yield Acquire(table.ptl)
-    if (yield Load(cell)) != entry:  # somebody else was here first
+    if (yield Load(cell)) != entry:  # another thread was first
         yield Release(table.ptl)
         yield from _drop_swapin(memory, folio)
         return
@@ -191,7 +191,7 @@ def swapin(memory: Memory, slot: SwapSlot, *, in_fault: bool) -> Step[Folio]:
 
 
 def _drop_swapin(memory: Memory, folio: Folio) -> Step[None]:
-    """out_nomap: nobody needs it."""
+    """out_nomap: the folio is not needed."""
     if (yield Load(folio.flags)) & PG_SWAPCACHE and memory.features.swapin_through_cache:
         yield from delete_from_swap_cache(memory, folio)
         yield FetchAdd(folio.refcount, -1)

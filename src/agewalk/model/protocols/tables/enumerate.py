@@ -1,4 +1,4 @@
-"""Truth tables of a protocol, made by running it: one tiny host for each state, the direct reading on it.
+"""Truth tables of a protocol, made by running it on the direct executor, on one tiny host for each state.
 
 The host has one process with one page and, where the state says so, one VM with that page in a memslot. Its MMUs are
 brought into the state by guests that run, start and stop; only the accessed bits are then set or cleared by hand.
@@ -77,11 +77,11 @@ class _OnePage:
         return Gup(_PFN, writable=True)
 
     def mark_page_accessed(self, pfn: Pfn) -> Step[None]:
-        """Nobody minds."""
+        """Counted only."""
         yield Work("mark_page_accessed")
 
     def mark_page_dirty(self, pfn: Pfn) -> Step[None]:
-        """Nobody minds."""
+        """Counted only."""
         yield Work("mark_page_dirty")
 
 

@@ -210,3 +210,14 @@ def test_convert_tells_what_was_skipped_and_lasts_as_long_as_info_says(
         assert f"2 rows of 2 accesses, 2 requests of size 0 skipped; {length}, guest memory" in out
         assert run("info", target) == 0
         assert f"{length} from 0 ns on" in capsys.readouterr().out
+
+
+def test_samples(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run("samples", tmp_path, "--json") == 0
+        names = document(capsys)["traces"]
+    assert [Path(n).name for n in names] == ["sqlite-vm.parquet", "redis-vm.parquet"]
+    assert open_trace(names[0]).rows == open_trace(SAMPLE).rows
+    (tmp_path / "redis-vm.parquet").write_text("mine")
+    assert run("samples", tmp_path) == 2
+    assert (tmp_path / "redis-vm.parquet").read_text() == "mine"

@@ -125,6 +125,13 @@ META_CASES: list[tuple[dict[str, Any], str]] = [
         {**META, "phases": '[{"mark": 1, "time_ns": 0.5, "text": ""}]'},
         "metadata 'phases' entry 0: 'time_ns' is missing",
     ),
+    (
+        {**META, "phases": '[{"mark": 1, "time_ns": 0, "text": "\\ud800"}]'},
+        "metadata 'phases' entry 0: 'text' holds half",
+    ),
+    ({**META, "phases": '[{"mark": 1, "time_ns": ' + "9" * 5000 + ', "text": ""}]'}, "metadata 'phases' is not JSON"),
+    ({**META, "phases": f'[{{"mark": {1 << 70}, "time_ns": 0, "text": ""}}]'}, "metadata 'phases' entry 0: 'mark'"),
+    ({**META, "phases": '[{"mark": 1, "time_ns": 0, "text": ["a"]}]'}, "metadata 'phases' entry 0: 'text' is missing"),
 ]
 
 

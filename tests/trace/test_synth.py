@@ -93,6 +93,27 @@ def test_two_vms_are_busy_in_turn() -> None:
     assert second.time_ns[-1] < 3 * 10**9 / 2
 
 
+@pytest.mark.parametrize("kind", KINDS[:-1])
+def test_a_duration_spreads_the_rows_over_it(kind: str) -> None:
+    what = Synthesis(kind=kind, pages=100, hot_pages=10, rows=601, duration_ns=300 * 10**9, phases=3, idle_ns=10**9)
+    time = load(SyntheticTrace(what)).columns.time_ns.tolist()
+    busy = 300 * 10**9 - (2 * 10**9 if kind == "phases" else 0)
+    pause = [i * 3 // 601 * 10**9 if kind == "phases" else 0 for i in range(601)]
+    assert time == [i * busy // 601 + pause[i] for i in range(601)]
+    assert 299 * 10**9 < time[-1] < 300 * 10**9
+
+
+def test_two_vms_of_minutes() -> None:
+    for idle, phases in ((0, 4), (10**9, 4), (0, 1), (100 * 10**9, 2)):
+        what = Synthesis(
+            kind="two-vms", rows=20_000, pages=2048, hot_pages=64, phases=phases, idle_ns=idle, duration_ns=300 * 10**9
+        )
+        ends = [load(trace).columns.time_ns[-1] for trace in two_vms(what)]
+        assert 250 * 10**9 < max(ends) < 300 * 10**9
+    with pytest.raises(UsageError, match="no time beside their pauses"):
+        Synthesis(kind="phases", phases=2, idle_ns=10**10, duration_ns=10**9).check()
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(KINDS[:-1]), st.integers(1, 2 * BLOCK), st.integers(0, 2**64 - 1))
 def test_rows_do_not_depend_on_batches(kind: str, cut: int, seed: int) -> None:

@@ -119,3 +119,15 @@ def test_progress_counts_every_row(tmp_path: Path) -> None:
     told: list[Any] = []
     write_trace(tmp_path / "t.parquet", MemoryTrace(META, ROWS), progress=told.append)
     assert sum(told) == 10
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udcff"])
+def test_text_that_is_no_character_is_refused(tmp_path: Path, text: str) -> None:
+    for meta in (
+        replace(META, workload=text),
+        replace(META, other={"x": text}),
+        replace(META, phases=(Phase(1, Ns(0), text),)),
+    ):
+        with pytest.raises(TraceError, match="is not UTF-8 text"):
+            write_trace(tmp_path / "t.parquet", MemoryTrace(meta, ROWS))
+        assert not list(tmp_path.iterdir())

@@ -16,6 +16,8 @@ from agewalk.report.table import Column, coloured, listed, paragraph, room, tabl
 if TYPE_CHECKING:
     from agewalk.trace.facts import Facts
 
+SAMPLES = ("sqlite-vm.parquet", "redis-vm.parquet")  # of the package's data
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -279,6 +281,38 @@ def convert(
 
 
 @app.command()
+def samples(
+    folder: Annotated[Path, typer.Argument(help="Where to write them.")] = Path(),
+    json_: Json = False,
+) -> None:
+    """Write the traces that ship with agewalk, sqlite-vm.parquet and redis-vm.parquet, into a folder.
+
+    Example: agewalk trace samples; agewalk trace info sqlite-vm.parquet
+    """
+    from importlib import resources
+
+    from agewalk.core.errors import UsageError
+    from agewalk.core.files import whole
+
+    written = []
+    for name in SAMPLES:
+        content = resources.files("agewalk.data").joinpath(name).read_bytes()
+        target = folder / name
+        if target.exists() and target.read_bytes() != content:
+            raise UsageError(f"{target}: is another file of that name", hint="name another folder")
+        try:
+            with whole(target) as part:
+                part.write_bytes(content)
+        except OSError as e:
+            raise UsageError(f"{target}: cannot be written: {e.strerror}", hint="name another folder") from None
+        written.append(str(target))
+    if json_:
+        sys.stdout.write(json.dumps({"schema": 1, "traces": written}) + "\n")
+    else:
+        sys.stdout.write("".join(paragraph(name) for name in written))
+
+
+@app.command()
 def synth(
     kind: Annotated[str, typer.Argument(help="zipf, scan, phases, ladder or two-vms.", show_default=False)],
     target: Annotated[
@@ -287,6 +321,9 @@ def synth(
     pages: Annotated[int, typer.Option(help="4 KiB pages.")] = 1 << 14,
     rows: Annotated[int, typer.Option(help="Accesses.")] = 1_000_000,
     rate: Annotated[int, typer.Option(help="Accesses per second of guest time.")] = 1_000_000,
+    duration: Annotated[
+        str | None, typer.Option(help="Guest time of the whole trace, as in '5 min', in place of a rate.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same trace.")] = 1,
     vcpus: Annotated[int, typer.Option(help="vCPUs.")] = 1,
     write_share: Annotated[float, typer.Option(help="Share of accesses that write.")] = 0.25,
@@ -306,7 +343,8 @@ def synth(
 ) -> None:
     """Write a synthetic trace. Seeded: the same seed and parameters give the same rows.
 
-    Example: agewalk trace synth zipf zipf.parquet --pages 1000000 --rows 10000000 --seed 7
+    Examples: agewalk trace synth zipf zipf.parquet --pages 1000000 --rows 10000000 --seed 7; agewalk trace synth two-vms
+    vm.parquet --duration '5 min'
     """
     from agewalk.trace import write_trace
     from agewalk.trace.synth import Synthesis, SyntheticTrace, two_vms
@@ -316,7 +354,7 @@ def synth(
     what = Synthesis(
         kind=kind, pages=pages, rows=rows, rate=rate, seed=seed, vcpus=vcpus, write_share=write_share,
         nested_share=nested_share, exponent=exponent, hot_pages=hot_pages, hot_share=hot_share, phases=phases,
-        idle_ns=parse_time(idle), step=step,
+        idle_ns=parse_time(idle), step=step, duration_ns=0 if duration is None else parse_time(duration),
     )  # fmt: skip
     if kind == "two-vms":
         traces = list(two_vms(what))

@@ -15,7 +15,7 @@ _KNOWN: Final = {
     "page_size", "memory_bytes", "vcpus", "workload", "kernel", "row_epoch_ns", "phases", "capture", "licence",
 }  # fmt: skip
 _OWN: Final = {"ARROW:schema", "pandas"}  # bookkeeping of other writers
-_HINT: Final = "'agewalk trace convert' writes well-formed metadata; 'agewalk docs traces' lists the keys"
+_HINT: Final = "'agewalk trace convert' writes well-formed metadata; 'agewalk docs formats' lists the keys"
 
 
 def parse_meta(name: str, raw: Mapping[bytes, bytes]) -> TraceMeta:
@@ -74,6 +74,17 @@ def meta_strings(meta: TraceMeta) -> dict[str, str]:
     return {k: v for k, v in pairs.items() if v}
 
 
+def meta_bytes(name: str, meta: TraceMeta) -> dict[bytes, bytes]:
+    """`meta_strings` as UTF-8. Raises TraceError for a text that is none."""
+    found: dict[bytes, bytes] = {}
+    for key, text in meta_strings(meta).items():
+        try:
+            found[key.encode()] = text.encode()
+        except UnicodeEncodeError:
+            raise _bad(name, ascii(key)[1:-1], "is not UTF-8 text") from None
+    return found
+
+
 def _bad(name: str, key: str, problem: str) -> TraceError:
     return TraceError(f"{name}: metadata '{key}' {problem}", hint=_HINT)
 
@@ -101,7 +112,7 @@ def _phases(name: str, text: str) -> tuple[Phase, ...]:
 
 def _phase(name: str, index: int, raw: object) -> Phase:
     wanted: dict[str, Callable[[object], bool]] = {
-        "mark": lambda v: type(v) is int,
+        "mark": lambda v: type(v) is int and abs(v) <= MAX_TIME,
         "time_ns": lambda v: type(v) is int and 0 <= v <= MAX_TIME,
         "text": lambda v: isinstance(v, str),
     }
@@ -110,4 +121,6 @@ def _phase(name: str, index: int, raw: object) -> Phase:
     for key, fits in wanted.items():
         if not fits(raw.get(key)):
             raise _bad(name, "phases", f"entry {index}: '{key}' is missing or has the wrong type")
+    if any("\ud800" <= c <= "\udfff" for c in raw["text"]):
+        raise _bad(name, "phases", f"entry {index}: 'text' holds half of a surrogate pair, which is no character")
     return Phase(raw["mark"], Ns(raw["time_ns"]), raw["text"])

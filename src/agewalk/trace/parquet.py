@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-# column -> Arrow types it may have; the format's table in docs/traces.md
+# column -> Arrow types it may have; the format's table in docs/formats.md
 COLUMNS: Final = {
     "time_ns": ("uint64",),
     "vcpu": ("uint8",),
@@ -125,7 +125,7 @@ def _check_schema(name: str, schema: "pa.Schema") -> None:
             listed = ", ".join(repr(c) for c in schema.names[:12])
             raise TraceError(
                 f"{name}: column '{column}' is missing; the file has {listed or 'no columns'}",
-                hint="for another tool's file use 'agewalk trace convert'; 'agewalk docs traces' lists the columns",
+                hint="for another tool's file use 'agewalk trace convert'; 'agewalk docs formats' lists the columns",
             )
         if len(found) > 1:
             raise TraceError(f"{name}: column '{column}' occurs {len(found)} times", hint="keep one of them")

@@ -6,7 +6,8 @@
     ladder   in a round, page k is touched `step` times more than page k + 1: the true order of heat is known
     two-vms  two guests in antiphase: one is busy with hot sets while the other is idle, then scans
 
-A row is one access. Row i is at i / rate seconds (plus idle times); its vCPU, write and context are drawn independently.
+A row is one access. Row i is at i / rate seconds, or at i / rows of the duration (plus idle times); its vCPU, write and context
+are drawn independently.
 Random numbers are raw Philox-4x64 output keyed by (seed, block of 65,536 rows), turned into choices with integer arithmetic
 alone but for Zipf's weights, which are doubles: the same seed and parameters give the same rows at any batch size, on
 any machine and version of numpy.
@@ -27,6 +28,7 @@ from agewalk.trace.format import DEFAULT_ROWS, GUEST, NESTED, Batch, Phase, Trac
 
 BLOCK: Final = 1 << 16  # rows that one Philox key gives
 MAX_SECONDS: Final = 10**8
+MAX_TIMED_ROWS: Final = 1 << 32  # whose square fits 64 bits
 VERSION: Final = 1  # of the rows that a seed stands for; raised when they change
 MAX_PAGES: Final = 1 << 28  # 1 TiB
 MAX_ZIPF_PAGES: Final = 1 << 26  # its table takes 12 bytes a page
@@ -46,6 +48,7 @@ class Synthesis:
     """What to synthesise; see the module for the kinds.
 
     pages: 4 KiB pages touched. rows: accesses. rate: accesses per second of guest time. seed: 0 .. 2^64 - 1.
+    duration_ns: guest time from the first access to the end of the last, idle times included, in place of a rate; 0: by rate.
     write_share, nested_share: probability that an access writes, or is a nested guest's. vcpus: 1..256.
     exponent: Zipf's s. hot_pages, hot_share, phases, idle_ns: of `phases`. step: of `ladder`.
     start_ns: when the first row is. What a kind does not use is not looked at.
@@ -55,6 +58,7 @@ class Synthesis:
     pages: int = 1 << 14
     rows: int = 1_000_000
     rate: int = 1_000_000
+    duration_ns: int = 0
     seed: int = 1
     vcpus: int = 1
     write_share: float = 0.25
@@ -70,7 +74,13 @@ class Synthesis:
     def used(self) -> dict[str, Any]:
         """Every parameter that the kind uses, by name."""
         others = set().union(*_PARTICULAR.values()) - _PARTICULAR[self.kind]
+        others.add("rate" if self.duration_ns else "duration_ns")
         return {name: value for name, value in asdict(self).items() if name not in others}
+
+    @property
+    def busy_ns(self) -> int:
+        """Of a given duration, the time that is no pause."""
+        return self.duration_ns - (self.idle_ns * (self.phases - 1) if self.kind == "phases" else 0)
 
     def check(self) -> None:
         """Raise UsageError for what makes no sense."""
@@ -83,6 +93,7 @@ class Synthesis:
             "pages": (1, top),
             "rows": (1, 1 << 40),
             "rate": (1, 10**9),
+            "duration_ns": (1, MAX_SECONDS * 10**9),
             "seed": (0, (1 << 64) - 1),
             "vcpus": (1, 256),
             "write_share": (0, 1),
@@ -100,7 +111,12 @@ class Synthesis:
             if not low <= value <= high:
                 hint = "see 'agewalk trace synth --help'"
                 raise UsageError(f"{name.replace('_', '-')} is {value}, outside {low}..{high}", hint=hint)
-        if self.rows // self.rate > MAX_SECONDS:
+        if self.duration_ns and self.rows > MAX_TIMED_ROWS:
+            raise UsageError(f"a duration goes with at most {MAX_TIMED_ROWS} rows", hint="use --rate")
+        if self.duration_ns and self.busy_ns <= 0:
+            hint = "lengthen --duration or shorten --idle"
+            raise UsageError(f"{self.phases} phases leave no time beside their pauses", hint=hint)
+        if not self.duration_ns and self.rows // self.rate > MAX_SECONDS:
             raise UsageError(f"{self.rows} rows at {self.rate} a second take over {MAX_SECONDS} s", hint="raise --rate")
 
 
@@ -153,9 +169,14 @@ class SyntheticTrace:
         )
 
     def _time(self, row: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        rate = np.uint64(self._what.rate)
-        # seconds and the rest apart, so that nothing overflows
-        time = (row // rate) * np.uint64(10**9) + (row % rate) * np.uint64(10**9) // rate
+        # the whole part and the rest apart, so that nothing overflows
+        if self._what.duration_ns:
+            rows = np.uint64(self._what.rows)
+            step, rest = (np.uint64(n) for n in divmod(self._what.busy_ns, self._what.rows))
+            time = row * step + row * rest // rows
+        else:
+            rate = np.uint64(self._what.rate)
+            time = (row // rate) * np.uint64(10**9) + (row % rate) * np.uint64(10**9) // rate
         if self._what.kind == "phases" and self._what.idle_ns:
             time += self._phase(row) * np.uint64(self._what.idle_ns)
         return time + np.uint64(self._what.start_ns)
@@ -232,9 +253,18 @@ def two_vms(what: Synthesis) -> tuple[SyntheticTrace, SyntheticTrace]:
     what = replace(what, kind="phases", hot_pages=min(what.hot_pages, what.pages))
     what.check()
     half = replace(what, rows=max(1, what.rows // 2))
-    busy = half.rows * 10**9 // half.rate // half.phases
-    a = replace(half, idle_ns=what.idle_ns or busy)
-    b = replace(half, kind="scan", seed=(what.seed + 1) % (1 << 64), start_ns=what.start_ns + busy)
+    seed = (what.seed + 1) % (1 << 64)
+    if what.duration_ns:
+        # A: phases and pauses; B: from the first pause on, as long as A's phases together
+        parts = what.phases + (0 if what.idle_ns else what.phases - 1)
+        pauses = what.idle_ns * (what.phases - 1)
+        busy = max(1, min((what.duration_ns - pauses) // parts, what.duration_ns // (what.phases + 1)))
+        a = replace(half, idle_ns=what.idle_ns or busy, duration_ns=busy * parts + pauses)
+        b = replace(half, kind="scan", seed=seed, start_ns=what.start_ns + busy, duration_ns=busy * what.phases)
+    else:
+        busy = half.rows * 10**9 // half.rate // half.phases
+        a = replace(half, idle_ns=what.idle_ns or busy)
+        b = replace(half, kind="scan", seed=seed, start_ns=what.start_ns + busy)
     return SyntheticTrace(a), SyntheticTrace(b)
 
 

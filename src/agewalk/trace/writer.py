@@ -14,7 +14,7 @@ from agewalk.core.files import whole
 from agewalk.core.units import Bytes
 from agewalk.trace.check import StreamCheck
 from agewalk.trace.format import Batch, Trace, TraceMeta
-from agewalk.trace.meta import MAX_PHYSICAL, meta_strings, parse_meta
+from agewalk.trace.meta import MAX_PHYSICAL, meta_bytes, meta_strings, parse_meta
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -113,8 +113,7 @@ class TraceWriter:
             raise UsageError(f"{self._path}: no metadata was given to write")
         if not self._check.rows:
             raise TraceError(f"{self._path}: there are no rows to write", hint="an empty trace is of no use to anyone")
-        pairs = {k.encode(): v.encode(errors="surrogateescape") for k, v in meta_strings(self._meta).items()}
-        parse_meta(str(self._path), pairs)  # as open_trace() will
+        parse_meta(str(self._path), meta_bytes(str(self._path), self._meta))  # as open_trace() will
         # the final metadata may be stricter than what the rows were checked against
         top = Batch.of([0], [self._top_gfn], vcpu=self._top_vcpu)
         StreamCheck(str(self._path), replace(self._meta)).check(top)

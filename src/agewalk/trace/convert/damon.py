@@ -5,9 +5,9 @@ A list of records, one a monitoring target: {"target_id", "snapshots": [{"start_
 texts with thousands separators (damo's `_damo_records.py` and `_damon.py`).
 
 DAMON samples one page of a region and speaks for all of it. So for a snapshot, every page of a region with at least
-`min_samples` accesses (or a percentage above 0 where it has no count) is touched once, at the snapshot's start: an upper
-bound of the working set. A page at a region's edge belongs to it if the region covers any of it. Targets are different
-address spaces. There are no writes and no CPUs.
+`min_samples` accesses (or a percentage above 0 where it has no count) is touched once, at the snapshot's start. That is mostly
+more than the working set, but a page that is touched in an idle region may be missed. A page at a region's edge belongs to it
+if the region covers any of it. Targets are different address spaces. There are no writes and no CPUs.
 """
 
 import json

@@ -17,7 +17,7 @@ from agewalk.core.units import Bytes, Ns
 from agewalk.trace import MemoryTrace, Phase, TraceMeta, open_trace
 from agewalk.trace.facts import Facts, facts, window_for
 from agewalk.trace.format import Batch
-from agewalk.trace.picture import chart, save_picture
+from agewalk.trace.picture import MAX_POINTS, _highest, chart, save_picture
 
 SAMPLE = Path(__file__).parents[2] / "src/agewalk/data/redis-vm.parquet"
 S = 10**9
@@ -116,7 +116,7 @@ def test_sample_as_arrow_counts_it() -> None:
 
 def test_pictures(tmp_path: Path) -> None:
     got = facts(small())
-    for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<svg"), ("a.html", b"<!DOCTYPE html>")):
+    for name, start in (("a.png", b"\x89PNG"), ("a.svg", b"<svg"), ("a.html", b"<!doctype html>")):
         save_picture(got, tmp_path / name)
         content = (tmp_path / name).read_bytes()
         assert content.lstrip().startswith(start)
@@ -133,6 +133,14 @@ def test_picture_holds_every_row() -> None:
     heat, curve = (spec["datasets"][part["layer"][0]["data"]["name"]] for part in spec["vconcat"])
     assert sum(cell["n"] for cell in heat) == got.rows
     assert max(point["p"] for point in curve) == got.working_set()["max"]
+
+
+def test_a_picture_of_many_windows_keeps_the_highest() -> None:
+    curve = [(i, 1000 if i == 7777 else i % 5) for i in range(100_000)]
+    drawn = _highest(curve)
+    assert len(drawn) <= MAX_POINTS
+    assert (7777, 1000) in drawn
+    assert _highest(curve[:MAX_POINTS]) == curve[:MAX_POINTS]
 
 
 @pytest.mark.parametrize("place", ["a.gif", "a", "absent/a.png"])

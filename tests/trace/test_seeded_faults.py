@@ -10,9 +10,9 @@ import pytest
 
 from agewalk.core.errors import TraceError
 from agewalk.trace import open_trace
-from agewalk.trace.check import StreamCheck
-from agewalk.trace.convert import fold, lackey
+from agewalk.trace.convert import lackey, slots_and_frames
 from agewalk.trace.format import Batch
+from agewalk.trace.row_rules import StreamCheck
 
 from .conftest import Make
 from .test_facts import test_against_dictionaries_at_any_batch_size as facts_test
@@ -58,16 +58,16 @@ def forgets_vcpu(rows: Batch) -> Batch:
 
 
 WHOLE: dict[str, Callable[..., Any]] = {
-    "once": fold._once_each,
+    "once": slots_and_frames._once_each,
     "number": lackey._number,
 }
 
 
 @pytest.mark.parametrize("fault", [drops_writes, forgets_vcpu])
 def test_slots(monkeypatch: pytest.MonkeyPatch, fault: Callable[[Batch], Batch]) -> None:
-    monkeypatch.setattr(fold, "_once_each", fault)
+    monkeypatch.setattr(slots_and_frames, "_once_each", fault)
     with pytest.raises(CAUGHT):
-        _load("convert.test_fold").test_slots_are_a_dictionary_by_slot_page_and_vcpu()
+        _load("convert.test_slots_and_frames").test_slots_are_a_dictionary_by_slot_page_and_vcpu()
 
 
 def test_lackey_addresses_off_by_one_digit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from agewalk.core.errors import TraceError
 from agewalk.core.units import parse_size
-from agewalk.trace.check import StreamCheck
 from agewalk.trace.format import DEFAULT_ROWS, GUEST, Batch, Trace, TraceMeta
+from agewalk.trace.row_rules import StreamCheck
 
 
 class MemoryTrace:

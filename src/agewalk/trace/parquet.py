@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agewalk.core.errors import TraceError
-from agewalk.trace.check import StreamCheck, row_error
 from agewalk.trace.format import DEFAULT_ROWS, Batch, TraceMeta
 from agewalk.trace.meta import parse_meta
+from agewalk.trace.row_rules import StreamCheck, row_error
 
 if TYPE_CHECKING:
     import pyarrow as pa

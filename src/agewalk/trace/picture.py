@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = (".png", ".svg", ".html")
 WIDTH: Final = 900
+MAX_POINTS: Final = 4 * WIDTH  # of the working set's curve
 LETTER: Final = 5.6  # width of one at 10 points, roughly
 RED: Final = "#b33"
 BLUE: Final = "#31688e"
@@ -107,7 +108,7 @@ def _heat(alt: Any, facts: Facts, span: Any, scale: int, size: str, per: int) ->
 def _curve(alt: Any, facts: Facts, time: Any, scale: int) -> Any:
     known = dict(facts.curve)
     points: list[dict[str, float]] = []
-    for start, pages in facts.curve:
+    for start, pages in _highest(facts.curve):
         before, after = start - facts.window_ns, start + facts.window_ns
         if before >= facts.first_ns and before not in known:
             points.append({"t": (before + facts.window_ns) / scale, "p": 0})
@@ -124,6 +125,12 @@ def _curve(alt: Any, facts: Facts, time: Any, scale: int) -> Any:
     return alt.layer(area.encode(x=time, y=pages), *_marks(alt, facts, scale, labels=False)).properties(
         width=WIDTH, height=140
     )
+
+
+def _highest(curve: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The curve's points, or the highest of each stretch where there are more than can be drawn."""
+    step = -(-len(curve) // MAX_POINTS)
+    return [max(curve[i : i + step], key=lambda point: point[1]) for i in range(0, len(curve), step)]
 
 
 def _marks(alt: Any, facts: Facts, scale: int, *, labels: bool) -> list[Any]:

@@ -12,9 +12,9 @@ import numpy as np
 from agewalk.core.errors import TraceError, UsageError
 from agewalk.core.files import whole
 from agewalk.core.units import Bytes
-from agewalk.trace.check import StreamCheck
 from agewalk.trace.format import Batch, Trace, TraceMeta
 from agewalk.trace.meta import MAX_PHYSICAL, meta_bytes, meta_strings, parse_meta
+from agewalk.trace.row_rules import StreamCheck
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -30,11 +30,19 @@ from agewalk.trace.convert.account import Account
 from agewalk.trace.convert.binary import RecordReader
 from agewalk.trace.convert.columns import Columns
 from agewalk.trace.convert.damon import read_damon
-from agewalk.trace.convert.fold import DESCRIPTION, MAX_SPACES, SPACE_SHIFT, Numbering, Renumber, Slots, Span
 from agewalk.trace.convert.lackey import read_lackey
 from agewalk.trace.convert.oracle import read_oracle
 from agewalk.trace.convert.perf import Address, PerfReader
 from agewalk.trace.convert.presets import MSR, gem5, merge
+from agewalk.trace.convert.slots_and_frames import (
+    DESCRIPTION,
+    MAX_SPACES,
+    SPACE_SHIFT,
+    Numbering,
+    Renumber,
+    Slots,
+    Span,
+)
 from agewalk.trace.convert.source import MAX_TOUCHED, STDIN, Source, has_passes, kept, name_of
 from agewalk.trace.convert.text import place_of, read_text
 from agewalk.trace.format import CONTEXTS, GUEST, Batch, TraceMeta

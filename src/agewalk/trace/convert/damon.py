@@ -19,7 +19,7 @@ import numpy as np
 
 from agewalk.core.errors import TraceError
 from agewalk.core.units import PAGE_SHIFT, format_size
-from agewalk.trace.convert.fold import MAX_SPACES, SPACE_SHIFT
+from agewalk.trace.convert.slots_and_frames import MAX_SPACES, SPACE_SHIFT
 from agewalk.trace.convert.source import MAX_TOUCHED, Source
 from agewalk.trace.format import DEFAULT_ROWS, Batch
 

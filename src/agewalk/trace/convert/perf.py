@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from agewalk.trace.convert.fold import MAX_SPACES, SPACE_SHIFT
+from agewalk.trace.convert.slots_and_frames import MAX_SPACES, SPACE_SHIFT
 from agewalk.trace.convert.source import Source
 from agewalk.trace.format import Batch
 

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from agewalk.core.errors import TraceError
 from agewalk.core.units import PAGE_SIZE
+from agewalk.trace.facts import PageSet
 from agewalk.trace.format import Batch
 from agewalk.trace.meta import MAX_PHYSICAL
 
 SPACE_SHIFT: Final = 52  # a page key's address space starts here
 MAX_SPACES: Final = 1 << 12
 REGION_SHIFT: Final = 9  # 512 pages: 2 MiB
+MERGE: Final = 1 << 16  # new keys that wait at least, before they join the sorted ones
 KEEP_PAGES: Final = 1 << 24  # 64 GiB: up to here page numbers are kept as they are
 
 Numbering = Literal["auto", "keep", "regions", "pages"]
@@ -90,13 +92,52 @@ def _once_each(rows: Batch) -> Batch:
     return Batch(kept.time_ns, kept.vcpu, kept.gfn, wrote[order], kept.context)
 
 
+class FirstSeen:
+    """Numbers keys in the order of first sight; 16 bytes a key, but for the latest ones."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, np.uint64)  # sorted
+        self._numbers = np.zeros(0, np.uint64)
+        self._recent: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._recent)
+
+    def number(self, keys: NDArray[np.uint64], at: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Numbers of distinct, sorted keys; `at` says in which order those that are new were seen."""
+        numbers = np.zeros(len(keys), np.uint64)
+        old = np.zeros(len(keys), np.bool_)
+        if len(self._keys):
+            place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+            old = self._keys[place] == keys
+            numbers[old] = self._numbers[place[old]]
+        for i in np.argsort(at).tolist():
+            if not old[i]:
+                numbers[i] = self._recent.setdefault(int(keys[i]), len(self))
+        if len(self._recent) > max(MERGE, len(self._keys)):
+            self._merge()
+        return numbers
+
+    def in_order(self) -> list[int]:
+        """All keys in the order of their numbers."""
+        self._merge()
+        ordered: list[int] = self._keys[np.argsort(self._numbers)].tolist()
+        return ordered
+
+    def _merge(self) -> None:
+        keys = np.concatenate([self._keys, np.fromiter(self._recent.keys(), np.uint64, len(self._recent))])
+        numbers = np.concatenate([self._numbers, np.fromiter(self._recent.values(), np.uint64, len(self._recent))])
+        order = np.argsort(keys)
+        self._keys, self._numbers, self._recent = keys[order], numbers[order], {}
+
+
 @dataclass
 class Renumber:
     """Page keys to guest frame numbers; `how` is any Numbering but auto."""
 
     how: Numbering
     name: str  # of the source, for messages
-    _known: dict[int, int] = field(default_factory=dict)
+    _known: FirstSeen = field(default_factory=FirstSeen)
     _top: int = 0
 
     def apply(self, keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -112,9 +153,7 @@ class Renumber:
             return keys
         shift = np.uint64(REGION_SHIFT if self.how == "regions" else 0)
         units, at, inverse = np.unique(keys >> shift, return_index=True, return_inverse=True)
-        numbers = np.zeros(len(units), np.uint64)
-        for i in np.argsort(at).tolist():
-            numbers[i] = self._known.setdefault(int(units[i]), len(self._known))
+        numbers = self._known.number(units, at)
         low = keys & np.uint64((1 << int(shift)) - 1)
         gfns: NDArray[np.uint64] = (numbers[inverse] << shift) | low
         return gfns
@@ -132,21 +171,21 @@ class Renumber:
 
     def table(self) -> list[int]:
         """For regions: the page key that each region of guest memory stands for, in order."""
-        return [key << REGION_SHIFT for key in self._known] if self.how == "regions" else []
+        return [key << REGION_SHIFT for key in self._known.in_order()] if self.how == "regions" else []
 
 
 class Span:
     """What a first pass learns for `auto`: are the page numbers those of a plausible guest?"""
 
     def __init__(self) -> None:
-        self._regions: set[int] = set()
+        self._regions = PageSet()
         self._top = 0
 
     def feed(self, batch: Batch) -> None:
         """Look at page keys."""
         if len(batch):
             self._top = max(self._top, int(batch.gfn.max()))
-            self._regions.update(np.unique(batch.gfn >> np.uint64(REGION_SHIFT)).tolist())
+            self._regions.add(np.unique(batch.gfn >> np.uint64(REGION_SHIFT)))
 
     def choose(self) -> Numbering:
         """`keep` if the highest page lies below 64 GiB or within eight times the regions touched, else `regions`."""

@@ -1,10 +1,12 @@
 """Slots and renumbering against a dictionary, at any cut of the input."""
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agewalk.trace.convert.fold import Renumber, Slots
+from agewalk.trace.convert import slots_and_frames
+from agewalk.trace.convert.slots_and_frames import Renumber, Slots
 from agewalk.trace.format import Batch
 
 ACCESS = st.tuples(st.integers(0, 9), st.integers(0, 1), st.sampled_from([0, 1, 7, 2**60, 2**64 - 1]), st.booleans())
@@ -48,3 +50,18 @@ def test_regions_are_numbered_by_first_touch(cuts: list[list[int]]) -> None:
         assert renumber.apply(np.array(keys, np.uint64)).tolist() == want
     assert renumber.memory_bytes == len(known) << 21
     assert renumber.table() == [k << 9 for k in known]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 30), min_size=1, max_size=20), max_size=8))
+def test_first_seen_is_a_dictionary(parts: list[list[int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots_and_frames, "MERGE", 3)
+        seen = slots_and_frames.FirstSeen()
+        want: dict[int, int] = {}
+        for part in parts:
+            keys, at, inverse = np.unique(np.array(part, np.uint64), return_index=True, return_inverse=True)
+            numbers = seen.number(keys, at)[inverse].tolist()
+            assert numbers == [want.setdefault(key, len(want)) for key in part]
+            assert len(seen) == len(want)
+        assert seen.in_order() == list(want)

@@ -102,7 +102,7 @@ class PerfReader:
         if self._address == "physical":
             if physical is None:
                 raise source.error(
-                    "a sample without phys_addr", line=line, hint="perf record --phys-data, perf script -F +phys_addr"
+                    "a sample without phys_addr", line=line, hint=f"perf record --phys-data, then {COMMAND},phys_addr"
                 )
             return int(physical, 16)
         if physical is not None and self._address is None:

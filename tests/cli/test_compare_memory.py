@@ -17,8 +17,7 @@ from pathlib import Path
 from agewalk.report.comparison import comparison_page
 from agewalk.study.compare import compare
 from agewalk.study.scenario import load
-from agewalk.study.scenario_change import change
-scenario = change(load(Path(sys.argv[1])), protocols=["linux-6.18"], baselines=["lru"])
+scenario = load(Path(sys.argv[1])).with_(protocols=["linux-6.18"], baselines=["lru"])
 runs = compare(scenario, workers=1)
 assert runs[0].measured.accesses == int(sys.argv[2])
 comparison_page(Path(sys.argv[1]).name, scenario, runs)

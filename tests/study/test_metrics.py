@@ -14,7 +14,8 @@ from agewalk.study.costs import prices
 from agewalk.study.job import Executor, Job, plan
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.replay import replay
-from agewalk.study.scenario import Aging, Choice, CompareSection, HostSection, Scenario, Swap, VmSection
+from agewalk.study.scenario import Scenario
+from agewalk.study.scenario_sections import Aging, Choice, CompareSection, HostSection, Swap, VmSection
 
 S = 1_000_000_000
 FRAMES = 16

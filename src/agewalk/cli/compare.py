@@ -95,11 +95,14 @@ def run(path: Path, wanted: Wanted) -> None:
     from agewalk.study.policies import Keys
     from agewalk.study.quality import rows
     from agewalk.study.scenario import load
-    from agewalk.study.scenario_change import change
     from agewalk.study.store import Store
 
-    chosen = change(
-        load(path), memory=wanted.memory, protocols=wanted.protocols, baselines=wanted.baselines, every=wanted.every
+    chosen = load(path).with_(
+        memory=wanted.memory,
+        protocols=wanted.protocols,
+        baselines=wanted.baselines,
+        every=wanted.every,
+        where="command line",
     )
     keys = Keys(
         f"{path}: host.kernel",

@@ -14,7 +14,7 @@ from agewalk.study.job import MOST_TICKS, TICK, Bands, Job, Runner, open_traces
 from agewalk.study.merge_traces import Accesses, Populate, merged
 from agewalk.study.quality import lines_and_maps
 from agewalk.study.result import Run, TimeLineBuilder
-from agewalk.study.scenario import ProcessSection
+from agewalk.study.scenario_sections import ProcessSection
 from agewalk.trace import HOST
 
 Tell = Callable[[int], None]

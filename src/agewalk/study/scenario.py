@@ -8,140 +8,37 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agewalk.core.errors import ScenarioError
 from agewalk.core.parse import parse_toml
 from agewalk.core.text import printable
-from agewalk.core.units import Bytes, Ns, Pages, format_size, pages_of
+from agewalk.core.units import Bytes, Pages, format_size, pages_of
 from agewalk.model.profiles import NEWEST
-from agewalk.model.protocols.base import AgingProtocol
+from agewalk.study.scenario_change import Protocols, changes, sizes_of
 from agewalk.study.scenario_errors import explained
-from agewalk.study.scenario_values import Name, Period, Size, Source, Thp, Time
-from agewalk.trace import Trace, open_trace
-
-if TYPE_CHECKING:
-    from agewalk.study.scenario_change import Protocols
+from agewalk.study.scenario_sections import (
+    SECTIONS,
+    Aging,
+    Choice,
+    CompareSection,
+    HostSection,
+    Member,
+    ProcessSection,
+    Section,
+    VmSection,
+    named_once,
+)
+from agewalk.trace import Trace
 
 PYTHON: Final = "scenario"  # what messages begin with where no file is read
 MOST_BYTES: Final = 1 << 20  # of a scenario file
 CONVERT: Final = "a scenario is TOML; if this is another tool's trace, 'agewalk trace convert' makes a .parquet of it"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Swap(_Section):
-    """[host.swap]: what one page costs, in nanoseconds."""
-
-    read: Time = Ns(80_000)
-    write: Time = Ns(60_000)
-
-
-class HostSection(_Section):
-    """[host]: memory for guest and process pages (bytes), the profile, the seed of whatever is drawn."""
-
-    memory: Size
-    kernel: str = "6.18"
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 7
-    swap: Swap = Swap()
-
-
-class Aging(_Section):
-    """[aging]: proactive aging every so many nanoseconds; None leaves it to memory pressure."""
-
-    every: Period | None = None
-
-
-class _Member(_Section):
-    """A trace and how it is replayed. trace: a path, or a trace in memory."""
-
-    name: Name
-    trace: Source
-
-    @property
-    def trace_name(self) -> str:
-        """What messages call the trace."""
-        return self.trace if isinstance(self.trace, str) else str(self.trace.name)
-
-    def opened(self) -> Trace:
-        """The trace. Raises TraceError."""
-        trace: Trace = open_trace(self.trace) if isinstance(self.trace, str) else self.trace
-        return trace
-
-
-class VmSection(_Member):
-    """[[vm]]: a trace replayed through KVM's tables and the process's."""
-
-    mmu: Literal["tdp", "legacy", "shadow"] = "tdp"
-    ad_bits: bool = True
-    thp: Thp = "never"
-    start: Time = Ns(0)
-
-
-class ProcessSection(_Member):
-    """[[process]]: a trace replayed through the primary MMU alone."""
-
-    thp: Thp = "never"
-    start: Time = Ns(0)
-
-
-class Choice(_Section):
-    """One entry of `protocols`: a name (or file.py:Class) and its options; or a protocol that Python made (`of`)."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
-
-    name: Name
-    _made: AgingProtocol | None = PrivateAttr(None)
-
-    @classmethod
-    def of(cls, protocol: AgingProtocol) -> "Choice":
-        """The entry for a protocol that is an object."""
-        choice = cls(name=protocol.full_name)
-        choice._made = protocol
-        return choice
-
-    @property
-    def made(self) -> AgingProtocol | None:
-        """The protocol, if Python made it; None: `spec` names it."""
-        return self._made
-
-    @property
-    def spec(self) -> str:
-        """As the command line writes it: `houghton:must_check=rmaps`, `path/own.py:Mine`."""
-        options = dict(self.model_extra or {})
-        said = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
-        return f"{self.name}:{said}" if said else self.name
-
-    @property
-    def label(self) -> str:
-        """As results name it: the spec, a user's own file without its folder."""
-        _, slash, rest = self.spec.rpartition("/")
-        return rest if slash and ".py:" in rest else self.spec
-
-    @property
-    def file(self) -> Path | None:
-        """A user's own file."""
-        head, colon, _ = self.name.partition(".py:")
-        return Path(head + ".py") if colon else None
-
-
-def _choice(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-class CompareSection(_Section):
-    """[compare]: the policies side by side, and memory sizes for a curve."""
-
-    protocols: list[Annotated[Choice, BeforeValidator(_choice)]] | None = None  # None: `Scenario.protocols`
-    baselines: list[Name] = ["two-list"]
-    memory: Annotated[list[Size], Field(min_length=1)] | None = None
-
-
-class Scenario(_Section):
+class Scenario(Section):
     """A host, its VMs and what to compare on it, checked. `load` reads one from a file; `of` makes one around traces.
 
     In Python, sections as in a file: `Scenario(host={"memory": "24 MiB"}, vm=[{"name": "a", "trace": "a.parquet"}])`. Raises
@@ -153,15 +50,15 @@ class Scenario(_Section):
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     host: HostSection
     aging: Aging = Aging()
-    vm: list[VmSection] = []
-    process: list[ProcessSection] = []
+    vm: list[VmSection] = Field(default_factory=list)
+    process: list[ProcessSection] = Field(default_factory=list)
     compare: CompareSection = CompareSection()
 
     def __init__(self, /, **sections: Any) -> None:
         try:
             super().__init__(**sections)
         except ValidationError as error:
-            raise explained(PYTHON, error, SECTIONS) from None
+            raise explained(PYTHON, error, _ALL) from None
         _check(self)
 
     @classmethod
@@ -179,15 +76,13 @@ class Scenario(_Section):
         memory: a size, or a share of the pages that the traces touch. every: proactive aging, "" for none.
         Raises ScenarioError, TraceError.
         """
-        names = [Path(_Member(name="-", trace=trace).trace_name).stem[:90] or "vm" for trace in traces]
+        names = [Path(Member(name="-", trace=trace).trace_name).stem[:90] or "vm" for trace in traces]
         vms = [
             {"name": name if names.count(name) == 1 else f"{name}-{i}", "trace": trace, "mmu": mmu}
             for i, (name, trace) in enumerate(zip(names, traces, strict=True))
         ]
         host = {"memory": "64 KiB", "kernel": kernel, "seed": seed}
         made = cls(host=host, vm=vms, aging={"every": every} if every else {})
-        from agewalk.study.scenario_change import sizes_of
-
         (size,) = sizes_of(made, [memory], PYTHON)
         return cls(host=host | {"memory": size}, vm=vms, aging={"every": every} if every else {})
 
@@ -195,22 +90,21 @@ class Scenario(_Section):
         self,
         *,
         memory: str | Sequence[str] | None = None,
-        protocols: "Protocols | None" = None,
+        protocols: Protocols | None = None,
         baselines: Sequence[str] | None = None,
         kernel: str | None = None,
         every: str | None = None,
         seed: int | None = None,
+        where: str = "with_",
     ) -> "Scenario":
         """This scenario, changed; None leaves a thing as it is.
 
         memory: one size or several, for a curve: "512 MiB", or "70 %" of the pages that the traces touch. protocols: names,
         `file.py:Class`, classes or objects. Naming protocols alone leaves baselines out, and the other way round. kernel: a
-        profile. every: proactive aging, as in "30 s"; "" for none. Raises ScenarioError.
+        profile. every: proactive aging, as in "30 s"; "" for none. where: what messages begin with. Raises ScenarioError.
         """
-        from agewalk.study.scenario_change import change
-
         sizes = [memory] if isinstance(memory, str) else memory
-        return change(
+        update = changes(
             self,
             memory=sizes,
             protocols=protocols,
@@ -218,8 +112,9 @@ class Scenario(_Section):
             kernel=kernel,
             every=every,
             seed=seed,
-            where="with_",
+            where=where,
         )
+        return self.model_copy(update=update)
 
     @property
     def protocols(self) -> list[Choice]:
@@ -244,15 +139,7 @@ class Scenario(_Section):
         return pages_of(self.host.memory)
 
 
-SECTIONS: Final[dict[str, type[BaseModel]]] = {
-    "": Scenario,
-    "host": HostSection,
-    "host.swap": Swap,
-    "aging": Aging,
-    "vm": VmSection,
-    "process": ProcessSection,
-    "compare": CompareSection,
-}
+_ALL: Final[dict[str, type[BaseModel]]] = {"": Scenario, **SECTIONS}
 
 
 def load(path: str | os.PathLike[str]) -> Scenario:
@@ -320,18 +207,6 @@ def _check(scenario: Scenario, name: str = PYTHON) -> None:
             )
         seen.add(printable(member.name))
     named_once(name, scenario.compare)
-
-
-def named_once(name: str, compare: CompareSection) -> None:
-    """Raise ScenarioError if a policy is named twice, or none is."""
-    if compare.protocols is None:
-        return
-    labels = [choice.label for choice in compare.protocols] + compare.baselines
-    if not labels:
-        raise ScenarioError(f"{name}: compare.protocols and compare.baselines are both empty", hint="name at least one")
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice:
-        raise ScenarioError(f"{name}: compare names {twice!r} twice", hint="once is enough: runs are deterministic")
 
 
 def _placed(scenario: Scenario, folder: Path) -> Scenario:

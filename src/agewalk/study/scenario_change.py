@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from agewalk.core.errors import ScenarioError
-from agewalk.core.units import PAGE_SIZE
+from agewalk.core.units import PAGE_SIZE, Bytes
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import protocol_of
 from agewalk.study.merge_traces import footprints
-from agewalk.study.scenario import (
+from agewalk.study.scenario_errors import explained
+from agewalk.study.scenario_sections import (
     SECTIONS,
     Aging,
     Choice,
     CompareSection,
     HostSection,
-    Scenario,
+    Member,
     named_once,
 )
-from agewalk.study.scenario_errors import explained
 from agewalk.study.scenario_values import LEAST_PAGES
 
-COMMAND_LINE: Final = "command line"
 Section = TypeVar("Section", bound=BaseModel)
 Protocols = Sequence[str | AgingProtocol | type[AgingProtocol]]
 
 
-def change(
-    scenario: Scenario,
+class Tables(Protocol):
+    """What a change needs of a scenario."""
+
+    @property
+    def host(self) -> HostSection:
+        """[host]."""
+
+    @property
+    def compare(self) -> CompareSection:
+        """[compare]."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """VMs and processes."""
+
+    @property
+    def memories(self) -> Sequence[Bytes]:
+        """The memory sizes to run with."""
+
+
+def changes(
+    scenario: Tables,
     *,
     memory: Sequence[str] | None = None,
     protocols: Protocols | None = None,
@@ -38,9 +57,9 @@ def change(
     kernel: str | None = None,
     every: str | None = None,
     seed: int | None = None,
-    where: str = COMMAND_LINE,
-) -> Scenario:
-    """The scenario, changed. None leaves a thing as it was.
+    where: str,
+) -> dict[str, Any]:
+    """The tables of a scenario that change, by name. None leaves a thing as it was.
 
     memory: "512 MiB", or "70 %" of the pages that the traces touch; several, also with commas between, draw a curve. protocols:
     names, or classes and objects. Naming protocols alone leaves baselines out, and the other way round. every: "" for no
@@ -55,7 +74,7 @@ def change(
         update["aging"] = _valid(Aging, {"every": every} if every else {}, where, "aging")
     if memory is not None or protocols is not None or baselines is not None:
         update["compare"] = _compare(scenario, memory, protocols, baselines, where)
-    return scenario.model_copy(update=update)
+    return update
 
 
 def _valid(section: type[Section], raw: dict[str, Any], where: str, key: str) -> Section:
@@ -66,7 +85,7 @@ def _valid(section: type[Section], raw: dict[str, Any], where: str, key: str) ->
 
 
 def _compare(
-    scenario: Scenario,
+    scenario: Tables,
     memory: Sequence[str] | None,
     protocols: Protocols | None,
     baselines: Sequence[str] | None,
@@ -88,7 +107,7 @@ def _choice(protocol: str | AgingProtocol | type[AgingProtocol], where: str) -> 
     return _valid(Choice, {"name": protocol}, where, "compare.protocols")
 
 
-def sizes_of(scenario: Scenario, memory: Sequence[str], where: str = COMMAND_LINE) -> list[str]:
+def sizes_of(scenario: Tables, memory: Sequence[str], where: str) -> list[str]:
     """Memory sizes as text that a scenario takes; shares become bytes. Raises ScenarioError for a share that is none."""
     sizes = []
     touched = 0

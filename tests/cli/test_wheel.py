@@ -68,3 +68,13 @@ def test_commands_are_named_as_they_were_called(installed: Path, tmp_path: Path)
     assert Path(tmp_path, words[0]).samefile(installed / "agewalk")
     again = subprocess.run([*words[:1], "init", "--out", "b.toml"], cwd=tmp_path, capture_output=True, check=False)
     assert again.returncode == 0
+
+
+@pytest.mark.slow
+def test_every_command_has_what_it_needs(installed: Path, tmp_path: Path) -> None:
+    for words in (
+        "--version", "--help", "profile show 6.18", "protocol list", "check --list", "check age-vs-zap/v7/tdp", "timing list",
+        "timing costs", "timing one-page", "timing access-tracking --vcpus 1 --scale 8192", "docs", "trace samples .",
+        "trace info sqlite-vm.parquet", "trace synth scan x.parquet --rows 1000",
+    ):  # fmt: skip
+        assert said(installed, tmp_path, f"AGEWALK_TIMING=text agewalk {words}")

@@ -30,7 +30,19 @@ def test_only_these_files_do_it(pattern: str) -> None:
 
 
 #: Functions whose answer is fit for a terminal, or for a program that reads JSON.
-SAFE = {"paragraph", "table", "table_of", "title", "show", "printable", "_fitted", "dumps", "listed", "_help"}
+SAFE = {
+    "paragraph",
+    "table",
+    "table_of",
+    "title",
+    "show",
+    "printable",
+    "_fitted",
+    "dumps",
+    "listed",
+    "_help",
+    "command_line",
+}
 
 
 def raw(node: ast.AST) -> list[str]:
@@ -44,8 +56,10 @@ def raw(node: ast.AST) -> list[str]:
             return raw(inner)
         case ast.BinOp(left=left, right=right):
             return raw(left) + raw(right)
-        case ast.Constant():
-            return []
+        case ast.Constant() | ast.Name(id=str()) if isinstance(node, ast.Constant) or node.id.isupper():
+            return []  # a constant of the module
+        case ast.FormattedValue(value=inner):
+            return raw(inner)
         case ast.JoinedStr(values=values):
             return [found for value in values if not _number(value) for found in raw(value)]
     return [ast.unparse(node)]

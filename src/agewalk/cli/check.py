@@ -146,7 +146,7 @@ def _show_progress(p: Progress) -> None:
         return
     rate = p.states / p.seconds / 1e6
     sys.stderr.write(
-        f"{_CLEAR}{p.states:,} states, {rate:.2f} M/s, depth {p.depth}, {p.queue:,} to expand, {p.bytes >> 20} MiB, "
+        f"{_CLEAR}{p.states:,} states, {rate:.2f} M/s, depth {p.depth:,}, {p.queue:,} to expand, {p.bytes >> 20:,} MiB, "
         f"{p.seconds:.0f} s"
     )
     sys.stderr.flush()

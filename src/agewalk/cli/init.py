@@ -13,7 +13,7 @@ import typer
 
 from agewalk.cli.called import command_line
 from agewalk.core.errors import UsageError
-from agewalk.core.text import printable, toml_string
+from agewalk.core.text import toml_string
 from agewalk.core.units import PAGE_SIZE, format_size
 
 SAMPLES = ("sqlite-vm.parquet", "redis-vm.parquet")
@@ -74,6 +74,7 @@ def command(
 
     Each trace becomes a VM. The host has memory for 70 % of the pages that they touch.
     """
+    from agewalk.report.table import paragraph
     from agewalk.study.merge_traces import footprints
     from agewalk.trace import open_trace
 
@@ -111,9 +112,8 @@ def command(
         sys.stdout.write(json.dumps(written) + "\n")
         return
     vms = "1 VM" if len(paths) == 1 else f"{len(paths)} VMs"
-    sys.stdout.write(
-        f"{printable(str(out))}: {vms} on a host of {size[1:-1]}. Next:\n  {command_line('compare', str(out))}\n"
-    )
+    sys.stdout.write(paragraph(f"{out}: {vms} on a host of {size[1:-1]}. Next:"))
+    sys.stdout.write(f"  {command_line('compare', str(out))}\n")
 
 
 def _kernel(release: str) -> tuple[str, str]:

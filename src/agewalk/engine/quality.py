@@ -32,7 +32,7 @@ FALSE_OLD: Final = (
     "look_around",  # the walk did not come by; a look-around did, and missed it
     "bloom",  # the Bloom filter ruled its page table out
     "idle_entry",  # the accessed bit above its page table was clear
-    "not_walked",  # nobody walked its address space since
+    "not_walked",  # its address space was not walked since
     "sank",  # seen in time, and two generations were opened since
     "first_sight",  # seen once, which since 6.14 only marks it
     "batch",  # seen, and waits in a CPU's batch

@@ -24,7 +24,7 @@ MOST_AGINGS = 1_000_000  # of a run; each looks at every page
 
 
 def runner_for(job: Job) -> Runner:
-    """The runner of a job's policy. Raises UsageError for a name that nobody knows."""
+    """The runner of a job's policy. Raises UsageError for an unknown name."""
     if not job.policy.runs_kernel:
         from agewalk.study import baselines
 

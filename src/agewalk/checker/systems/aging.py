@@ -155,7 +155,7 @@ def age_vs_refault(protocol: AgingProtocol, mmu: str) -> System:
 
 
 def two_agers(protocol: AgingProtocol, mmu: str) -> System:
-    """Two CPUs ask about one young page that nobody touches meanwhile: somebody is told."""
+    """Two CPUs ask about one young page that is not touched meanwhile: at least one is told young."""
     host = build(protocol, mmu, write=True)
     entry = primary(host)
     told = at_end("one of two agers finds a young page young", lambda rs: any(r and r[1] for r in rs), Result("ager"))

@@ -1,10 +1,9 @@
-"""The hot loop: accesses that find what they need, and usual faults among them.
+"""The hot loop: accesses that find their page mapped, and memoised faults among them.
 
-As long as all hit, each is tried and done in turn. Once one has missed, more will: then WORD accesses are tried at a time, those
-that hit are done, and the usual faults among the others follow, in order. The order between a hit and a usual fault makes no
-difference: what a hit changes is its page's byte of `touch`, which no usual fault of another page reads or writes, and a page
-that hits is mapped, so no usual fault is its own. Any other fault, and reclaim before a fault, may read and change all bytes; so
-the hits behind one are taken back first.
+While accesses hit, they are done one by one. After a miss, WORD accesses are tried at a time: the hits are done, then the memoised
+faults among the others, in order. Hits and memoised faults commute: a hit changes its page's byte of `touch`, which no memoised
+fault of another page reads or writes, and a page that hits is mapped, so it has no fault of its own. Any other fault, and reclaim
+before a fault, may read and change all bytes; so the hits behind one are taken back first.
 """
 
 from typing import Final
@@ -47,8 +46,8 @@ def hits(touch: Array, r: Rows, start: Int, end: Int) -> Int:
 @njit
 def hit_block(s: State, r: Rows, start: Int, count: Int) -> Int:
     """Run those of accesses [start, start + count) that find what they need; bit i of the result says that access start + i did
-    not. Memory is asked for the rows of pages that missed: waited for one by one, they are what a fault costs. No branches: one
-    on whether an access hits would be guessed wrong whenever it does not.
+    not. Prefetches the rows of pages that missed; those cache misses dominate the cost of a fault. No branches: a branch on
+    hit or miss would be mispredicted at every miss.
     """
     touch, page = s.touch, s.page
     missed = i64(0)

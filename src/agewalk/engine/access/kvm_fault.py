@@ -226,7 +226,7 @@ def slow(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
 
 @njit_inline
 def any_fault(s: State, folio: Int, space: Int, kind: Int, seq: Int) -> None:
-    """slow(), and what it left is learnt if it was a fault of the usual kind, after which nothing else happened."""
+    """slow(); its flags are recorded if it was a memoisable fault that caused nothing else."""
     word = s.word
     which = i64(-1)
     if kind & at.P_TDP and has_table(s, folio, space):

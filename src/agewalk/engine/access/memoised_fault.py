@@ -1,9 +1,9 @@
-"""Most faults are of one kind: a guest touches, through the TDP MMU, a small page that is new or comes back from swap, and memory
-suffices. What is done for such a fault is the same each time, and what it leaves in META follows from few bits: does it write,
-does the page come back, what does its shadow entry say. `touch` and `fault` work that out when a combination is first met, as
-for any fault; it is kept in word[MEMO_FLAGS], and looked up from then on.
+"""Memoised page faults: the resulting flags of a common fault depend on 7 bits.
 
-Equal by construction, as long as the combination names all that it depends on; the conformance kit holds that.
+Such a fault is a guest's, through the TDP MMU, on a small page that is new or comes back from swap, with memory to spare. The slow
+path (`kvm_fault`, `mm_fault`) computes the flags on first use and keeps them in word[MEMO_FLAGS]; later faults look them up.
+
+The two are equal as long as the key names all that the flags depend on; the conformance kit holds that.
 """
 
 from typing import Final
@@ -69,12 +69,12 @@ def has_table(s: State, folio: Int, space: Int) -> bool:
 
 @njit
 def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: Int) -> None:
-    """Keep what a fault of combination `which` has left. From before it: shadow, the page's SHADOW; clock, T_AGE; activated, how
-    many waited for their activation."""
+    """Record the flags that this fault produced, under its key `which`. Sampled before the fault: shadow, the page's SHADOW; clock,
+    T_AGE; activated, the length of the activation batch."""
     word = s.word
     left = i64(s.page[folio, META]) & ~at.GUEST_BITS
     if which & FILLS:
-        left &= ~at.GEN_MASK  # where it went is another matter
+        left &= ~at.GEN_MASK  # draining the batch decides the generation
     if which & RECENT:
         left |= refault_tier(word, shadow) << TIER_SHIFT
     left |= (word[at.T_AGE] - clock) << CLOCK_SHIFT | (word[at.Q_ACTIVATE] - activated) << ACTIVATES_SHIFT
@@ -84,7 +84,7 @@ def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: 
 
 @njit
 def fill(s: State, folio: Int, enters: Int, activates: Int) -> Int:
-    """The page fills the batch of new ones: they all go to their lists; the bits of META that say where this one went."""
+    """This page fills the CPU's lru_add batch, so drain it (lru_add_drain_cpu()). Returns the page's generation bits of META."""
     word, page = s.word, s.page
     rarely()
     page[folio, META] = enters
@@ -99,7 +99,7 @@ def fill(s: State, folio: Int, enters: Int, activates: Int) -> Int:
 @njit
 def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
     """Accesses start + i for each bit i of `missed`, as long as each is a fault of a known combination that needs no reclaim and
-    wakes nobody, or finds its page, which one before has brought. Returns the first that is neither, else start + 64."""
+    wakes no kswapd, or finds its page brought by an earlier one. Returns the first that is neither, else start + 64."""
     word, page = s.word, s.page
     room = max(word[at.FRAMES] - word[at.HELD] - word[at.LOW], i64(0))
     now, queued, batch = word[at.NOW], word[at.Q_ADD], word[at.ADD_BATCH] - 1

@@ -247,7 +247,7 @@ def inc_max_seq(s: State) -> None:
 
 @njit
 def walk_is_due(word: Array) -> bool:
-    """try_to_inc_max_seq(): has nobody walked for this max_seq yet?"""
+    """try_to_inc_max_seq(): does this max_seq still need its walk?"""
     return bool(word[MAX_SEQ] > word[WALK_SEQ])
 
 

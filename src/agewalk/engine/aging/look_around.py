@@ -1,4 +1,4 @@
-"""Was the page that eviction wants used meanwhile, and if so, are its neighbours young, too? (mm/rmap.c, mm/vmscan.c)"""
+"""folio_referenced() (mm/rmap.c) and lru_gen_look_around() (mm/vmscan.c)."""
 
 from typing import Final
 
@@ -153,7 +153,7 @@ def look_around_first(s: State, folio: Int, space: Int) -> None:
 
 @njit_merge
 def referenced(s: State, folio: Int, space: Int, meta: Int) -> tuple[bool, Int]:
-    """folio_referenced(): was it used since somebody last looked? Clears what the protocol clears, and looks around. META of the
+    """folio_referenced(): was the folio used since its accessed bits were last cleared? Clears what the protocol clears, and looks around. META of the
     folio, which that may change, comes back with the answer."""
     page = s.page
     if meta & HUGE:  # no look-around

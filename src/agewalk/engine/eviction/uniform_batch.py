@@ -1,5 +1,6 @@
-"""Most batches of eviction hold small pages of one address space of which nobody used any, or somebody each. What is the same
-for all of such a batch is found out once; then they all go, or all stay, in one loop without a call.
+"""Fast path for uniform eviction batches: all folios are small, from one address space, and either all young or all old.
+
+The decision is made once and applied to the whole batch in one loop without a call.
 """
 
 from typing import Final

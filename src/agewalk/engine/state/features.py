@@ -92,7 +92,7 @@ _WORDS: Final = {
     "shrink_loop": {"need_aging": LOOP_NEED_AGING, "stop_when_low": 0, "fixed_budget": LOOP_FIXED_BUDGET},
 }
 _NOT_REACHED: Final = {
-    "contended_table_suitable",  # one walker, nobody holds a lock
+    "contended_table_suitable",  # one walker, and no lock is held
     "age_reports_lost_race",
     "proportional_protection",  # no memory.min or memory.low
     "exec_activated_at_once",  # no executable file pages

@@ -49,7 +49,7 @@ P_ANY: Final = P_TDP | P_SHADOW | P_PRIMARY
 META: Final = 0
 SLOT: Final = 1
 SHADOW: Final = 1  # if EVICTED
-NEVER: Final = -(1 << 30)  # used[] of a page of a 2 MiB folio that nobody has touched
+NEVER: Final = -(1 << 30)  # used[] of a page of a 2 MiB folio that was never touched
 
 # --- page[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
 REFERENCED: Final = 1 << 0
@@ -171,7 +171,7 @@ HEADS: Final = _word.field(N_LISTS)  # + list number: the place in `queue` for t
 TAILS: Final = _word.field(N_LISTS)  # + list number: that of the folio at its tail
 FREE: Final = _word.field()  # the first segment of `queue` that a list has given back; 0: none
 FRESH: Final = _word.field()  # the first that no list ever had
-HOLES: Final = _word.field()  # places of lists that nobody has
+HOLES: Final = _word.field()  # unused places of lists
 MAX_HOLES: Final = _word.field()
 N_MEMOS: Final = 128
 MEMO_FLAGS: Final = _word.field(

@@ -100,7 +100,7 @@ def take(s: State, place: Int) -> tuple[Int, Int]:
 
 @njit
 def list_tail(s: State, number: Int) -> Int:
-    """The place at the tail, past holes; that at the head, where nobody is, if the list is empty."""
+    """The place at the tail, past holes; that at the head, which is unused, if the list is empty."""
     word = s.word
     place = i64(word[TAILS + number])
     while place != word[HEADS + number] and s.queue[place] == HOLE:

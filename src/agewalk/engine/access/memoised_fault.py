@@ -1,7 +1,7 @@
 """Memoised page faults: the resulting flags of a common fault depend on 7 bits.
 
-Such a fault is a guest's, through the TDP MMU, on a small page that is new or comes back from swap, with memory to spare. The slow
-path (`kvm_fault`, `mm_fault`) computes the flags on first use and keeps them in word[MEMO_FLAGS]; later faults look them up.
+Such a fault is a guest's, through the TDP MMU, on a small page that is new or comes back from swap, with memory to spare. The
+slow path (`kvm_fault`, `mm_fault`) computes the flags on first use and keeps them in word[MEMO_FLAGS]; later faults look them up.
 
 The two are equal as long as the key names all that the flags depend on; the conformance kit holds that.
 """
@@ -69,8 +69,8 @@ def has_table(s: State, folio: Int, space: Int) -> bool:
 
 @njit
 def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: Int) -> None:
-    """Record the flags that this fault produced, under its key `which`. Sampled before the fault: shadow, the page's SHADOW; clock,
-    T_AGE; activated, the length of the activation batch."""
+    """Record the flags that this fault produced, under its key `which`. Sampled before the fault: shadow, the page's SHADOW;
+    clock, T_AGE; activated, the length of the activation batch."""
     word = s.word
     left = i64(s.page[folio, META]) & ~at.GUEST_BITS
     if which & FILLS:

@@ -52,6 +52,8 @@ def raw(node: ast.AST) -> list[str]:
             return []
         case ast.Call(func=ast.Attribute(value=ast.Constant(), attr="join"), args=[inner]):
             return raw(inner)
+        case ast.Subscript(value=inner, slice=ast.Slice()):
+            return raw(inner)
         case ast.GeneratorExp(elt=inner):
             return raw(inner)
         case ast.BinOp(left=left, right=right):

@@ -317,7 +317,7 @@ def _all(bounds: Bounds, as_json: bool) -> None:
         if sys.stderr.isatty():
             seconds = (time.monotonic() - began) * (len(names) - done) / done
             width = max(20, shutil.get_terminal_size().columns - 1)
-            sys.stderr.write(_CLEAR + f"{done} of {len(names)}, {seconds:.0f} s left: {name}"[:width])
+            sys.stderr.write(_CLEAR + printable(f"{done} of {len(names)}, {seconds:.0f} s left: {name}")[:width])
             sys.stderr.flush()
 
     matrix = run(names, bounds, each=each)

@@ -153,8 +153,8 @@ def look_around_first(s: State, folio: Int, space: Int) -> None:
 
 @njit_merge
 def referenced(s: State, folio: Int, space: Int, meta: Int) -> tuple[bool, Int]:
-    """folio_referenced(): was the folio used since its accessed bits were last cleared? Clears what the protocol clears, and looks
-    around. META of the folio, which that may change, comes back with the answer."""
+    """folio_referenced(): was the folio used since its accessed bits were last cleared? Clears what the protocol clears, and
+    looks around. META of the folio, which that may change, comes back with the answer."""
     page = s.page
     if meta & HUGE:  # no look-around
         used = bool(ask_huge(s, folio, space, i64(ASK_HUGE_TARGET)) & YOUNG)

@@ -2,8 +2,8 @@
 
 While accesses hit, they are done one by one. After a miss, WORD accesses are tried at a time: the hits are done, then the
 memoised faults among the others, in order. Hits and memoised faults commute: a hit changes its page's byte of `touch`, which no
-memoised fault of another page reads or writes, and a page that hits is mapped, so it has no fault of its own. Any other fault, and
-reclaim before a fault, may read and change all bytes; so the hits behind one are taken back first.
+memoised fault of another page reads or writes, and a page that hits is mapped, so it has no fault of its own. Any other fault,
+and reclaim before a fault, may read and change all bytes; so the hits behind one are taken back first.
 """
 
 from typing import Final

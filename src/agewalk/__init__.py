@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from agewalk.model.protocols.base import Verdict as Verdict
     from agewalk.study.result import Run as Run
     from agewalk.study.result import Runs as Runs
-    from agewalk.study.scenario import Scenario as Scenario
+    from agewalk.study.scenarios.scenario import Scenario as Scenario
     from agewalk.trace import MemoryTrace as MemoryTrace
 
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "MemoryTrace": "agewalk.trace",
     "Run": "agewalk.study.result",
     "Runs": "agewalk.study.result",
-    "Scenario": "agewalk.study.scenario",
+    "Scenario": "agewalk.study.scenarios.scenario",
     "ScenarioError": "agewalk.core.errors",
     "System": "agewalk.checker.system",
     "TraceError": "agewalk.core.errors",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from agewalk.core.errors import UsageError
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.study.result import Runs
-from agewalk.study.scenario import Scenario, load
+from agewalk.study.scenarios.scenario import Scenario, load
 from agewalk.trace import RecordedTrace, Trace
 from agewalk.trace import open_trace as _open_trace
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from agewalk.report.comparison import comparison_page
 from agewalk.study.compare import compare
-from agewalk.study.scenario import load
+from agewalk.study.scenarios.scenario import load
 scenario = load(Path(sys.argv[1])).with_(protocols=["linux-6.18"], baselines=["lru"])
 runs = compare(scenario, workers=1)
 assert runs[0].measured.accesses == int(sys.argv[2])

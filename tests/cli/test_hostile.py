@@ -40,7 +40,7 @@ def quoted(text: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A scenario whose VMs have the names, on a trace whose phases do, under a protocol whose file has one."""
-    phases = [{"mark": i + 1, "time_ns": i * 50_000_000, "text": name} for i, name in enumerate([*NAMES, *SURROGATES])]
+    phases = [{"mark": i + 1, "time_ns": i * 50_000_000, "text": name} for i, name in enumerate(NAMES)]
     record(tmp_path / "{{DATA}}.parquet", rows=2000, phases=json.dumps(phases), workload=NAMES[6], kernel=NAMES[1])
     vms = "".join(f'[[vm]]\nname = {quoted(name)}\ntrace = "{{{{DATA}}}}.parquet"\n' for name in NAMES)
     own = "<img src=x onerror=document.title='PWNED'>.py:Mine"
@@ -99,6 +99,18 @@ def test_names_that_look_alike_are_told_apart_or_refused(tmp_path: Path, capsys:
     (tmp_path / "s.toml").write_text(f'schema = 1\n[host]\nmemory = "1 MiB"\n{vms}')
     assert ends("compare", tmp_path / "s.toml") == 2
     assert "two VMs or processes are named" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_half_a_surrogate_pair_in_a_trace_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases = [{"mark": 1, "time_ns": 0, "text": name}]
+    record(tmp_path / "t.parquet", rows=10, phases=json.dumps(phases))
+    assert ends("trace", "info", tmp_path / "t.parquet") == 2
+    err = capsys.readouterr().err
+    assert "surrogate" in err
+    assert not UNSEEN.search(err)
 
 
 def test_facts_and_pictures_of_a_trace(

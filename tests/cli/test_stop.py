@@ -21,7 +21,7 @@ SAMPLE = Path(__file__).parents[2] / "src/agewalk/data/sqlite-vm.parquet"
         ("agewalk.trace.facts.facts", ["trace", "info", str(SAMPLE)]),
         ("agewalk.trace.convert.convert", ["trace", "convert", str(SAMPLE), "x.parquet", "--from", "csv"]),
         ("agewalk.trace.write_trace", ["trace", "synth", "scan", "x.parquet"]),
-        ("agewalk.study.scenario.load", ["compare", str(SAMPLE)]),
+        ("agewalk.study.scenarios.scenario.load", ["compare", str(SAMPLE)]),
         ("agewalk.checker.catalog.get_system", ["check", "look-around-decision/v7/tdp"]),
         ("agewalk.model.profiles.profile", ["profile", "show", "6.18"]),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 from agewalk.study.job import plan
 from agewalk.study.quality import rows
 from agewalk.study.replay import replay
-from agewalk.study.scenario import Scenario, checked
+from agewalk.study.scenarios.scenario import Scenario, checked
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 

@@ -7,7 +7,7 @@ import pytest
 from agewalk.core.errors import TraceError
 from agewalk.study.compare import compare, run_jobs
 from agewalk.study.job import plan
-from agewalk.study.scenario import load
+from agewalk.study.scenarios.scenario import load
 
 
 def scenario(write, tmp_path: Path):  # type: ignore[no-untyped-def]

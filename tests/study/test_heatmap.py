@@ -2,7 +2,7 @@
 
 from agewalk.study.heatmap import ROWS, heat_maps
 from agewalk.study.result import BINS, FIRST_BIN
-from agewalk.study.scenario import load
+from agewalk.study.scenarios.scenario import load
 
 
 def test_every_access_is_in_its_place_however_long_the_trace(write) -> None:  # type: ignore[no-untyped-def]

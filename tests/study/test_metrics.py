@@ -9,13 +9,13 @@ import pytest
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Bytes, Ns
 from agewalk.engine.quality import assess
-from agewalk.study.compiled import CompiledRunner
 from agewalk.study.costs import prices
 from agewalk.study.job import Executor, Job, plan
 from agewalk.study.merge_traces import Accesses
 from agewalk.study.replay import replay
-from agewalk.study.scenario import Scenario
-from agewalk.study.scenario_sections import Aging, Choice, CompareSection, HostSection, Swap, VmSection
+from agewalk.study.runners.compiled import CompiledRunner
+from agewalk.study.scenarios.scenario import Scenario
+from agewalk.study.scenarios.sections import Aging, Choice, CompareSection, HostSection, Swap, VmSection
 
 S = 1_000_000_000
 FRAMES = 16

@@ -7,8 +7,8 @@ import pytest
 
 from agewalk.study.job import Executor, plan
 from agewalk.study.replay import replay
-from agewalk.study.scenario import Scenario
-from agewalk.study.scenario_sections import Aging, Choice, CompareSection, HostSection, VmSection
+from agewalk.study.scenarios.scenario import Scenario
+from agewalk.study.scenarios.sections import Aging, Choice, CompareSection, HostSection, VmSection
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 

@@ -15,7 +15,7 @@ from agewalk.study.policies import protocol_policy
 from agewalk.study.quality import lines_and_maps, rows, trimmed
 from agewalk.study.replay import replay
 from agewalk.study.result import Measured, Member, Run, TimeLineBuilder
-from agewalk.study.scenario_sections import Choice
+from agewalk.study.scenarios.sections import Choice
 from agewalk.study.store import Store
 from agewalk.trace import Batch, MemoryTrace, TraceMeta, write_trace
 from agewalk.trace.memory import load

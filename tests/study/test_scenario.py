@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agewalk.core.errors import ScenarioError, TraceError
-from agewalk.study.scenario import load
+from agewalk.study.scenarios.scenario import load
 
 GOOD = """schema = 1
 [host]

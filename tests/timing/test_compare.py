@@ -12,7 +12,7 @@ from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.faults.access import access
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.study.costs import prices
-from agewalk.study.scenario_sections import Swap
+from agewalk.study.scenarios.sections import Swap
 from agewalk.timing.hardware.costs import CostTable, load_costs
 from agewalk.timing.machine import Machine
 from agewalk.timing.timing_effects import Begin, End

@@ -21,7 +21,7 @@ from agewalk.core.units import PAGE_SIZE, format_size, format_time
 if TYPE_CHECKING:
     from agewalk.study.compare import News
     from agewalk.study.result import Run
-    from agewalk.study.scenario import Scenario
+    from agewalk.study.scenarios.scenario import Scenario
 
 OUT = Path("out")
 LONG = 20_000_000  # accesses: the pictures take a while
@@ -94,7 +94,7 @@ def run(path: Path, wanted: Wanted) -> None:
     from agewalk.study.job import plan
     from agewalk.study.policies import Keys
     from agewalk.study.quality import rows
-    from agewalk.study.scenario import load
+    from agewalk.study.scenarios.scenario import load
     from agewalk.study.store import Store
 
     chosen = load(path).with_(

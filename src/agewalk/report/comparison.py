@@ -10,7 +10,7 @@ from agewalk.study.job import TICK
 from agewalk.study.miss_ratio_curves import curves
 from agewalk.study.quality import rows
 from agewalk.study.result import Run
-from agewalk.study.scenario import Scenario
+from agewalk.study.scenarios.scenario import Scenario
 
 
 def comparison_page(name: str, scenario: Scenario, runs: Sequence[Run]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agewalk.core.errors import Interrupted
 from agewalk.study.job import Executor, Job, plan
 from agewalk.study.result import Run
-from agewalk.study.scenario import Scenario
+from agewalk.study.scenarios.scenario import Scenario
 from agewalk.study.store import Store, key
 
 

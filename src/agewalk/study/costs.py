@@ -5,7 +5,7 @@ Nothing here shifts the trace: costs are added up beside it.
 
 from dataclasses import dataclass
 
-from agewalk.study.scenario_sections import Swap
+from agewalk.study.scenarios.sections import Swap
 from agewalk.timing.hardware.costs import CostTable, load_costs
 
 LEVELS = 4  # of a guest's page tables in KVM: EPT and NPT with 48 bits

@@ -9,7 +9,7 @@ from agewalk.core.units import Ns
 from agewalk.study.job import open_traces
 from agewalk.study.merge_traces import clock_zero
 from agewalk.study.result import BINS, FIRST_BIN
-from agewalk.study.scenario import Scenario
+from agewalk.study.scenarios.scenario import Scenario
 from agewalk.trace import Trace
 
 ROWS = 128  # bands of neighbouring pages, at most

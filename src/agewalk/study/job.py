@@ -11,8 +11,8 @@ from agewalk.engine.state.config import region_shift
 from agewalk.study.merge_traces import Accesses, check_size
 from agewalk.study.policies import Keys, Policy, baseline_policy, protocol_policy
 from agewalk.study.result import Measured
-from agewalk.study.scenario import Scenario
-from agewalk.study.scenario_sections import CompareSection, VmSection
+from agewalk.study.scenarios.scenario import Scenario
+from agewalk.study.scenarios.sections import CompareSection, VmSection
 from agewalk.trace import Trace
 
 Executor = Literal["compiled", "direct"]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.core.units import Ns, pages_of
-from agewalk.study.baselines import Numbering
 from agewalk.study.job import Bands, open_traces, spaces_of
 from agewalk.study.merge_traces import merged
-from agewalk.study.scenario import Scenario
+from agewalk.study.runners.baselines import Numbering
+from agewalk.study.scenarios.scenario import Scenario
 from agewalk.trace import Trace
 
 POINTS: Final = 240  # of LRU's curve

@@ -11,7 +11,7 @@ from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.tables.enumerate import protocol_table
 from agewalk.model.protocols.tables.table import ProtocolTable
-from agewalk.study.scenario_sections import Choice
+from agewalk.study.scenarios.sections import Choice
 
 BASELINES: Final = {
     "two-list": "MGLRU off: the classic active and inactive lists, on the same host",

@@ -14,7 +14,7 @@ from agewalk.study.job import MOST_TICKS, TICK, Bands, Job, Runner, open_traces
 from agewalk.study.merge_traces import Accesses, Populate, merged
 from agewalk.study.quality import lines_and_maps
 from agewalk.study.result import Run, TimeLineBuilder
-from agewalk.study.scenario_sections import ProcessSection
+from agewalk.study.scenarios.sections import ProcessSection
 from agewalk.trace import HOST
 
 Tell = Callable[[int], None]
@@ -26,18 +26,18 @@ MOST_AGINGS = 1_000_000  # of a run; each looks at every page
 def runner_for(job: Job) -> Runner:
     """The runner of a job's policy. Raises UsageError for an unknown name."""
     if not job.policy.runs_kernel:
-        from agewalk.study import baselines
+        from agewalk.study.runners import baselines
 
         if job.policy.name in baselines.QUEUES:
             return baselines.QueueRunner(job)
         if job.policy.name == "opt":
             return baselines.OptRunner(job)
     if job.engine == "direct":
-        from agewalk.study.direct import DirectRunner
+        from agewalk.study.runners.direct import DirectRunner
 
         return DirectRunner(job)
     if job.engine == "compiled":
-        from agewalk.study.compiled import CompiledRunner
+        from agewalk.study.runners.compiled import CompiledRunner
 
         return CompiledRunner(job)
     raise UsageError(f"there is no engine {job.engine!r}", hint="compiled or direct")

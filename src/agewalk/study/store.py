@@ -19,7 +19,7 @@ from agewalk.core.files import whole
 from agewalk.core.units import Bytes
 from agewalk.study.policies import Policy
 from agewalk.study.result import Run
-from agewalk.study.scenario import Scenario
+from agewalk.study.scenarios.scenario import Scenario
 
 MOST_BYTES: Final = 64 << 20  # of one run's file
 _RUN: Final = TypeAdapter(Run)

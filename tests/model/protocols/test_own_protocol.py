@@ -15,9 +15,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "your-own-protocol.md"
 def test_the_documented_protocol(tmp_path: Path) -> None:
     text = PAGE.read_text()
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    shown = re.search(r"```text\n(.*?)```", text, re.DOTALL)
     assert code
-    assert shown
     lines = [line for line in code.group(1).splitlines() if line.strip()]
     assert len(lines) <= 15
     (tmp_path / "tdp_only.py").write_text(code.group(1))
@@ -27,5 +25,8 @@ def test_the_documented_protocol(tmp_path: Path) -> None:
         assert row.young is (row.fast if row.tdp else row.slow)
         assert not row.locked
     said = [d.meaning for d in question_differences(mine, merged)]
-    for sentence in shown.group(1).strip().splitlines():
+    for sentence in (
+        "A nested guest used the page: linux-6.18 moves it to the youngest generation, under tdp-only it goes on growing old.",
+        "A nested guest used the page: linux-6.18 keeps it, tdp-only takes it, so that its next use is a refault.",
+    ):
         assert sentence in said

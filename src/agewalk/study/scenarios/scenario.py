@@ -17,9 +17,9 @@ from agewalk.core.parse import parse_toml
 from agewalk.core.text import printable
 from agewalk.core.units import Bytes, Pages, format_size, pages_of
 from agewalk.model.profiles import NEWEST
-from agewalk.study.scenario_change import Protocols, changes, sizes_of
-from agewalk.study.scenario_errors import explained
-from agewalk.study.scenario_sections import (
+from agewalk.study.scenarios.change import Protocols, changes, sizes_of
+from agewalk.study.scenarios.errors import explained
+from agewalk.study.scenarios.sections import (
     SECTIONS,
     Aging,
     Choice,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Ns
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.study.scenario_values import Name, Period, Size, Source, Thp, Time
+from agewalk.study.scenarios.values import Name, Period, Size, Source, Thp, Time
 from agewalk.trace import Trace, open_trace
 
 

@@ -12,17 +12,9 @@ from agewalk.core.units import PAGE_SIZE, Bytes
 from agewalk.model.protocols.base import AgingProtocol
 from agewalk.model.protocols.registry import protocol_of
 from agewalk.study.merge_traces import footprints
-from agewalk.study.scenario_errors import explained
-from agewalk.study.scenario_sections import (
-    SECTIONS,
-    Aging,
-    Choice,
-    CompareSection,
-    HostSection,
-    Member,
-    named_once,
-)
-from agewalk.study.scenario_values import LEAST_PAGES
+from agewalk.study.scenarios.errors import explained
+from agewalk.study.scenarios.sections import SECTIONS, Aging, Choice, CompareSection, HostSection, Member, named_once
+from agewalk.study.scenarios.values import LEAST_PAGES
 
 Section = TypeVar("Section", bound=BaseModel)
 Protocols = Sequence[str | AgingProtocol | type[AgingProtocol]]

@@ -1,0 +1,1 @@
+"""What replays one job: the compiled engine, the direct executor, the baselines that see every access."""

@@ -15,6 +15,8 @@ from tests.cli.test_compare import record
 from agewalk.cli.main import COMMANDS
 from agewalk.report.table import cells
 
+pytestmark = pytest.mark.slow
+
 fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
 

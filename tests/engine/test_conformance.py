@@ -28,6 +28,8 @@ from tests.engine.stories import (
 from agewalk.engine.state import layout as at
 from agewalk.model.profiles import profile
 
+pytestmark = pytest.mark.slow
+
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad", "shadow-noad")
 KERNELS = ("6.1", "6.9", "6.12", "6.13", "6.15", "6.18", "7.3")
 PROTOCOLS = (

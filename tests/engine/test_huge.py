@@ -23,6 +23,8 @@ from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 from agewalk.model.protocols.tables.table import ProtocolTable
 
+pytestmark = pytest.mark.slow
+
 MMUS = (
     "tdp-huge", "legacy-huge", "shadow-huge", "tdp-noad-huge", "legacy-noad-huge", "shadow-noad-huge", "process-huge",
 )  # fmt: skip

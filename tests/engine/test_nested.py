@@ -13,6 +13,8 @@ from agewalk.engine.state import layout as at
 from agewalk.engine.state.truth_table import M_RMAPS, M_SHADOW_PAGES
 from agewalk.model.profiles import profile
 
+pytestmark = pytest.mark.slow
+
 GUEST, NESTED, HOST = 0, 1, 2
 
 

@@ -18,6 +18,8 @@ from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 
+pytestmark = pytest.mark.slow
+
 HOSTS = (
     ("6.1", "linux-6.9", "mglru"), ("6.12", "linux-6.13", "mglru"), ("6.15", "linux-6.15", "mglru"),
     ("6.18", "linux-6.18", "mglru"), ("7.3", "linux-7.3", "mglru"), ("6.18", "v5", "mglru"), ("6.18", "v7", "mglru"),

@@ -21,6 +21,8 @@ from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.tables.table import ProtocolTable
 
+pytestmark = pytest.mark.slow
+
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad", "shadow-noad")
 OWN = {"6.1": "linux-6.9", "6.9": "linux-6.9", "6.12": "linux-6.13", "6.18": "linux-6.18", "7.3": "linux-7.3"}
 Events = list[tuple[Any, ...]]

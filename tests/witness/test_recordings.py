@@ -10,6 +10,8 @@ import pytest
 
 from agewalk.study.witness import read_witness, verify
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 INDEX = json.loads((HERE / "index.json").read_text())
 BACKINGS = ("host", "tdp", "legacy", "shadow")

@@ -221,3 +221,13 @@ def test_samples(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "redis-vm.parquet").write_text("mine")
     assert run("samples", tmp_path) == 2
     assert (tmp_path / "redis-vm.parquet").read_text() == "mine"
+
+
+def test_the_memory_for_damon_s_json_is_said_before_it_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "vm.json").write_text("[")
+    code = run("convert", tmp_path / "vm.json", tmp_path / "t.parquet", "--from", "damon")
+    err = " ".join(capsys.readouterr().err.split())
+    assert code == 2
+    assert err.index("eight times the size") < err.index("not JSON")

@@ -246,6 +246,10 @@ def convert(
         packed=packed,
     )
     how.check()
+    if kind == "damon":  # said before the memory is taken; how much that is, only the uncompressed text shows
+        from agewalk.trace.convert.damon import NEEDS
+
+        sys.stderr.write(paragraph(NEEDS))
     size = source.stat().st_size * how.passes if source.is_file() else None
     with _progress("converting", size, unit="B") as done:
         result = run(source, target, how, progress=done)

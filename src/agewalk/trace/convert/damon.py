@@ -24,6 +24,9 @@ from agewalk.trace.convert.source import MAX_TOUCHED, Source
 from agewalk.trace.format import DEFAULT_ROWS, Batch
 
 MAX_BYTES: Final = 1 << 29  # of JSON; json needs about eight times that in memory
+NEEDS: Final = (
+    "DAMON's records are read whole: they take about eight times the size of their JSON in memory, 4 GiB at most"
+)
 _HINT: Final = (
     'expected damo\'s record format: [{"target_id": ..., "snapshots": [...]}]; see \'damo record --output_type json\''
 )

@@ -25,3 +25,15 @@ def test_nobody_is_called_twice_or_left_out() -> None:
 def test_the_lock_costs_even_when_nobody_wants_it() -> None:
     costs = load_costs()
     assert one_page(costs, "linux-6.13").again_ns > one_page(costs, "linux-6.15").again_ns + 5
+
+
+def test_the_flag_saves_the_question_to_a_kvm_without_tdp_mmu() -> None:
+    """Christopherson's has_fast_aging follows tdp_mmu_enabled; Houghton and v7 ask such a VM all the same."""
+    costs = load_costs()
+    left_out = one_page(costs, "christopherson", mmu="legacy")
+    assert left_out.calls == 0
+    assert left_out.calls_saved == one_page(costs, "christopherson").calls == 2 * (1024 + 2)
+    for name in ("houghton", "v7"):
+        asked = one_page(costs, name, mmu="legacy")
+        assert asked.calls_saved == 0
+        assert asked.again_ns > 1.9 * left_out.again_ns

@@ -28,6 +28,11 @@ class Said(NamedTuple):
     slow_cleared: bool
 
 
+def skips(name: str, r: AgeRow) -> bool:
+    """Who does not opt in to fast_only: a KVM without TDP MMU (ZmxsCwu4uP1lGsWz@google.com). v7 opts every VM in, as posted."""
+    return name.startswith("christopherson") and r.fast_only and not r.tdp
+
+
 def oracle(name: str, r: AgeRow) -> Said:
     """What the pseudo-code says: F = r.fast, S = r.slow, R = r.rmaps, I = r.shadow_pages."""
     clear = r.op == "clear"
@@ -61,6 +66,8 @@ def oracle(name: str, r: AgeRow) -> Said:
             return Said(fast, ("FAST",), False, clear and fast, False)
         return Said(fast or r.slow, ("SLOW",), True, clear and fast, clear and r.slow)
     assert name.startswith("christopherson")
+    if skips(name, r):
+        return Said(False, (), False, False, False)
     asked = not r.fast_only and has_sptes
     slow = r.slow and asked
     return Said(fast or slow, ("WAS_FAST",) if fast else (), asked, clear and fast, clear and slow)
@@ -73,7 +80,7 @@ def test_young_operations(name: str) -> None:
     for row in rows:
         said = Said(row.young, row.flags, row.locked, row.fast_cleared, row.slow_cleared)
         assert said == oracle(name, row), row
-        assert not row.skipped
+        assert row.skipped is skips(name, row)
 
 
 class ClearingTest(Linux615):

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
+from agewalk.model.kvm.config import KvmConfig
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
@@ -36,6 +37,10 @@ class Christopherson(AgingProtocol):
     def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
         """MMU_NOTIFY_WAS_FAST."""
         return ("WAS_FAST",) if answer & WAS_FAST else ()
+
+    def opts_in(self, config: KvmConfig) -> bool:
+        """A setting of run time: a KVM without TDP MMU cannot age fast (ZmxsCwu4uP1lGsWz@google.com)."""
+        return config.tdp_mmu
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
         """The shadow MMU under mmu_lock unless fast_only, then the TDP MMU, which alone says WAS_FAST."""

@@ -17,7 +17,7 @@ from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
 
 class V7(AgingProtocol):
     """As posted on 2024-09-26. The comment over should_look_around() speaks of a fast MMU that reported young; the code
-    asks only whether a fast one exists."""
+    asks only whether a fast one exists. KVM opts in for every VM (kvm_mmu_post_init_vm()), even without a TDP MMU."""
 
     name = "v7"
     summary = (

@@ -68,6 +68,7 @@ def test_a_trace_in_memory_is_compared(scenario: agewalk.Scenario) -> None:
     assert all(run.memory_bytes == 140 * 4096 for run in runs)
 
 
+@pytest.mark.slow
 def test_a_protocol_class_runs_on_both_executors_and_in_workers(scenario: agewalk.Scenario) -> None:
     changed = scenario.with_(protocols=[Everything, "v7"], memory=["60 %", "80 %"])
     compiled, direct = agewalk.compare(changed, workers=2), agewalk.compare(changed, executor="direct")
@@ -76,6 +77,7 @@ def test_a_protocol_class_runs_on_both_executors_and_in_workers(scenario: agewal
     assert {run.policy for run in compiled} == {"Everything", "v7"}
 
 
+@pytest.mark.slow
 def test_a_class_of_a_script_is_compared_with_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

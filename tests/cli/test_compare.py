@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.slow  # each test runs a comparison in a process of its own
+
 KEYS = [
     "policy", "memory_bytes", "accesses", "faults", "refaults", "evictions", "hot_evictions", "cold_recall",
     "cold_precision", "age_rank_correlation", "ptes_walked", "notifier_calls", "mmu_lock_write_ns", "vcpu_stall_ns",

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.slow  # ten times a file
+
 # VmHWM, unlike getrusage()'s maximum, does not begin with what the parent had.
 WORK = """
 import sys

@@ -20,6 +20,8 @@ from agewalk.core.text import printable
 from agewalk.report.page import Lines, Page, Picture, render
 from agewalk.report.where import Where
 
+pytestmark = pytest.mark.slow  # each test runs whole commands on hostile names
+
 browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
 #: What neither a terminal nor a log file may get: control characters but for newline, and marks of direction or no width.
 UNSEEN = re.compile(

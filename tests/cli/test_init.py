@@ -13,6 +13,8 @@ from tests.hostile import NAMES
 
 from agewalk.cli.called import command_line
 
+pytestmark = pytest.mark.slow  # the commands that init and demo name run whole
+
 DATA = Path(__file__).parents[2] / "src/agewalk/data"
 
 

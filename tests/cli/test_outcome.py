@@ -10,6 +10,8 @@ from tests.cli.test_compare import record
 
 from agewalk.cli import main as door
 
+pytestmark = pytest.mark.slow  # each test starts processes
+
 SAMPLE = Path(__file__).parents[2] / "src/agewalk/data/sqlite-vm.parquet"
 AGEWALK = f"{sys.executable} -m agewalk"
 LONG = ("check --list", "profile show 6.18", "protocol table v7", "protocol list --json", "--help", "trace --help")

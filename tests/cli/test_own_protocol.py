@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.cli.test_compare import SCENARIO, agewalk, record
 
+pytestmark = pytest.mark.slow  # each test starts processes
+
 HEAD = """from agewalk.model.protocols.base import AgingProtocol
 
 class Mine(AgingProtocol):

@@ -5,6 +5,8 @@ import pytest
 
 from agewalk.cli.main import main
 
+pytestmark = pytest.mark.slow  # each test runs an experiment
+
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as caught:

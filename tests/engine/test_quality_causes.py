@@ -381,6 +381,7 @@ def test_every_cause_has_a_case() -> None:
     assert quality.FALSE_OLD is FALSE_OLD
 
 
+@pytest.mark.slow
 def test_seeded_faults_are_caught() -> None:
     """tests/engine/quality_faults.py, in a process of its own."""
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}

@@ -12,6 +12,8 @@ from agewalk.study.scenarios.sections import Aging, Choice, CompareSection, Host
 from agewalk.trace import write_trace
 from agewalk.trace.synth import Synthesis, SyntheticTrace
 
+pytestmark = pytest.mark.slow  # the machine runs whole scenarios
+
 
 def measured(engine: Executor, member: VmSection, policy: str) -> Any:
     scenario = Scenario(

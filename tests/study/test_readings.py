@@ -9,6 +9,8 @@ from tests.study.readings import differences, scenario, synthesised
 from agewalk.model.profiles import PROFILES
 from agewalk.model.protocols.registry import PROTOCOLS
 
+pytestmark = pytest.mark.slow  # the machine runs whole scenarios
+
 SPECS = [*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired"]
 KERNELS = list(PROFILES)
 ZIPF: dict[str, Any] = {"kind": "zipf", "pages": 400, "rows": 2000, "rate": 1000}

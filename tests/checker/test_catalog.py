@@ -23,6 +23,7 @@ FOUND = {
     ("look-around-decision", "christopherson", "nested"): LOOKS,
     ("look-around-decision", "christopherson", "legacy"): LOOKS,
     ("subscribers", "v5", "tdp"): monitors.COVERED,
+    ("look-around-vs-eviction", "christopherson", "tdp"): "the target counts as referenced",
 }
 LESS = ("linux-6.9", "linux-6.13", "linux-7.3", "v7")  # enough of the slowest system
 CHOSEN = [

@@ -105,9 +105,10 @@ def show(name: Name, as_json: Json = False) -> None:
         "kernel": protocol.profile or None,
         "options": {k: {"values": list(v), "chosen": protocol.chosen[k]} for k, v in protocol.options.items()},
         "fast_only": protocol.fast_only,
+        "opt_in": protocol.opt_in,
         "has_fast_aging": protocol.has_fast_aging,
         "mmu_lock_held_by_caller": not protocol.lockless,
-        "mglru_features": protocol.features,
+        "mglru_features": protocol.mglru_changes(),
         "kvm_features": protocol.kvm_changes,
         "mean_costs": costs,
     }

@@ -1,6 +1,6 @@
 """The engine's front door: build a host, feed it accesses, ask for results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -138,6 +138,7 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
         rows[number, at.S_SMALL] = small_of(space)
         rows[number, at.S_PMD] = space.hva >> 21
         rows[number, at.S_MODE] = start_mode(space)
+        rows[number, at.S_ASKED], rows[number, at.S_SHORTCUT] = walks_of(space, host.spaces, int(word[at.FEATURES]))
         rows[number, at.S_KINDS : at.S_KINDS + 4] = kinds_of(space)
         rows[number, at.S_REGION] = regions
         rows[number, at.S_REGION_SHIFT] = shift = region_shift(space.pages, host.regions)
@@ -171,6 +172,15 @@ def start_mode(space: Space) -> int:
     if not space.kvm:
         return 0
     return pt.M_NOTIFIERS | pt.M_SUBSCRIBED | space.ad_bits * pt.M_AD | space.tdp * pt.M_TDP
+
+
+def walks_of(space: Space, spaces: Sequence[Space], features: int) -> tuple[bool, bool]:
+    """(S_ASKED, S_SHORTCUT) of a space. What a KVM says of itself is so for all processes of its host."""
+    vms = [each for each in ([space] if space.kvm else spaces) if each.kvm]
+    likely_fast = not vms or any(vm.tdp and vm.ad_bits for vm in vms)
+    walk = bool(features & f.WALK_NOTIFIES and (likely_fast or not features & f.WALK_IF_LIKELY_FAST))
+    ends = walk and not features & f.SHORTCUT_NEVER_ENDS and (space.kvm or bool(features & f.SHORTCUT_ENDS_FOR_ALL))
+    return walk and space.kvm, not ends
 
 
 def kinds_of(space: Space) -> tuple[int, int, int, int]:

@@ -211,7 +211,7 @@ def _unread(s: State, pmd: Int, space: Int, bits: Int, used: Int) -> Int:
     """Why the last pass left accessed bits of a page standing; -1 if it read them as young. bits: those of its tables."""
     word, where = s.word, s.pmd[pmd, at.M_WALK]
     if where // 4 == word[at.WALK_SEQ] and where % 4 == at.WALK_READ:
-        if not bits & at.A_PRIMARY and not (s.space[space, at.S_NOTIFIERS] and word[at.FEATURES] & f.WALK_NOTIFIES):
+        if not bits & at.A_PRIMARY and not s.space[space, at.S_ASKED]:
             return i64(_NOT_CONSULTED)
         question = at.ASK_HUGE_WALK if s.pmd[pmd, at.M_STATE] == at.HUGE_ENTRY else at.ASK_WALK
         young = s.ask[question, s.space[space, at.S_MODE] * 8 + bits] & at.YOUNG

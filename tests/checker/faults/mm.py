@@ -50,6 +50,9 @@ class SlowFast(V7):
 class AlwaysFast(Christopherson):
     """WAS_FAST whoever was young."""
 
+    def opts_in(self, config: Any) -> bool:
+        return True
+
     def age_gfn(self, kvm: Any, rng: Any, *, clear: bool, fast_only: bool) -> Step[int]:
         slow = yield from self.age_shadow_mmu(kvm, rng, clear=clear, locked=not fast_only)
         fast = yield from self.age_tdp_mmu(kvm, rng, clear=clear)
@@ -93,7 +96,9 @@ def of(system: str, protocol: type[AgingProtocol], mmu: str) -> Any:
 # --- notifiers ------------------------------------------------------------------------------------------------------------
 
 
-def asks_everybody(mm: Any, start: Any, end: Any, fast_only: bool, op: str, counted: str) -> Any:
+def asks_everybody(
+    mm: Any, start: Any, end: Any, fast_only: bool, op: str, counted: str, *, opt_in: bool = True
+) -> Any:
     subs = yield Load(mm.notifier_subscriptions)
     young = 0
     yield SrcuReadLock(subs.srcu)

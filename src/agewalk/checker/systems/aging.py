@@ -182,7 +182,7 @@ def questions_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
                 m.pure(mmu_notifier.test_clear_young_fast_only(mm, BASE, host.end, clear=False)), kvm
             )
             return young & 1
-        inner = m.pure(mmu_notifier.test_young(mm, BASE, fast_only=fast))
+        inner = m.pure(mmu_notifier.test_young(mm, BASE, fast_only=fast, opt_in=protocol.opt_in))
         return (yield from (m.lockless(inner, kvm) if fast else inner)) & 1
 
     def clearer() -> Step[int]:
@@ -191,7 +191,7 @@ def questions_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
         if protocol.fast_op:
             inner = mmu_notifier.test_clear_young_fast_only(mm, BASE, host.end, clear=True)
         else:
-            inner = mmu_notifier.clear_young(mm, BASE, Hva(host.end), fast_only=True)
+            inner = mmu_notifier.clear_young(mm, BASE, Hva(host.end), fast_only=True, opt_in=protocol.opt_in)
         if protocol.name == "christopherson":
             inner = m.fast_word(inner, kvm, WAS_FAST)
         return (yield from m.covers(m.lockless(inner, kvm), kvm, lambda young: bool(young & 1)))

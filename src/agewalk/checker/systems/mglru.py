@@ -62,7 +62,9 @@ def build(protocol: AgingProtocol, pages: int, *, young: bool, referenced: bool 
     """`pages` folios in the oldest generation. referenced: seen accessed before, so that one more access promotes (6.14)."""
     features = PROFILES[protocol.profile or _POSTED_AGAINST.get(protocol.name, "6.12")].mglru
     mem_map: dict[Pfn, Folio] = {}
-    lruvec = MglruLruvec("lruvec", features=replace(features, **protocol.features), protocol=protocol, mem_map=mem_map)
+    lruvec = MglruLruvec(
+        "lruvec", features=replace(features, **protocol.mglru_changes()), protocol=protocol, mem_map=mem_map
+    )
     mm = Mm("mm", (Vma(START, Hva(START + pages * PAGE_SIZE)),))
     run = Direct().run
     run(mm_list.lru_gen_add_mm(lruvec, mm))

@@ -23,6 +23,7 @@ from agewalk.model.protocols.base import AgingProtocol
 
 NO_LATE: Final = "no callback runs after unregister returned"
 OPTED: Final = m.OPTED_IN
+NO_FLAG: Final = "this protocol has no flag: fast_only goes to all"
 FAST_NEIGHBOURS: Final = "neighbours are asked with fast_only"
 
 
@@ -36,13 +37,14 @@ class Driver(Object):
         self.data = Cell(self, "data", 1)
 
 
-def driver(label: str, *, young: bool) -> tuple[Driver, MmuNotifier]:
-    """A subscriber that is no KVM. young: has young operations, as none in the kernel but KVM does (6.12)."""
+def driver(label: str, *, young: bool, opt_in: bool = True) -> tuple[Driver, MmuNotifier]:
+    """A subscriber that is no KVM. young: has young operations, as none in the kernel but KVM does (6.12). opt_in: there is a
+    flag by which subscribers say that they know fast_only (`AgingProtocol.opt_in`)."""
     owner = Driver(label)
 
     def asked(sub: MmuNotifier, _mm: Mm, _start: Hva, _end: Hva, fast_only: bool) -> Step[int]:
         yield Load(owner.data)
-        if fast_only and not sub.has_fast_aging:
+        if fast_only and opt_in and not sub.has_fast_aging:
             yield Warn(OPTED)
         return 0
 
@@ -53,7 +55,7 @@ def driver(label: str, *, young: bool) -> tuple[Driver, MmuNotifier]:
 def walk_vs_register(protocol: AgingProtocol, mmu: str) -> System:
     """A subscriber registers, unregisters and is freed while MGLRU walks the list."""
     host = build(protocol, mmu, write=True)
-    owner, sub = driver("dev", young=True)
+    owner, sub = driver("dev", young=True, opt_in=protocol.opt_in)
     entry = primary(host)
 
     def walker() -> Step[bool]:
@@ -96,7 +98,7 @@ def subscribers(protocol: AgingProtocol, mmu: str) -> System:
     other = second_vm(host)
     run = Direct().run
     for label, young in (("iommu", False), ("dev", True)):
-        run(mmu_notifier.register(host.mm, driver(label, young=young)[1]))
+        run(mmu_notifier.register(host.mm, driver(label, young=young, opt_in=protocol.opt_in)[1]))
     entry = primary(host)
 
     def asking() -> Step[tuple[str, bool]]:
@@ -121,7 +123,9 @@ def subscribers(protocol: AgingProtocol, mmu: str) -> System:
             sometimes("a walk happens", lambda r: r is not None and r[0] == WALK, Result("ager")),
         ),
         about=(subscribers.__doc__ or "").strip(),
-        not_applicable={} if protocol.fast_only else {m.OPTED_IN: NOT_FAST},
+        not_applicable={m.OPTED_IN: NOT_FAST if not protocol.fast_only else NO_FLAG}
+        if not (protocol.fast_only and protocol.opt_in)
+        else {},
     )  # fmt: skip
 
 

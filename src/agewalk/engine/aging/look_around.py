@@ -34,6 +34,7 @@ from agewalk.engine.state.layout import (
     PTES,
     REFERENCED,
     S_AD,
+    S_ASKED,
     S_FIRST,
     S_MODE,
     S_NOTIFIERS,
@@ -131,7 +132,7 @@ def look_around(s: State, folio: Int, space: Int, young: Int, cleared: Int) -> N
         which = window(listed_of(s, block), beyond, shift, count)
     else:
         which = which_of(page, first, count, MAPPED)
-    if not notifiers or not features & f.WALK_NOTIFIES:
+    if not s.space[space, S_ASKED]:
         which &= which_of(touch, first, count, A_PRIMARY)
     if not features & f.LOOK_AROUND_AT_ONCE and word[HAS_WALK] == 1:  # up to 6.3: a walk without a swappiness yet
         which &= 0  # which can then promote file pages alone

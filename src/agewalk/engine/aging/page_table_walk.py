@@ -37,6 +37,7 @@ from agewalk.engine.state.layout import (
     P_TDP,
     PTES,
     S_AD,
+    S_ASKED,
     S_FIRST,
     S_MODE,
     S_NEW,
@@ -44,6 +45,7 @@ from agewalk.engine.state.layout import (
     S_PAGES,
     S_PMD,
     S_RSS,
+    S_SHORTCUT,
     S_SMALL,
     S_USED,
     SOME_UNUSED,
@@ -246,8 +248,8 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
         return
     first, pages = s.space[space, S_FIRST], s.space[space, S_PAGES]
     mode, notifiers, ad = s.space[space, S_MODE], s.space[space, S_NOTIFIERS], s.space[space, S_AD]
-    everyone = i64(1 if notifiers and features & f.WALK_NOTIFIES else 0)
-    shortcut = not (force_scan and features & f.FORCE_SCAN_READS_ALL) and not everyone
+    everyone = s.space[space, S_ASKED]
+    shortcut = s.space[space, S_SHORTCUT] != 0 and not (force_scan and features & f.FORCE_SCAN_READS_ALL)
     seen = i64(A_ANY if notifiers else A_PRIMARY)
     seq = word[MAX_SEQ]
     pud, built = i64(-1), False

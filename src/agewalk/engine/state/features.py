@@ -46,10 +46,14 @@ RETRY_MARKS_ACCESSED: Final = 1 << 33
 COPIES_HUGE_ZERO: Final = 1 << 34
 ESTIMATES_PRIORITY: Final = 1 << 35  # initial_priority = "estimated" or "estimated_gently"
 ESTIMATES_GENTLY: Final = 1 << 36
+WALK_IF_LIKELY_FAST: Final = 1 << 37
+SHORTCUT_ENDS_FOR_ALL: Final = 1 << 38  # nonleaf_shortcut_ends = "with_secondary_walk"
+SHORTCUT_NEVER_ENDS: Final = 1 << 39  # nonleaf_shortcut_ends = "never"
 TWO_LIST: Final = 1 << 40  # no feature of a profile: MGLRU is off (Host.policy)
 
 _FLAGS: Final = {
     "walk_notifies": WALK_NOTIFIES,
+    "walk_if_likely_fast": WALK_IF_LIKELY_FAST,
     "force_scan_reads_all": FORCE_SCAN_READS_ALL,
     "small_mm_skipped": SMALL_MM_SKIPPED,
     "age_refuses_full": AGE_REFUSES_FULL,
@@ -89,10 +93,16 @@ _WORDS: Final = {
         "estimated": ESTIMATES_PRIORITY,
         "estimated_gently": ESTIMATES_PRIORITY | ESTIMATES_GENTLY,
     },
+    "nonleaf_shortcut_ends": {
+        "with_notifiers": 0,
+        "with_secondary_walk": SHORTCUT_ENDS_FOR_ALL,
+        "never": SHORTCUT_NEVER_ENDS,
+    },
     "shrink_loop": {"need_aging": LOOP_NEED_AGING, "stop_when_low": 0, "fixed_budget": LOOP_FIXED_BUDGET},
 }
 _NOT_REACHED: Final = {
     "contended_table_suitable",  # one walker, and no lock is held
+    "look_around_gives_up_first",  # the same, and no special VMAs
     "age_reports_lost_race",
     "proportional_protection",  # no memory.min or memory.low
     "exec_activated_at_once",  # no executable file pages

@@ -198,7 +198,9 @@ S_HUGE: Final = 12  # THP "always"
 S_REGION: Final = 13  # its first row of by_region[]
 S_REGION_SHIFT: Final = 14  # pages of a region, as a power of two
 S_KINDS: Final = 15  # + context: bits of `touch` that an access needs and sets
-S_COLUMNS: Final = 32  # 19 are used: rows are found by a shift
+S_ASKED: Final = 19  # walks and look-around ask its secondary MMUs about old entries (should_walk_secondary_mmu())
+S_SHORTCUT: Final = 20  # an old PMD entry says that its table need not be read
+S_COLUMNS: Final = 32  # 21 are used: rows are found by a shift
 
 # --- pmd[]: 512 pages each
 M_SPACE: Final = 0

@@ -31,6 +31,12 @@ class KvmConfig:
     rmap_recycle_threshold: int = 1000
     paging_structure_cache: bool = False
 
+    @property
+    def likely_fast(self) -> bool:
+        """kvm_arch_young_notifier_likely_fast() on x86-64: tdp_mmu_enabled and shadow_accessed_mask, globals of KVM
+        (20240611002145.2078921-1-jthoughton@google.com, and kvm_arch_has_test_clear_young() of v1 to v3)."""
+        return self.tdp_mmu and self.ad_bits
+
     def __post_init__(self) -> None:
         if self.tdp_mmu and not self.tdp:
             raise ValueError("the TDP MMU needs nested paging: tdp_mmu=True goes with tdp=True")

@@ -69,7 +69,7 @@ class Machine:
         self.min_ttl = min_ttl
         self.cpu = Direct()
         mem_map: dict[Pfn, Folio] = {}
-        features = replace(profile.mglru, **protocol.features)
+        features = replace(profile.mglru, **protocol.mglru_changes())
         self.lruvec = MglruLruvec("lruvec", features=features, protocol=protocol, mem_map=mem_map)
         self.memory = Memory(profile.mm, self._lru(), mem_map, frames=memory, swap_slots=swap)
         self.memory.direct_reclaim = self._direct_reclaim
@@ -109,6 +109,7 @@ class Machine:
         vma = Vma(start, end, anon=file is None, huge=huge, locked=locked, sequential=sequential, file=file)
         process = Process(name, Mm(name, (vma,), self.srcu), start, pages)
         self.processes.append(process)
+        self._tell_processes_of_kvm()
         self.cpu.run(lru_gen_add_mm(self.lruvec, process.mm))
         return process
 
@@ -136,7 +137,16 @@ class Machine:
         vm = VirtualMachine(label, kvm, process, base_gfn)
         process.vms.append(vm)
         self.vms.append(vm)
+        self._tell_processes_of_kvm()
         return vm
+
+    def _tell_processes_of_kvm(self) -> None:
+        """A KVM that is likely fast is so for all processes of the host. (VMs of one host may differ here, of Linux not.)"""
+        if self.vms:
+            likely_fast = any(vm.kvm.config.likely_fast for vm in self.vms)
+            for process in self.processes:
+                if not process.vms:
+                    process.mm.kvm_likely_fast = likely_fast
 
     def close_vm(self, vm: VirtualMachine) -> None:
         """The VM is destroyed; its memory stays mapped in its process."""

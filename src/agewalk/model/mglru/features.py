@@ -19,9 +19,19 @@ class MglruFeatures:
     # --- aging ---
     walk_notifies: Annotated[
         bool,
-        """Walks and look-around ask secondary MMUs about old PTEs too, and skip the non-leaf shortcut for an mm that has
-        notifiers. 6.13 (1d4832becdc2, ddd6d8e975b1); in 6.12.y as a stable backport.""",
+        """Walks and look-around ask secondary MMUs about old PTEs too. 6.13 (1d4832becdc2, ddd6d8e975b1); in 6.12.y as a
+        stable backport.""",
     ] = False
+    walk_if_likely_fast: Annotated[
+        bool,
+        """They do so only on a host whose KVM says that it is likely fast: should_walk_secondary_mmu() of v5 calls
+        kvm_arch_young_notifier_likely_fast() (20240611002145.2078921-1-jthoughton@google.com). Never merged.""",
+    ] = False
+    nonleaf_shortcut_ends: Annotated[
+        Literal["with_notifiers", "with_secondary_walk", "never"],
+        """Where an old PMD entry no longer says that its table need not be read: for an mm that has notifiers (6.13), or for
+        every process as soon as should_walk_secondary_mmu() (v4 to v7, 20240926013506.860253-1-jthoughton@google.com).""",
+    ] = "with_notifiers"
     force_scan_reads_all: Annotated[
         bool, "force_scan ignores the accessed bit of PMD entries. Seen in 6.12 (walk_pmd_range())."
     ] = False
@@ -49,6 +59,11 @@ class MglruFeatures:
     ] = False
     look_around_tests_target: Annotated[
         bool, "lru_gen_look_around() reads the target itself and is called for every PTE. 6.13 (1d4832becdc2), 6.12.y."
+    ] = False
+    look_around_gives_up_first: Annotated[
+        bool,
+        """lru_gen_look_around() leaves before it reads the target if the page table's lock is contended or the VMA special: the
+        target then counts as unused. The sketch of Christopherson alone (2024-06-11, "KVM: Add test_clear_young_fast_only").""",
     ] = False
     look_around_at_once: Annotated[
         bool, "Neighbours are promoted while scanning, not collected in a bitmap first. 6.4 (lru_gen_look_around())."

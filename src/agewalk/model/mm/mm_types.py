@@ -87,11 +87,13 @@ class Mm(Object):
     spare_subscriptions: the memory that the first register will take.
     used_since_walk: bit of mm->lru_gen.bitmap, set by lru_gen_use_mm() at a context switch.
     other_anon_pages: what the process has beside its `vmas`, and in another memcg: counted (MM_ANONPAGES), never walked.
+    kvm_likely_fast: what the host's KVM answers to kvm_arch_young_notifier_likely_fast() (v5): two of its globals, which a
+    KVM sets when it is loaded. The same for all processes of a host; True is the default of x86-64.
     """
 
     __slots__ = (
-        "mmap_lock", "notifier_subscriptions", "other_anon_pages", "page_table_lock", "pmd_ptl", "pmds", "spare_subscriptions",
-        "tables", "used_since_walk", "vmas",
+        "kvm_likely_fast", "mmap_lock", "notifier_subscriptions", "other_anon_pages", "page_table_lock", "pmd_ptl", "pmds",
+        "spare_subscriptions", "tables", "used_since_walk", "vmas",
     )  # fmt: skip
 
     def __init__(self, label: str, vmas: tuple[Vma, ...] = (), srcu: Srcu | None = None) -> None:
@@ -106,6 +108,7 @@ class Mm(Object):
         self.notifier_subscriptions = Cell(self, "notifier_subscriptions", none)
         self.spare_subscriptions = NotifierSubscriptions(f"{label}.subscriptions", srcu or Srcu("mmu_notifier.srcu"))
         self.other_anon_pages = 0
+        self.kvm_likely_fast = True
         self.used_since_walk = Cell(self, "used_since_walk", value=True)
 
     def pmd_cell(self, hva: Hva) -> Cell:

@@ -1,9 +1,9 @@
 """mmu notifiers: how the core mm tells secondary MMUs about its page tables, and asks them for accessed bits.
 
 mm/mmu_notifier.c and include/linux/mmu_notifier.h, 6.12, with the arguments that were posted and never merged:
-`fast_only` and `has_fast_aging` (v6, 20240724011037.3671523-1-jthoughton@google.com) and the operation
-`test_clear_young_fast_only` (v5, 20240611002145.2078921-1-jthoughton@google.com). Interval notifiers (mmu_interval_*)
-have no young operations and are not modelled.
+`fast_only` and `has_fast_aging` (v6, 20240724011037.3671523-1-jthoughton@google.com), `fast_only` without that flag
+(Houghton, June 2024), and the operation `test_clear_young_fast_only` (v5, 20240611002145.2078921-1-jthoughton@google.com).
+Interval notifiers (mmu_interval_*) have no young operations and are not modelled.
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ def mm_has_fast_young_notifiers(mm: Mm) -> Step[bool]:
     return found
 
 
-def _ask(mm: Mm, start: Hva, end: Hva, fast_only: bool, op: str, counted: str) -> Step[int]:
+def _is_asked(sub: MmuNotifier, *, fast_only: bool, opt_in: bool) -> bool:
+    """Is a subscriber that has the operation called? With opt_in, a fast-only question passes over those that did not opt in:
+    they are slow by default. Without, it goes to all, and each decides."""
+    return not fast_only or not opt_in or sub.has_fast_aging
+
+
+def _ask(mm: Mm, start: Hva, end: Hva, fast_only: bool, op: str, counted: str, *, opt_in: bool = True) -> Step[int]:
     """Every subscriber that has the operation is asked; answers are or-ed, and an early "young" does not end the round."""
     subs: NotifierSubscriptions | None = yield Load(mm.notifier_subscriptions)
     if subs is None:
@@ -69,7 +75,7 @@ def _ask(mm: Mm, start: Hva, end: Hva, fast_only: bool, op: str, counted: str) -
     sub: MmuNotifier | None = yield Load(subs.first, ACQUIRE)
     while sub is not None:
         ask: Young | None = getattr(sub.ops, op)
-        if ask is not None and (sub.has_fast_aging or not fast_only):
+        if ask is not None and _is_asked(sub, fast_only=fast_only, opt_in=opt_in):
             yield IndirectCall(f"{sub.ops.name}.{op}")
             young |= yield from ask(sub, mm, start, end, fast_only)
         elif ask is not None:
@@ -79,9 +85,9 @@ def _ask(mm: Mm, start: Hva, end: Hva, fast_only: bool, op: str, counted: str) -
     return young
 
 
-def clear_young(mm: Mm, start: Hva, end: Hva, *, fast_only: bool = False) -> Step[int]:
+def clear_young(mm: Mm, start: Hva, end: Hva, *, fast_only: bool = False, opt_in: bool = True) -> Step[int]:
     """mmu_notifier_clear_young(): test and clear [start, end) in every secondary MMU, no TLB flush."""
-    return _ask(mm, start, end, fast_only, "clear_young", "__mmu_notifier_clear_young")
+    return _ask(mm, start, end, fast_only, "clear_young", "__mmu_notifier_clear_young", opt_in=opt_in)
 
 
 def clear_flush_young(mm: Mm, start: Hva, end: Hva) -> Step[int]:
@@ -89,7 +95,7 @@ def clear_flush_young(mm: Mm, start: Hva, end: Hva) -> Step[int]:
     return _ask(mm, start, end, False, "clear_flush_young", "__mmu_notifier_clear_flush_young")
 
 
-def test_young(mm: Mm, address: Hva, *, fast_only: bool = False) -> Step[int]:
+def test_young(mm: Mm, address: Hva, *, fast_only: bool = False, opt_in: bool = True) -> Step[int]:
     """mmu_notifier_test_young(): one address; stops at the first subscriber that says young."""
     subs: NotifierSubscriptions | None = yield Load(mm.notifier_subscriptions)
     if subs is None:
@@ -99,7 +105,7 @@ def test_young(mm: Mm, address: Hva, *, fast_only: bool = False) -> Step[int]:
     yield SrcuReadLock(subs.srcu)
     sub: MmuNotifier | None = yield Load(subs.first, ACQUIRE)
     while sub is not None and not young:
-        if sub.ops.test_young is not None and (sub.has_fast_aging or not fast_only):
+        if sub.ops.test_young is not None and _is_asked(sub, fast_only=fast_only, opt_in=opt_in):
             yield IndirectCall(f"{sub.ops.name}.test_young")
             young = yield from sub.ops.test_young(sub, mm, address, fast_only)
         elif sub.ops.test_young is not None:

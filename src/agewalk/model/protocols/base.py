@@ -58,6 +58,9 @@ class AgingProtocol(PrimaryMmuAging, SecondaryMmuAging):
     lockless: ClassVar[bool] = True  # False: the generic code holds mmu_lock for write around age_gfn() (up to 6.14)
     fast_only: ClassVar[bool] = False  # does its notifier API let a caller ask for fast answers only?
     fast_op: ClassVar[bool] = False  # v5: by an operation of its own instead of the argument `fast_only`
+    opt_in: ClassVar[bool] = (
+        True  # False: there is no flag, fast-only questions go to every subscriber, and each decides
+    )
     has_fast_aging: ClassVar[bool] = False  # does KVM's subscription opt in to being asked with fast_only?
     features: ClassVar[dict[str, Any]] = {}  # MGLRU features that come with it, over the profile it runs on
     kvm_changes: ClassVar[dict[str, Any]] = {"rmap_bit_lock": True}  # KVM features likewise
@@ -78,6 +81,10 @@ class AgingProtocol(PrimaryMmuAging, SecondaryMmuAging):
         """Name with the options that are not the default, as the command line takes it: `houghton:must_check=rmaps`."""
         other = [f"{k}={v}" for k, v in self.chosen.items() if v != self.options[k][0]]
         return ":".join([self.name, ",".join(other)]) if other else self.name
+
+    def mglru_changes(self) -> dict[str, Any]:
+        """`features`, and what an option changes in them."""
+        return self.features
 
     def kvm_features(self, kernel: KvmFeatures) -> KvmFeatures:
         """The KVM that this protocol needs, made from a kernel's."""

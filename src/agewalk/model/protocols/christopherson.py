@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
@@ -21,8 +21,9 @@ WAS_FAST: Final = 1 << 1  # MMU_NOTIFY_WAS_FAST; the mail gives it no value
 class Christopherson(AgingProtocol):
     """The seed mail of 2024-06-11 and the sketch before it.
 
-    variant: "literal" is the sketch as mailed, which forgets that an ordinary process has a primary bit and no WAS_FAST;
-    "repaired" looks around a young primary entry as well.
+    variant: "literal" is the sketch as mailed. It forgets that an ordinary process has a primary bit and no WAS_FAST, and it
+    answers "unused" without a look at the target if the page table's lock is contended or the VMA special. "repaired" looks
+    around a young primary entry as well, and reads the target first, as v5 and 6.13 do.
     """
 
     name = "christopherson"
@@ -37,6 +38,10 @@ class Christopherson(AgingProtocol):
     def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
         """MMU_NOTIFY_WAS_FAST."""
         return ("WAS_FAST",) if answer & WAS_FAST else ()
+
+    def mglru_changes(self) -> dict[str, Any]:
+        """The literal sketch gives up before it reads the target."""
+        return {**self.features, "look_around_gives_up_first": self.chosen["variant"] == "literal"}
 
     def opts_in(self, config: KvmConfig) -> bool:
         """A setting of run time: a KVM without TDP MMU cannot age fast (ZmxsCwu4uP1lGsWz@google.com)."""

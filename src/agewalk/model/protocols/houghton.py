@@ -22,6 +22,9 @@ SLOW: Final = (
 class Houghton(AgingProtocol):
     """TDP MMU first; the shadow MMU only if it must be checked and time allows. The caller learns if it was fast.
 
+    There is no has_fast_aging: `fast_only` is passed to clear_young() of every subscriber, and each decides what it can do
+    without waiting. One that knows nothing of the argument waits.
+
     must_check: what step 4 asks: kvm_has_shadow_mmu_sptes() ("sptes") or kvm_memslots_have_rmaps() ("rmaps"); he meant
     either. The mail leaves MGLRU's side open: here, a young answer that was fast leads to a look-around.
     """
@@ -33,7 +36,7 @@ class Houghton(AgingProtocol):
     cite = "the six steps of June 2024, quoted in the seed mail ZmjtEBH42u7NUWRc@google.com"
     options: ClassVar[dict[str, tuple[str, ...]]] = {"must_check": ("sptes", "rmaps")}
     fast_only = True
-    has_fast_aging = True
+    opt_in = False
     features: ClassVar[dict[str, object]] = {"walk_notifies": True, "look_around_tests_target": True}
     kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
 
@@ -57,7 +60,7 @@ class Houghton(AgingProtocol):
     def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """The fast answer, and the primary entry."""
         primary = yield from ptep_test_and_clear_young(entry)
-        secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size), fast_only=True)
+        secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size), fast_only=True, opt_in=False)
         return primary or bool(secondary & YOUNG)
 
     def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:

@@ -26,7 +26,11 @@ class V7(AgingProtocol):
     cite = "20240926013506.860253-1-jthoughton@google.com"
     fast_only = True
     has_fast_aging = True
-    features: ClassVar[dict[str, object]] = {"walk_notifies": True, "look_around_tests_target": True}
+    features: ClassVar[dict[str, object]] = {
+        "walk_notifies": True,
+        "nonleaf_shortcut_ends": "with_secondary_walk",
+        "look_around_tests_target": True,
+    }
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
         """TDP MMU; then rmaps, without mmu_lock for a test or fast_only (which leaves A/D-disabled SPTEs young)."""

@@ -35,6 +35,8 @@ def folio_referenced_pte(
     cell = table.ptes[pte_index(address)]
     if lruvec.features.look_around_tests_target:
         yield Count("lru_gen_look_around")
+        if lruvec.features.look_around_gives_up_first and ((yield IsContended(ptl)) or vma.special):
+            return 0
         verdict = yield from lruvec.protocol.target(mm, cell, address)
         if verdict.look_around:
             yield from _look_around(lruvec, walk, folio, mm, vma, table, ptl, address, young=1)

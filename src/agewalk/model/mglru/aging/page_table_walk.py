@@ -89,7 +89,13 @@ def may_be_young(lruvec: LruGen, mm: Mm, entry: int) -> Step[bool]:
     """get_pte_pfn()'s last test: an old entry can only be young elsewhere if the mm has notifiers."""
     if p.pte_young(entry):
         return True
-    return lruvec.features.walk_notifies and (yield from mm_has_notifiers(mm))
+    return should_walk_secondary_mmu(lruvec, mm) and (yield from mm_has_notifiers(mm))
+
+
+def should_walk_secondary_mmu(lruvec: LruGen, mm: Mm) -> bool:
+    """should_walk_secondary_mmu() of v4 to v7: constant on a host. In v5 core mm asks KVM here, inline."""
+    features = lruvec.features
+    return features.walk_notifies and (mm.kvm_likely_fast or not features.walk_if_likely_fast)
 
 
 def walk_pte_range(
@@ -157,7 +163,10 @@ def obeys_nonleaf_young(lruvec: LruGen, walk: MmWalk, mm: Mm) -> Step[bool]:
     """Does an old PMD entry mean that its table need not be read? Not when a secondary MMU may have used the pages."""
     if lruvec.features.force_scan_reads_all and walk.force_scan:
         return False
-    return not lruvec.features.walk_notifies or not (yield from mm_has_notifiers(mm))
+    ends = lruvec.features.nonleaf_shortcut_ends
+    if ends == "never" or not should_walk_secondary_mmu(lruvec, mm):
+        return True
+    return ends == "with_notifiers" and not (yield from mm_has_notifiers(mm))
 
 
 def walk_pmd_range(lruvec: LruGen, walk: MmWalk, mm: Mm, vmas: tuple[Vma, ...], base: Hva, end: int) -> Step[None]:

@@ -126,7 +126,11 @@ def _build(protocol: AgingProtocol, state: State, place: _Place) -> _World:
     if not state.has_notifiers:
         return world
     config = KvmConfig(
-        tdp_mmu=state.tdp or not state.subscribed, ept=True, ad_bits=state.ad_bits, levels=2, level_bits=3
+        tdp_mmu=state.tdp or not state.subscribed,
+        ept=True,
+        ad_bits=state.ad_bits or not state.subscribed,
+        levels=2,
+        level_bits=3,
     )
     slot = Memslot("slot", gfn, Pages(1), hva, level_bits=config.level_bits)
     kvm = new_kvm("kvm", mm, _OnePage(), protocol, KERNELS[protocol.profile or _KERNEL], config=config, slots=(slot,))
@@ -258,8 +262,8 @@ def _call(protocol: AgingProtocol, world: _World, op: str, *, fast_only: bool) -
     if fast_only and protocol.fast_op:
         return mmu_notifier.test_clear_young_fast_only(mm, hva, end, clear=op == "clear")
     if op == "clear":
-        return mmu_notifier.clear_young(mm, hva, end, fast_only=fast_only)
-    return mmu_notifier.test_young(mm, hva, fast_only=fast_only)
+        return mmu_notifier.clear_young(mm, hva, end, fast_only=fast_only, opt_in=protocol.opt_in)
+    return mmu_notifier.test_young(mm, hva, fast_only=fast_only, opt_in=protocol.opt_in)
 
 
 def protocol_table(protocol: AgingProtocol) -> ProtocolTable:
@@ -282,7 +286,7 @@ def _table_at(protocol: AgingProtocol, place: _Place) -> ProtocolTable:
     rows = tuple(question_row(protocol, q, s, place=place) for q in asked for s in states())
     huge = tuple(question_row(protocol, q, s, 1 << PMD_SHIFT, place=place) for q in huge_asked for s in states())
     age = age_rows(protocol, place=place)
-    return ProtocolTable(protocol.full_name, age, rows, tuple(sorted(protocol.features.items())), huge)
+    return ProtocolTable(protocol.full_name, age, rows, tuple(sorted(protocol.mglru_changes().items())), huge)
 
 
 def age_rows(protocol: AgingProtocol, *, ad_bits: bool = True, place: _Place = _PLACE) -> tuple[AgeRow, ...]:

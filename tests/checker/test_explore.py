@@ -42,6 +42,43 @@ def test_textbook_verdicts() -> None:
     assert broken(toys.rcu("at once")) == [NO_USE_AFTER_FREE]
 
 
+def test_a_broken_rule_hides_no_other() -> None:
+    """Behind a Warn the search goes on: the monitor's violation after 1 step, the other at the end, after 3."""
+    outcome = check(toys.warns_then_loses())
+    assert [(v.name, v.length) for v in outcome.verdicts if not v.holds] == [("told first", 1), ("never 1", 3)]
+    assert outcome.states == 8  # by hand: 3 places of one thread, 2 of the other, and what it read
+    assert outcome.path is not None
+    assert outcome.path.outcome == "told first"
+    for way in ({"reduce": True}, {"symmetric": True}):
+        assert broken(toys.warns_then_loses(), **way) == ["told first", "never 1"]
+
+
+def test_what_lies_behind_a_broken_rule_is_not_said_to_hold() -> None:
+    """Memory is used after it was freed: no step leads on, and what was not found is undecided."""
+    system = toys.rcu("at once")
+    outcome = check(system)
+    assert outcome.verdict == outcome.verdict_on(NO_USE_AFTER_FREE).verdict == "violated"
+    for v in outcome.verdicts:
+        if v.name != NO_USE_AFTER_FREE and v.state is None:
+            assert (v.verdict, v.why) == ("bounded", f"undecided behind a broken rule: {NO_USE_AFTER_FREE}")
+    assert [v.name for v in outcome.verdicts if v.verdict == "holds"] == ["a reader finds it"]
+
+
+def test_a_witness_decides_wherever_the_search_ends() -> None:
+    cell = Cell(Object("o"), "c", 0)
+
+    def run() -> Step[None]:
+        for i in range(1, 100):
+            yield Store(cell, i)
+
+    system = System(
+        "w", (Thread("t", run),), (sometimes("seen", lambda v: v == 1, cell), sometimes("no", lambda v: v == -1, cell))
+    )
+    outcome = check(system, Bounds(states=10), stop_at_violation=True)
+    assert [outcome.verdict_on(n).verdict for n in ("seen", "no")] == ["holds", "bounded"]
+    assert outcome.verdict == "bounded"
+
+
 def test_liveness() -> None:
     assert broken(toys.retry(bounded=True)) == []
     assert broken(toys.retry(bounded=False)) == ["the clearer ends", TERMINATES]

@@ -84,6 +84,18 @@ def test_a_deadlock_and_a_failed_assertion() -> None:
     assert run_spin(promela(minimal_of(toys.peterson(wrong_order=True))), optimise=0).errors > 0
 
 
+@needs_spin
+def test_spin_goes_on_behind_a_warning_too() -> None:
+    """Its processes take the same steps behind `assert(false)`, so the counts are the same."""
+    for system in (toys.warns_then_loses(), toys.peterson(wrong_order=True), get_system("subscribers/v5/tdp")):
+        source = minimal_of(system)
+        graph = Search(source).run()
+        found = run_spin(promela(source), optimise=0)
+        assert graph.errors()
+        assert found.errors
+        assert (found.states, found.transitions) == (graph.count, graph.transitions + 1)
+
+
 def test_every_line_names_its_function() -> None:
     text = promela(minimal_of(toys.rcu("call_rcu")))
     assert "reader(): RcuReadLock" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agewalk.checker.system import Result, System, Thread, at_end, eventually, sometimes
+from agewalk.checker.system import Result, System, Thread, at_end, eventually, monitor, sometimes
 from agewalk.core.cells import Cell, Lock, Object, Slab
 from agewalk.core.effects import (
     ONCE,
@@ -38,6 +38,26 @@ def lost_update(n: int = 2, *, atomic: bool = False) -> System:
         return found
 
     return System("lost-update", (Thread("add", add, n=n),), (at_end("nothing is lost", lambda v: v == n, cell),))
+
+
+def warns_then_loses() -> System:
+    """A thread breaks a rule that a monitor watches, goes on, and returns what it must not: 1. The other one adds meanwhile."""
+    cell = Cell(Object("o"), "sum", 0)
+
+    def careless() -> Step[int]:
+        found: int = yield Load(cell)
+        yield Warn("told first")
+        yield FetchAdd(cell, 1)
+        return found + 1
+
+    def add() -> Step[None]:
+        yield FetchAdd(cell, 1)
+
+    return System(
+        "warns-then-loses",
+        (Thread("careless", careless), Thread("add", add)),
+        (monitor("told first"), at_end("never 1", lambda r: r != 1, Result("careless"))),
+    )
 
 
 def peterson(rounds: int = 1, *, wrong_order: bool = False) -> System:

@@ -18,7 +18,7 @@ from agewalk.checker.search.on_the_fly import OnTheFly
 from agewalk.checker.search.real_path import real_moves
 from agewalk.checker.search.simulate import Path, Simulator
 from agewalk.checker.system import TERMINATES, System
-from agewalk.checker.verdicts import BOUNDED, NOT_APPLICABLE, VIOLATED, Evaluation, Verdict
+from agewalk.checker.verdicts import BOUNDED, VIOLATED, Evaluation, Verdict
 from agewalk.core.userfile import users_code
 
 _FIRST_ROUND: Final = 1 << 15
@@ -104,9 +104,7 @@ def check(
     if whole and minimise:
         minimal = Minimal(automata)
         counted = Search(minimal, expect=graph.count).run(progress=progress)
-    violated = [v for v in verdicts if v.verdict == VIOLATED and (graph.complete or v.state is not None)]
-    if not graph.complete:
-        verdicts = tuple(_unsure(v) for v in verdicts)
+    violated = [v for v in verdicts if v.verdict == VIOLATED]
     open_ = any(v.verdict == BOUNDED for v in verdicts)
     verdict = VIOLATED if violated else "holds" if graph.complete and not open_ else BOUNDED
     outcome = Outcome(
@@ -127,15 +125,6 @@ def _liveness_left(automata: Automata) -> frozenset[str]:
     if system.terminates and Footprints(automata).cyclic:
         left.add(TERMINATES)
     return frozenset(left)
-
-
-def _unsure(v: Verdict) -> Verdict:
-    """A bounded search proves no absence: what it did not find is not known."""
-    if v.verdict == VIOLATED and v.state is not None:
-        return v
-    if v.verdict == NOT_APPLICABLE or v.count:
-        return v
-    return Verdict(v.name, v.severity, BOUNDED, False, why="not all states were seen")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Any system as Promela, for SPIN: the minimal automata, one label a node, one d_step an edge.
 
 A variable is the number of its value; comments say which value that is. Thread ends are valid end states that cannot be
-left, so SPIN's states are exactly ours: variables, and where each process stands. Broken rules are `assert(false)`.
+left, so SPIN's states are exactly ours: variables, and where each process stands. Broken rules are `assert(false)`; a
+process that may go on behind one does.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def _node(source: Minimal, t: int, b: int) -> list[str]:
         return [head.replace(": if /*", ": (false) /*", 1) + ";"]
     lines = [head]
     for guard, updates, target in steps:
-        body = "; ".join([guard, *updates]) if updates else guard
+        told = ["assert(false)"] if source.node(target).warned else []
+        body = "; ".join([guard, *updates, *told])
         lines.append(f"  :: d_step {{ {body} }} goto n{target}")
     return [*lines, "  fi;"]
 
@@ -115,7 +117,10 @@ def _table_node(source: Minimal, t: int, b: int, head: str) -> list[str]:
         name = f"t{t}_{b}_{target}"
         tables.append(f"c_decl {{ static const short {name}[] = {{{','.join(map(str, left_of))}}}; }}")
         at = f"{name}[now.v{node.var}]"
-        lines.append(f"  :: d_step {{ c_expr {{ {at} >= 0 }}; c_code {{ now.v{node.var} = {at}; }} }} goto n{target}")
+        told = " assert(false);" if source.node(target).warned else ""
+        lines.append(
+            f"  :: d_step {{ c_expr {{ {at} >= 0 }}; c_code {{ now.v{node.var} = {at}; }}{told} }} goto n{target}"
+        )
     return [_DECLARED + d for d in tables] + [*lines, "  fi;"]
 
 

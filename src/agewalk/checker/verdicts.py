@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.checker.automata.unfolding import END, Automata
+from agewalk.checker.automata.unfolding import END, ERROR, Automata
 from agewalk.checker.search.bfs import Graph
 from agewalk.checker.search.bfs_numba import F_DEADLOCK, F_TERMINAL
 from agewalk.checker.search.on_the_fly import OnTheFly
@@ -49,6 +49,11 @@ class Verdict:
         """Is there nothing to report as a bug?"""
         return self.verdict != VIOLATED
 
+    @property
+    def decided(self) -> bool:
+        """Would it be the same if the search had gone on? A state was found that decides it, or nothing has to."""
+        return self.state is not None or self.verdict == NOT_APPLICABLE
+
 
 @dataclass
 class _Look:
@@ -76,7 +81,8 @@ class Evaluation:
     ) -> list[Verdict]:
         """Every property in order, the built-in ones last. `liveness`: by name, None if it holds, or (state, cycle).
 
-        undecided: liveness that was not judged.
+        undecided: liveness that was not judged. What no state decides is BOUNDED where the search has not seen all: it was ended,
+        or a thread could not go on behind a broken rule.
         """
         self._undecided = undecided
         system = self.automata.system
@@ -93,7 +99,19 @@ class Evaluation:
                 )
             else:
                 verdicts.append(self._by_error(name))
-        return verdicts
+        unseen = self._unseen()
+        return [
+            replace(v, verdict=BOUNDED, witnessed=False, why=unseen) if unseen and not v.decided else v
+            for v in verdicts
+        ]
+
+    def _unseen(self) -> str:
+        """Why states are missing in the graph, if any are."""
+        if not self.graph.complete:
+            return "not all states were seen"
+        nodes = [self.automata.nodes[n] for n in self.graph.errors()]
+        stops = dict.fromkeys(n.property for n in nodes if n.kind == ERROR)
+        return f"undecided behind a broken rule: {', '.join(stops)}" if stops else ""
 
     def _one(self, p: Property, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> Verdict:
         why = self.automata.system.not_applicable.get(p.name)
@@ -152,14 +170,15 @@ class Evaluation:
 
     def _by_error(self, name: str) -> Verdict:
         found = [
-            (state, node) for node, state in self.graph.errors().items() if self.automata.nodes[node].property == name
+            (state, node, what)
+            for node, state in self.graph.errors().items()
+            for broken, what in self.automata.nodes[node].broken
+            if broken == name
         ]
         if not found:
             return self._fine(name)
-        state, node = min(found)
-        return Verdict(
-            name, MUST, VIOLATED, True, state, self.depths(state), why=str(self.automata.nodes[node].result), error=node
-        )
+        state, node, what = min(found)
+        return Verdict(name, MUST, VIOLATED, True, state, self.depths(state), why=what, error=node)
 
     def _live(self, name: str, liveness: dict[str, tuple[int, list[tuple[int, int]]] | None]) -> Verdict:
         if name in self._undecided:

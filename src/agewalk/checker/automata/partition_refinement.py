@@ -51,11 +51,11 @@ def minimise(automata: Automata, images: list[list[int]]) -> tuple[list[list[int
 def _static(automata: Automata, n: Node) -> Any:
     """What no merging may mix."""
     if n.kind == END:
-        return (n.automaton, END, automata.shared.interned(n.result))
+        return (n.automaton, END, automata.shared.interned(n.result), n.warned)
     if n.kind == ERROR:
-        return (n.automaton, ERROR, n.property, n.result)
+        return (n.automaton, ERROR, n.broken)
     choices = automata.choices(n) if n.kind == CHOICE else 0
-    return (n.automaton, n.kind, n.var, n.ghost, firmness(n), choices)
+    return (n.automaton, n.kind, n.var, n.ghost, firmness(n), choices, n.warned)
 
 
 def _refined(

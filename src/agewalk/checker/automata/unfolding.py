@@ -62,12 +62,14 @@ class Context:
 class Node:
     """A thread before its next visible effect (STEP, CHOICE), ended (END) or stopped by a broken rule (ERROR).
 
+    warned: (property, what happened) of rules that it has just broken, as a `Warn` says. It goes on then, as a kernel does.
+    Behind an ERROR, such as a use of freed memory, it cannot go on.
     edges: (thread if the variable is the memory else 0, value id) -> (next node id | BLOCKED, id of the new value).
     """
 
     __slots__ = (
         "automaton", "behind", "context", "edges", "effect", "function", "ghost", "id", "kind", "line", "live", "property",
-        "result", "target", "var", "via",
+        "result", "target", "var", "via", "warned",
     )  # fmt: skip
 
     def __init__(self, ident: int, automaton: int, kind: int, context: Context) -> None:
@@ -83,10 +85,16 @@ class Node:
         self.line = 0
         self.property = ""  # ERROR: which property it violates
         self.result: Any = None  # END: what the thread returned; ERROR: what happened
+        self.warned: tuple[tuple[str, str], ...] = ()
         self.edges: dict[tuple[int, int], tuple[int, int]] = {}
         self.behind: dict[Any, int] = {}  # answer -> next node
         self.via: tuple[int, Any] | None = None  # how a replay gets here
         self.live: _Run | None = None  # a generator that stands at this node, until one continues it
+
+    @property
+    def broken(self) -> tuple[tuple[str, str], ...]:
+        """(property, what happened) of all rules that the thread has broken here."""
+        return (*self.warned, (self.property, str(self.result))) if self.kind == ERROR else self.warned
 
 
 def firmness(node: Node) -> int:
@@ -98,10 +106,12 @@ def firmness(node: Node) -> int:
 
 @dataclass
 class _Run:
-    """A generator under way, with the objects that it made itself (canonical id -> its own)."""
+    """A generator under way. local: the objects that it made itself (canonical id -> its own). warned: what its last steps
+    warned of."""
 
     generator: Generator[Effect, Any, Any]
     local: dict[int, Any] = field(default_factory=dict)
+    warned: list[str] = field(default_factory=list)
 
 
 class Automata:
@@ -219,6 +229,7 @@ class Automata:
         send = run.generator.send
         answer = self.shared.localised(answer, run.local)
         again: Any = None
+        run.warned = []
         try:
             for _ in range(_ENDLESS):
                 effect = send(answer)
@@ -227,6 +238,8 @@ class Automata:
                     again = effect.state
                 elif isinstance(effect, SILENT):
                     pass
+                elif isinstance(effect, Warn):
+                    run.warned.append(effect.what)
                 elif isinstance(effect, PreemptDisable):
                     context = Context(context.held, context.sections, context.preempt + 1)
                 elif isinstance(effect, PreemptEnable):
@@ -247,22 +260,21 @@ class Automata:
         try:
             effect, context, extra = self._visible(run, answer, context)
         except ModelError as error:
-            return self._stopped(automaton, context, NO_WARNING, str(error), via)
+            return self._stopped(automaton, context, NO_WARNING, str(error), via, run=run)
         except Exception as error:  # the model itself fell over: a finding, with its place
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__}: {error} in {where.name}(), line {where.lineno}"
-            return self._stopped(automaton, context, NO_WILD, text, via)
+            return self._stopped(automaton, context, NO_WILD, text, via, run=run)
         if effect is None:
-            return self._ended(automaton, context, extra, via)
+            return self._ended(automaton, context, extra, via, run)
         ghost = isinstance(effect, Ghost)
         inner = effect.effect if isinstance(effect, Ghost) else effect
         function, line = _innermost(run.generator)
-        if isinstance(inner, Warn):
-            return self._stopped(automaton, context, NO_WARNING, inner.what, via, function=function)
         if isinstance(inner, Acquire) and inner.lock.sleeps and (context.atomic or lifetimes.RCU in context.sections):
-            return self._stopped(automaton, context, NO_SLEEP, f"sleeps on {inner.lock.name} in atomic context", via)
+            what = f"sleeps on {inner.lock.name} in atomic context"
+            return self._stopped(automaton, context, NO_SLEEP, what, via, run=run)
         if isinstance(inner, Release) and (self.shared.canonical(inner.lock), inner.mode) not in context.held:
-            return self._stopped(automaton, context, BALANCED, f"{inner.lock.name} unlocked but not held", via)
+            return self._stopped(automaton, context, BALANCED, f"{inner.lock.name} unlocked but not held", via, run=run)
         place = variable(inner)
         if place is not None:
             self.shared.adopt(place, run.local)
@@ -270,12 +282,14 @@ class Automata:
         if key is None:
             key = ("again", extra) if extra is not None else ("via", via)
             key = (*key, type(inner).__name__, None if place is None else self.shared.key_of(place))
-        key = (automaton, key, context.held, context.sections, context.preempt)
+        warned = self._warned(run)
+        key = (automaton, key, context.held, context.sections, context.preempt, warned)
         if key in self._by_key:
             return self._by_key[key]
         node = self._make(automaton, CHOICE if isinstance(inner, (Choose, IsContended)) else STEP, context, via)
         self._by_key[key] = node.id
-        node.effect, node.ghost, node.function, node.line, node.live = inner, ghost, function, line, run
+        node.effect, node.function, node.line, node.live = inner, function, line, run
+        node.warned, node.ghost = warned, ghost and not warned  # the state in which it has warned is one to stop in
         if isinstance(inner, lifetimes.LIFETIME):
             node.var = MEMORY
             victim = getattr(inner, "memory", None)
@@ -294,14 +308,17 @@ class Automata:
         self.nodes.append(node)
         return node
 
-    def _ended(self, automaton: int, context: Context, result: Any, via: tuple[int, Any] | None) -> int:
+    def _ended(self, automaton: int, context: Context, result: Any, via: tuple[int, Any] | None, run: _Run) -> int:
         if context.held or context.sections or context.preempt:
             held = [lock.name for lock, _ in context.held] + [f"{d} read section" for d in context.sections]
-            return self._stopped(automaton, context, BALANCED, f"ended holding {held or 'preemption off'}", via)
-        key = ("end", automaton, self.shared.interned(result))
+            return self._stopped(
+                automaton, context, BALANCED, f"ended holding {held or 'preemption off'}", via, run=run
+            )
+        warned = self._warned(run)
+        key = ("end", automaton, self.shared.interned(result), warned)
         if key not in self._by_key:
             node = self._make(automaton, END, context, via)
-            node.result = result
+            node.result, node.warned = result, warned
             self._by_key[key] = node.id
         return self._by_key[key]
 
@@ -309,16 +326,28 @@ class Automata:
         return self._stopped(node.automaton, node.context, name, what, None, function=node.function)
 
     def _stopped(
-        self, automaton: int, context: Context, name: str, what: str, via: tuple[int, Any] | None, *, function: str = ""
+        self,
+        automaton: int,
+        context: Context,
+        name: str,
+        what: str,
+        via: tuple[int, Any] | None,
+        *,
+        function: str = "",
+        run: _Run | None = None,
     ) -> int:
-        if any(what == p.name for p in self.system.properties):
-            name = what
-        key = ("error", automaton, name, what)
+        warned = self._warned(run) if run is not None else ()
+        key = ("error", automaton, name, what, warned)
         if key not in self._by_key:
             node = self._make(automaton, ERROR, context, via)
-            node.property, node.result, node.function = name, what, function
+            node.property, node.result, node.function, node.warned = name, what, function, warned
             self._by_key[key] = node.id
         return self._by_key[key]
+
+    def _warned(self, run: _Run) -> tuple[tuple[str, str], ...]:
+        """What a run has just warned of, filed under the system's property of that name, else under NO_WARNING."""
+        names = {p.name for p in self.system.properties}
+        return tuple((what if what in names else NO_WARNING, what) for what in dict.fromkeys(run.warned))
 
     def _after(self, node: Node, answer: Any) -> Context:
         """What the thread holds after `node`'s effect."""

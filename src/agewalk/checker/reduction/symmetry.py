@@ -255,7 +255,7 @@ class Symmetry:
 
     def _alike(self, s: int, a: Node, b: Node) -> None:
         """May b be the image of a?"""
-        what = (a.kind, a.ghost, a.property) == (b.kind, b.ghost, b.property)
+        what = (a.kind, a.ghost, a.property, a.warned) == (b.kind, b.ghost, b.property, b.warned)
         what = what and (a.context.atomic, type(a.effect)) == (b.context.atomic, type(b.effect))
         if not what:
             raise self._tell(s, a, f"{_doing(a)}, its image {_doing(b)} in {b.function}(), line {b.line}")

@@ -76,7 +76,7 @@ class Graph:
     levels: list[int] = field(default_factory=list)
 
     def errors(self) -> dict[int, int]:
-        """Error node -> first state in which a thread stands there."""
+        """Node of a broken rule -> first state in which a thread stands there."""
         return {int(n): int(self.first_error[n]) for n in np.flatnonzero(self.first_error >= 0)}
 
     def flagged(self, flag: int) -> NDArray[np.int64]:
@@ -114,7 +114,8 @@ class Search:
         self.levels = [0]
         for node in source.initial_errors():
             self.first_error[node] = 0
-            self.flags[0] = bfs_numba.F_ERROR
+            if source.tables.kind[node] == bfs_numba.ERROR:
+                self.flags[0] = bfs_numba.F_ERROR
 
     def _allocate(self, n: int) -> None:
         self.states = np.zeros((n, self.layout.words), np.uint64)

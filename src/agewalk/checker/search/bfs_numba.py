@@ -33,8 +33,8 @@ class Nodes(NamedTuple):
 
     kind: STEP, CHOICE, END, ERROR. var: the field that a step reads, or -1. base: the node's first edge. stride: edges of
     each thread, for steps on the memory, else 0. choices: answers of a choice, else 1. ghost: is the step taken together
-    with the one before? mortal: number of the object that the variable lives in, or -1. uaf: the error node that stands
-    for using it after it was freed.
+    with the one before? warned: has the thread just broken a rule? mortal: number of the object that the variable lives
+    in, or -1. uaf: the error node that stands for using it after it was freed.
     next, value: of each edge, the next node (or UNKNOWN ...) and the new value. freed: of each value of the memory, a mask
     of freed objects. offset: of each thread, the node that its field counts from. memory: the field of the memory.
     """
@@ -45,6 +45,7 @@ class Nodes(NamedTuple):
     stride: Any
     choices: Any
     ghost: Any
+    warned: Any
     mortal: Any
     uaf: Any
     next: Any
@@ -89,7 +90,7 @@ class States(NamedTuple):
     """The states found so far, in order, and the hash table of them.
 
     parents, moves: the state that each was found from, and thread * 16 + choice. first_error: of each node, the first state
-    with a thread at this error. table: (upper half of the hash) << 32 | index + 1, or 0 for a free slot.
+    with a thread there, if a rule is broken. table: (upper half of the hash) << 32 | index + 1, or 0 for a free slot.
     """
 
     rows: Any
@@ -207,7 +208,7 @@ def successors(
     is then in `missing` (node, thread, value), with ctl[MISSING] counting them.
     """
     word, shift, mask = model.fields
-    kind, var, base, stride, choices, ghost, mortal, uaf, next_, value_of, freed, offset, memory = model.nodes
+    kind, var, base, stride, choices, ghost, _, mortal, uaf, next_, value_of, freed, offset, memory = model.nodes
     cpu_of, daemons = model.cpus.of, model.daemons
     rows, moves, parents, hashes = batch
     threads = offset.shape[0]
@@ -335,7 +336,7 @@ def search(
     """Expand states ctl[POS] .. ctl[STOP] - 1 in order, until all are done, memory must grow, or an edge is unknown."""
     rows, parents, moves, flags, first_error, table = states
     words = rows.shape[1]
-    kind, offset = model.nodes.kind, model.nodes.offset
+    kind, warned, offset = model.nodes.kind, model.nodes.warned, model.nodes.offset
     word, shift, mask = model.fields
     ctl[CODE] = DONE
     ctl[MISSING] = 0
@@ -380,8 +381,8 @@ def search(
                 node = np.int64((rows[n, word[t]] >> shift[t]) & mask[t]) + offset[t]
                 if kind[node] == ERROR:
                     flags[n] |= F_ERROR
-                    if first_error[node] < 0:
-                        first_error[node] = n
+                if (kind[node] == ERROR or warned[node]) and first_error[node] < 0:
+                    first_error[node] = n
             ctl[COUNT] = n + 1
         ctl[TRANSITIONS] += filled
         ctl[POS] = pos

@@ -105,7 +105,9 @@ class Minimal(Source):
         for b, members in enumerate(self.blocks):
             node = self.automata.nodes[members[0]]
             choices = self.automata.choices(node) if node.kind == CHOICE else 0
-            tables.add_node(kind=node.kind, var=node.var, ghost=node.ghost, firm=firmness(node), choices=choices)
+            tables.add_node(
+                kind=node.kind, var=node.var, ghost=node.ghost, warned=bool(node.warned), firm=firmness(node), choices=choices
+            )  # fmt: skip
             if node.kind == STEP and node.var != MEMORY:
                 owner = shared.owner_of(node.var)
                 for i, mortal in enumerate(shared.mortals):

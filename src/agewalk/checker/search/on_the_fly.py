@@ -69,7 +69,9 @@ class OnTheFly(Source):
         while tables.count < len(automata.nodes):
             node = automata.nodes[tables.count]
             choices = automata.choices(node) if node.kind == CHOICE else 0
-            tables.add_node(kind=node.kind, var=node.var, ghost=node.ghost, firm=firmness(node), choices=choices)
+            tables.add_node(
+                kind=node.kind, var=node.var, ghost=node.ghost, warned=bool(node.warned), firm=firmness(node), choices=choices
+            )  # fmt: skip
             self._mark_mortal(node)
         if len(shared.mortals) > self._mortals:
             self._mortals = len(shared.mortals)

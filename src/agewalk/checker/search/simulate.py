@@ -86,7 +86,7 @@ class Simulator:
         return self.automata.nodes[state.nodes[thread]]
 
     def stopped(self, state: State) -> Node | None:
-        """The first thread's node that broke a rule, if one did."""
+        """The first thread's node that broke a rule behind which it cannot go on, if one did."""
         return next((n for t in range(len(state.nodes)) if (n := self.node(state, t)).kind == ERROR), None)
 
     def ended(self, state: State) -> bool:
@@ -152,6 +152,7 @@ class Simulator:
     def path(self, moves: Iterable[tuple[int, int]], outcome: str = "", loop: int | None = None) -> Path:
         """Follow moves from the start and say what each did. Raises InputError where one cannot be taken."""
         state, steps = self.start(), []
+        broken = [text for t in range(len(state.nodes)) for text in _told(self.node(state, t))]
         for number, (t, choice) in enumerate(moves, 1):
             if t >= len(state.nodes):
                 raise InputError(
@@ -165,9 +166,10 @@ class Simulator:
                 )
             steps.append(self._describe(number, state, after, t, choice))
             state = after
+            broken += _told(self.node(state, t))
         if not outcome:
-            broken = self.stopped(state)
-            outcome = f"{broken.property}: {broken.result}" if broken else self._standing(state)
+            here = any(self.node(state, t).broken for t in range(len(state.nodes)))
+            outcome = "; ".join(dict.fromkeys([*broken, *([] if here else [self._standing(state)])]))
         names = tuple(self.automata.names)
         return Path(self.automata.system.name, names, tuple(steps), outcome, loop)
 
@@ -233,6 +235,11 @@ class Simulator:
             if self.value(state, v) != self.shared.values[v][0]
         )
         return threads, cells
+
+
+def _told(node: Node) -> list[str]:
+    """The rules that a thread has broken at a node, and what happened."""
+    return [name if name == what else f"{name}: {what}" for name, what in node.broken]
 
 
 def describe(node: Node) -> str:

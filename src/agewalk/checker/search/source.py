@@ -69,8 +69,8 @@ class Source(ABC):
         return nodes + [0] * self.cpus
 
     def initial_errors(self) -> list[int]:
-        """Threads that break a rule before their first step."""
-        return [n for n in self.roots() if self.tables.kind[n] == ERROR]
+        """Where threads break a rule before their first step."""
+        return [n for n in self.roots() if self.tables.kind[n] == ERROR or self.tables.warned[n]]
 
     def model(self, layout: Layout) -> Model:
         """The transitions, for the compiled search."""

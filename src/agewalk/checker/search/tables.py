@@ -88,6 +88,7 @@ class Tables:
         self.stride = np.zeros(64, np.int64)
         self.choices = np.ones(64, np.int64)
         self.ghost = np.zeros(64, np.uint8)
+        self.warned = np.zeros(64, np.uint8)
         self.mortal = np.full(64, -1, np.int64)
         self.uaf = np.zeros(64, np.int64)
         self.firm = np.zeros(64, np.uint8)
@@ -101,16 +102,16 @@ class Tables:
         """The field of variable 0."""
         return self.threads + self.cpus
 
-    def add_node(self, *, kind: int, var: int, ghost: bool, firm: int, choices: int = 0) -> int:
+    def add_node(self, *, kind: int, var: int, ghost: bool, firm: int, warned: bool = False, choices: int = 0) -> int:
         """A node; its edges are unknown."""
         if self.count == len(self.kind):
             fill = {"var": -1, "mortal": -1, "choices": 1}
-            for name in ("kind", "var", "base", "stride", "choices", "ghost", "mortal", "uaf", "firm"):
+            for name in ("kind", "var", "base", "stride", "choices", "ghost", "warned", "mortal", "uaf", "firm"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.full_like(old, fill.get(name, 0))]))
         n = self.count
         self.count += 1
-        self.kind[n], self.ghost[n], self.firm[n] = kind, ghost, firm
+        self.kind[n], self.ghost[n], self.warned[n], self.firm[n] = kind, ghost, warned, firm
         if choices:
             self.choices[n] = choices
             self.base[n] = self._room(choices)
@@ -165,6 +166,6 @@ class Tables:
     def nodes(self) -> Nodes:
         """For the compiled search."""
         return Nodes(
-            self.kind, self.var, self.base, self.stride, self.choices, self.ghost, self.mortal, self.uaf, self.edge_next,
-            self.edge_value, self.freed, self.offset, self.first_var,
+            self.kind, self.var, self.base, self.stride, self.choices, self.ghost, self.warned, self.mortal, self.uaf,
+            self.edge_next, self.edge_value, self.freed, self.offset, self.first_var,
         )  # fmt: skip

@@ -24,6 +24,7 @@ from agewalk.model.protocols.base import AgingProtocol
 NO_LATE: Final = "no callback runs after unregister returned"
 OPTED: Final = m.OPTED_IN
 NO_FLAG: Final = "this protocol has no flag: fast_only goes to all"
+NOT_OLD: Final = "a page young in any subscriber is not taken for old"
 FAST_NEIGHBOURS: Final = "neighbours are asked with fast_only"
 
 
@@ -119,7 +120,7 @@ def subscribers(protocol: AgingProtocol, mmu: str) -> System:
         (Thread("ager", asking), Thread("vcpu", touching)),
         (
             monitor(m.COVERED), monitor(m.OPTED_IN),
-            at_end("a page young in any subscriber is not taken for old", answered, Result("ager"), spte),
+            at_end(NOT_OLD, answered, Result("ager"), spte),
             sometimes("a walk happens", lambda r: r is not None and r[0] == WALK, Result("ager")),
         ),
         about=(subscribers.__doc__ or "").strip(),

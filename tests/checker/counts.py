@@ -34,6 +34,7 @@ SPIN = (  # SPIN counts these too: test_promela.py asks it, live
     "agers-of-pages/linux-7.3/legacy",
     "fault-of-pages/v7/nested",
     "age-vs-refault/v7/tdp",
+    "agers-vs-refault/v7/tdp",
     "look-around-decision/v7/tdp",
     "age-vs-memslot/v7/tdp",
     "age-vs-nested-storm/linux-6.13/nested",

@@ -8,6 +8,7 @@ import pytest
 
 from agewalk.checker.catalog import SYSTEMS, VARIANTS, all_names, built, get_system
 from agewalk.checker.explore import check
+from agewalk.checker.system import TERMINATES
 from agewalk.checker.systems import monitors
 from agewalk.checker.systems.aging import DIRTY_KEPT, LOOKS
 from agewalk.checker.systems.notifiers import NOT_OLD
@@ -25,6 +26,8 @@ FOUND = {
     ("look-around-decision", "christopherson", "legacy"): (LOOKS,),
     ("subscribers", "v5", "tdp"): (monitors.COVERED, NOT_OLD),
     ("look-around-vs-eviction", "christopherson", "tdp"): ("the target counts as referenced",),
+    **{("look-around-decision", "v4", mmu): (LOOKS,) for mmu in ("tdp", "nested", "legacy")},
+    **{("agers-vs-refault", name, "tdp-noad"): (TERMINATES,) for name in ("v4", "v5", "v6", "v6:variant=repaired")},
 }
 LESS = ("linux-6.9", "linux-6.13", "linux-7.3", "v7")  # enough of the slowest system
 CHOSEN = [
@@ -51,7 +54,7 @@ def test_verdicts(system: str) -> None:
 def test_the_same_is_found_whatever_is_left_out() -> None:
     assert set(FOUND) <= set(all_names())
     assert set(FOUND) <= set(CHOSEN)
-    assert len(VARIANTS) == 11
+    assert len(VARIANTS) == 14
 
 
 def test_names() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agewalk.checker.system import System
-from agewalk.checker.systems import aging, mglru, notifiers, pages, zap
+from agewalk.checker.systems import aging, mglru, notifiers, pages, refault, zap
 from agewalk.checker.systems.hosts import MMUS
 from agewalk.core.errors import AgewalkError, InputError, UsageError
 from agewalk.core.userfile import run_user_file, users_output
@@ -43,6 +43,7 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "age-vs-guest": Shipped(aging.age_vs_guest, _ALL, "I5, 7.2, 7.3, 7.10, 7.13"),
     "questions-vs-guest": Shipped(aging.questions_vs_guest, _ALL, "I1, I2, I3, I5, I6, 7.1"),
     "age-vs-refault": Shipped(aging.age_vs_refault, _ALL, "7.17"),
+    "agers-vs-refault": Shipped(refault.agers_vs_refault, ("tdp", "tdp-noad"), "7.17"),
     "two-agers": Shipped(aging.two_agers, _ALL, "I5, 7.10"),
     "look-around-decision": Shipped(aging.look_around_decision, ("tdp", "nested", "legacy"), "2.5, 7.14"),
     "age-vs-zap": Shipped(zap.age_vs_zap, _ALL, "7.5, 7.6, 7.9, 7.13"),
@@ -67,7 +68,7 @@ LARGEST: Final = (  # the largest instances of the three largest systems
     "agers-of-pages/v5/nested-noad",
     "age-vs-nested-end/linux-7.3/nested",
 )
-VARIANTS: Final = (*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired")
+VARIANTS: Final = (*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired", "v6:variant=repaired")
 _DEFAULT: Final = ("linux-7.3", "tdp")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.checker.faults.base import Fault, drop
 
 from agewalk.checker.catalog import built
-from agewalk.checker.system import NO_CORRUPTION, NO_USE_AFTER_FREE, NO_WARNING, System
+from agewalk.checker.system import NO_CORRUPTION, NO_USE_AFTER_FREE, NO_WARNING, TERMINATES, System
 from agewalk.checker.systems import mglru as g
 from agewalk.checker.systems import monitors as m
 from agewalk.checker.systems.aging import LOOKS
@@ -57,6 +57,12 @@ class AlwaysFast(Christopherson):
         slow = yield from self.age_shadow_mmu(kvm, rng, clear=clear, locked=not fast_only)
         fast = yield from self.age_tdp_mmu(kvm, rng, clear=clear)
         return 1 | WAS_FAST if slow or fast else 0
+
+
+class Retries(Linux615):
+    """A cmpxchg that fails is tried again."""
+
+    kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": True, "tdp_age_retries": True}
 
 
 class CountsTwice(Linux615):
@@ -156,6 +162,7 @@ FAULTS = (
     Fault("fast_only under mmu_lock", "", m.NO_LOCK, build=of("questions-vs-guest", SlowFast, "tdp")),
     Fault("a neighbour asked under mmu_lock", "", m.NO_LOCK, build=of("neighbours", SlowFast, "tdp")),
     Fault("WAS_FAST for a slow MMU", "", m.WAS_FAST_SOUND, build=of("questions-vs-guest", AlwaysFast, "legacy")),
+    Fault("a retry without end", "", TERMINATES, build=of("agers-vs-refault", Retries, "tdp-noad")),
     Fault("counter read twice", "", NO_WARNING, build=of("age-vs-nested-count", CountsTwice, "nested")),
     Fault("eviction forgets what it cleared", "", m.COVERED, build=of("two-agers", Forgetful, "tdp")),
     Fault("look-around forgotten", "", LOOKS, build=of("look-around-decision", Forgetful, "tdp")),

@@ -17,7 +17,7 @@ from agewalk.model.protocols.tables.enumerate import age_rows, protocol_table
 from agewalk.model.protocols.tables.table import AgeRow
 from agewalk.model.protocols.v7 import V7
 
-NAMES = [*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired"]
+NAMES = [*PROTOCOLS, "houghton:must_check=rmaps", "christopherson:variant=repaired", "v6:variant=repaired"]
 
 
 class Said(NamedTuple):
@@ -51,9 +51,14 @@ def oracle(name: str, r: AgeRow) -> Said:
         if has_rmaps:
             return Said(False, ("FAST_FAILED",), False, False, False)
         return Said(fast, ("FAST_YOUNG",) if fast else (), False, clear and fast, False)
-    if name == "v5":
+    if name in {"v4", "v5"}:
         slow = r.slow and has_rmaps
         return Said(slow or fast, (), has_rmaps, clear and fast, clear and slow)
+    if name.startswith("v6"):
+        if (fast and not clear) or r.fast_only or not has_sptes:
+            return Said(fast, (), False, clear and fast, False)
+        young = r.slow or (fast and name.endswith("repaired"))  # 8/11 assigns
+        return Said(young, (), True, clear and fast, clear and r.slow)
     if name == "v7":
         if fast and not clear:
             return Said(True, (), False, False, False)
@@ -124,7 +129,11 @@ def verdict(name: str, r: dict[str, bool]) -> tuple[bool, bool]:
             return True, True
         failed = not r["tdp"] or r["rmaps"]
         return (full, False) if failed else (fast, fast)
-    if name == "v7":
+    if name == "v4":
+        return p or full, False  # every state of this table has notifiers
+    if name == "v6" and r["slow"] < full and (not r["tdp"] or r["shadow_pages"]):
+        return p, p  # the TDP MMU's answer is lost
+    if name[:2] in {"v6", "v7"}:
         return p or full, p or full  # x86 KVM always opts in, so a fast-capable notifier exists
     if name.startswith("houghton"):
         must_check = not r["tdp"] or r["rmaps" if name.endswith("rmaps") else "shadow_pages"]

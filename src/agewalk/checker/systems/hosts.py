@@ -32,7 +32,7 @@ MMUS: Final = {
     "nested": "a nested guest on the shadow MMU, beside the TDP MMU",
     "nested-noad": "a nested guest whose hypervisor uses no accessed bits, beside the TDP MMU",
 }
-_OLD_KERNELS: Final = {"v5": "6.9", "houghton": "6.9", "christopherson": "6.9", "v7": "6.12"}
+_OLD_KERNELS: Final = {"v4": "6.9", "v5": "6.9", "houghton": "6.9", "christopherson": "6.9", "v6": "6.9", "v7": "6.12"}
 
 
 def kvm_kernel(protocol: AgingProtocol) -> KvmFeatures:

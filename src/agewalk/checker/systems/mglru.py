@@ -28,7 +28,14 @@ from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 from agewalk.model.profiles import PROFILES
 from agewalk.model.protocols.base import AgingProtocol
 
-_POSTED_AGAINST: Final = {"v5": "6.9", "houghton": "6.9", "christopherson": "6.9", "v7": "6.12"}
+_POSTED_AGAINST: Final = {
+    "v4": "6.9",
+    "v5": "6.9",
+    "houghton": "6.9",
+    "christopherson": "6.9",
+    "v6": "6.9",
+    "v7": "6.12",
+}
 START: Final = Hva(0)
 VALID: Final = "the window of generations is valid"
 ONCE: Final = "max_seq counts once for each round"

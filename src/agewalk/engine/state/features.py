@@ -120,6 +120,7 @@ _NOT_REACHED: Final = {
     "software_accessed",
     "rmap_bit_lock",  # locks and races: one thing at a time here
     "rmap_age_by_cmpxchg",
+    "tdp_age_retries",
     "flush_on_young",  # a cost: in the protocol's truth table
     "early_invalidate_check",
     "prefetch_needs_no_invalidation",

@@ -27,6 +27,12 @@ class KvmFeatures:
         hardware keeps A.""",
     ]
 
+    tdp_age_retries: Annotated[
+        bool,
+        """age_gfn_range() without mmu_lock tries again when its cmpxchg of an A/D-disabled SPTE fails, as long as that is a leaf.
+        v4 (20240529180510.2295118-6-jthoughton@google.com) to v6; v7 and 6.15 leave it young. Never merged.""",
+    ]
+
     zap_propagates_accessed: Annotated[
         bool,
         """Up to 6.12: zapping an accessed SPTE calls kvm_set_pfn_accessed() (mmu_spte_clear_track_bits, handle_changed_spte);
@@ -116,6 +122,7 @@ class KvmFeatures:
 KVM_6_1: Final = KvmFeatures(
     rmap_bit_lock=False,
     rmap_age_by_cmpxchg=False,
+    tdp_age_retries=False,
     zap_propagates_accessed=True,
     zap_propagates_dirty=True,
     fault_marks_dirty=False,

@@ -36,7 +36,7 @@ class V5(AgingProtocol):
         "nonleaf_shortcut_ends": "with_secondary_walk",
         "look_around_tests_target": True,
     }
-    kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False}
+    kvm_changes: ClassVar[dict[str, object]] = {"rmap_bit_lock": False, "tdp_age_retries": True}
 
     def flags(self, answer: int, *, fast_only: bool) -> tuple[str, ...]:
         """MMU_NOTIFIER_FAST_YOUNG, MMU_NOTIFIER_FAST_FAILED: words of the fast-only operation alone."""

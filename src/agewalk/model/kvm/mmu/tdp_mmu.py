@@ -9,6 +9,7 @@ from __future__ import annotations
 from agewalk.core.cells import Cell
 from agewalk.core.effects import (
     ACQUIRE,
+    Again,
     CompareExchange,
     Count,
     Exchange,
@@ -101,9 +102,7 @@ def _age_one_gfn(kvm: Kvm, table: MmuPage, rng: GfnRange, test_only: bool) -> St
         table = kvm.page_at(spte_to_pfn(old))
     if not is_accessed_spte(kvm.format, old):
         return False
-    if not test_only:
-        yield from _age_spte(kvm, rng, sptep, old, table.level)
-    return True
+    return test_only or not (yield from _age_spte(kvm, rng, sptep, old, table.level))
 
 
 def _age_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, test_only: bool) -> Step[bool]:
@@ -118,18 +117,17 @@ def _age_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, test_only: bo
         if not is_last_spte(old, table.level):
             young |= yield from _age_table(kvm, kvm.page_at(spte_to_pfn(old)), gfn, rng, test_only)
         elif is_accessed_spte(kvm.format, old):
-            young = True
-            if not test_only:
-                yield from _age_spte(kvm, rng, sptep, old, table.level)
+            young |= test_only or not (yield from _age_spte(kvm, rng, sptep, old, table.level))
         if young and test_only:
             return True
     return young
 
 
-def _age_spte(kvm: Kvm, rng: GfnRange, sptep: Cell, old: int, level: int) -> Step[None]:
-    """kvm_tdp_mmu_age_spte() (6.15), age_gfn_range() (up to 6.14): one young leaf becomes old.
+def _age_spte(kvm: Kvm, rng: GfnRange, sptep: Cell, old: int, level: int) -> Step[bool]:
+    """kvm_tdp_mmu_age_spte() (6.15), age_gfn_range() (up to 6.14): one young leaf becomes old. Answers True if
+    another thread aged or zapped it first, so that it counts as old (v4 to v6).
 
-    Without mmu_lock always atomically, and without a retry: an entry that changed meanwhile stays young.
+    Without mmu_lock always atomically, and without a retry: an entry that changed meanwhile stays young. v4 to v6 try again.
     """
     f = kvm.format
     if spte_ad_enabled(f, old):
@@ -142,7 +140,9 @@ def _age_spte(kvm: Kvm, rng: GfnRange, sptep: Cell, old: int, level: int) -> Ste
             yield FetchAnd(sptep, ~f.accessed)
         else:
             yield Store(sptep, new)  # __kvm_tdp_mmu_write_spte()
-        return
+        return False
+    if rng.lockless and kvm.features.tdp_age_retries:
+        return (yield from _age_spte_until_done(kvm, sptep, old, level))
     if kvm.features.age_tracking_marks_dirty and is_writable_pte(old):
         yield from kvm_set_pfn_dirty(kvm, old)
     if saved_bits_clash(f, old):
@@ -152,6 +152,26 @@ def _age_spte(kvm: Kvm, rng: GfnRange, sptep: Cell, old: int, level: int) -> Ste
         yield CompareExchange(sptep, old, new)
     else:
         yield from kvm_tdp_mmu_write_spte(kvm, sptep, old, new, level)
+    return False
+
+
+def _age_spte_until_done(kvm: Kvm, sptep: Cell, old: int, level: int) -> Step[bool]:
+    """age_gfn_range() of v4 to v6 for an A/D-disabled SPTE: round and round, until it is tracked, or (True) is
+    old or no leaf any more."""
+    f = kvm.format
+    while True:
+        if saved_bits_clash(f, old):
+            yield Warn("Access Tracking saved bit locations are not zero")
+        found: int = yield CompareExchange(sptep, old, mark_spte_for_access_track(f, old))
+        if found == old:
+            break
+        old = found
+        if not is_shadow_present_pte(old) or not is_last_spte(old, level) or not is_accessed_spte(f, old):
+            return True
+        yield Again(sptep, old)
+    if kvm.features.age_tracking_marks_dirty and is_writable_pte(old):
+        yield from kvm_set_pfn_dirty(kvm, old)
+    return False
 
 
 # --- what a zapped or tracked SPTE tells the page (virt/kvm/kvm_main.c) -----------------------------------------------------

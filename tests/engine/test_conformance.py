@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 MMUS = ("tdp", "legacy", "shadow", "tdp-noad", "legacy-noad", "shadow-noad")
 KERNELS = ("6.1", "6.9", "6.12", "6.13", "6.15", "6.18", "7.3")
 PROTOCOLS = (
-    "linux-6.9", "linux-6.13", "linux-6.15", "linux-6.18", "linux-7.3", "v4", "v5", "v6", "v7",
+    "linux-6.9", "linux-6.13", "linux-6.15", "linux-6.18", "linux-7.3", "v2", "v3", "v4", "v5", "v6", "v7",
     "houghton", "houghton:must_check=rmaps", "christopherson", "christopherson:variant=repaired",
 )  # fmt: skip
 

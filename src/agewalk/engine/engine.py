@@ -211,6 +211,8 @@ class Engine:
                 hint="make it anew: agewalk.model.protocols.tables.enumerate.protocol_table()",
             )
         ask, self._costs = pt.encode(protocol)
+        if host.features.get("asks_by_bitmap"):  # calls are counted as they are made, not by the page
+            self._costs[[at.ASK_WALK, at.ASK_NEIGHBOUR]] = 0
         self.state = build(host, ask)
         self.samples: list[Sample] = []
         self._assess = Assessor(host, self.state) if assess else None
@@ -331,7 +333,16 @@ class Engine:
     def costs(self) -> dict[str, int]:
         """What the protocol's answers have cost so far, by name."""
         sums = np.einsum("qr,qrn->n", self.state.asked, self._costs)
-        return {name: int(n) for name, n in zip(pt.COSTS, sums, strict=True)}
+        costs = {name: int(n) for name, n in zip(pt.COSTS, sums, strict=True)}
+        calls, age_gfn, walks = (int(n) for n in self.state.counts[c.BITMAP_CALLS : c.BITMAP_TDP_WALKS + 1])
+        for name, n in (
+            ("notifier_calls", calls),
+            ("indirect_calls", calls),
+            ("age_gfn", age_gfn),
+            ("tdp_walks", walks),
+        ):
+            costs[name] += n
+        return costs
 
     def result(self) -> Result:
         """Totals so far."""

@@ -51,6 +51,11 @@ def oracle(name: str, r: AgeRow) -> Said:
         if has_rmaps:
             return Said(False, ("FAST_FAILED",), False, False, False)
         return Said(fast, ("FAST_YOUNG",) if fast else (), False, clear and fast, False)
+    if name in {"v2", "v3"}:
+        slow = r.slow and has_rmaps
+        young = slow or fast
+        word = {"v3": ("YOUNG_FAST", ""), "v2": ("RANGE_LOCKLESS", "RANGE_YOUNG")}[name][has_rmaps]
+        return Said(young, (word,) if young and word else (), has_rmaps, clear and fast, clear and slow)
     if name in {"v4", "v5"}:
         slow = r.slow and has_rmaps
         return Said(slow or fast, (), has_rmaps, clear and fast, clear and slow)
@@ -129,6 +134,8 @@ def verdict(name: str, r: dict[str, bool]) -> tuple[bool, bool]:
             return True, True
         failed = not r["tdp"] or r["rmaps"]
         return (full, False) if failed else (fast, fast)
+    if name in {"v2", "v3"}:
+        return p or full, p or (fast and not r["rmaps"])
     if name == "v4":
         return p or full, False  # every state of this table has notifiers
     if name == "v6" and r["slow"] < full and (not r["tdp"] or r["shadow_pages"]):

@@ -12,7 +12,8 @@ from agewalk.model.protocols.registry import PROTOCOLS, get_protocol
 
 def test_names_are_those_of_the_formats() -> None:
     assert set(PROTOCOLS) == {
-        "linux-6.9", "linux-6.13", "linux-6.15", "linux-6.18", "linux-7.3", "v4", "v5", "v6", "v7", "houghton", "christopherson",
+        "linux-6.9", "linux-6.13", "linux-6.15", "linux-6.18", "linux-7.3",
+        "v2", "v3", "v4", "v5", "v6", "v7", "houghton", "christopherson",
     }  # fmt: skip
     for name, cls in PROTOCOLS.items():
         assert cls.name == name

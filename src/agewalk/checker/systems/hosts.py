@@ -32,13 +32,17 @@ MMUS: Final = {
     "nested": "a nested guest on the shadow MMU, beside the TDP MMU",
     "nested-noad": "a nested guest whose hypervisor uses no accessed bits, beside the TDP MMU",
 }
-_OLD_KERNELS: Final = {"v4": "6.9", "v5": "6.9", "houghton": "6.9", "christopherson": "6.9", "v6": "6.9", "v7": "6.12"}
+_POSTED_ON_6_9: Final = {"v2", "v3", "v4", "v5", "v6", "houghton", "christopherson"}  # or on a kernel before it
+
+
+def kernel_of(protocol: AgingProtocol) -> str:
+    """The kernel that a protocol runs on: its own, or the one that it was posted against."""
+    return protocol.profile or ("6.9" if protocol.name in _POSTED_ON_6_9 else "6.12")
 
 
 def kvm_kernel(protocol: AgingProtocol) -> KvmFeatures:
     """The KVM that a protocol runs on: its own kernel's, or the one that it was posted against."""
-    release = protocol.profile or _OLD_KERNELS.get(protocol.name, "6.12")
-    return KERNELS[release]
+    return KERNELS[kernel_of(protocol)]
 
 
 class ProcessPages(Object):

@@ -28,14 +28,6 @@ from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 from agewalk.model.profiles import PROFILES
 from agewalk.model.protocols.base import AgingProtocol
 
-_POSTED_AGAINST: Final = {
-    "v4": "6.9",
-    "v5": "6.9",
-    "houghton": "6.9",
-    "christopherson": "6.9",
-    "v6": "6.9",
-    "v7": "6.12",
-}
 START: Final = Hva(0)
 VALID: Final = "the window of generations is valid"
 ONCE: Final = "max_seq counts once for each round"
@@ -67,7 +59,7 @@ class Lru:
 
 def build(protocol: AgingProtocol, pages: int, *, young: bool, referenced: bool = True) -> Lru:
     """`pages` folios in the oldest generation. referenced: seen accessed before, so that one more access promotes (6.14)."""
-    features = PROFILES[protocol.profile or _POSTED_AGAINST.get(protocol.name, "6.12")].mglru
+    features = PROFILES[hosts.kernel_of(protocol)].mglru
     mem_map: dict[Pfn, Folio] = {}
     lruvec = MglruLruvec(
         "lruvec", features=replace(features, **protocol.mglru_changes()), protocol=protocol, mem_map=mem_map

@@ -5,6 +5,7 @@ from typing import Final
 from agewalk.engine.access.folio_batches import queue_activate, seen_young
 from agewalk.engine.aging.generations import gen_of, update_gen
 from agewalk.engine.aging.page_table_walk import ask_huge, bloom_add, clear_bits, suitable_to_scan, without_idle
+from agewalk.engine.aging.young_bitmap import count_bitmaps
 from agewalk.engine.compiler.jit import Int, i64, njit, njit_merge
 from agewalk.engine.compiler.state_types import lowest_bit, rarely, which_of, window
 from agewalk.engine.state import counters as c
@@ -126,6 +127,9 @@ def look_around(s: State, folio: Int, space: Int, young: Int, cleared: Int) -> N
         clear_bits(touch, page, folio, cleared, ad, features)
     if count == 1 and features & f.LOOK_AROUND_TESTS_TARGET:
         return
+    if features & f.ASKS_BY_BITMAP and s.space[space, S_ASKED]:
+        takes = i64(features & f.LOOK_AROUND_AT_ONCE != 0 or word[HAS_WALK] != 1)
+        count_bitmaps(s, first, first + count, space, i64(0), takes)
     if features & f.WORKINGSET_PROTECTION:
         block, shift = first // 64, first % 64
         beyond = listed_of(s, block + 1) if shift + count > 64 else s.listed[0]

@@ -1,6 +1,7 @@
 """Aging by page-table walks: every address space, every page table that is worth it (mm/vmscan.c)."""
 
 from agewalk.engine.aging.generations import inc_max_seq, update_gen
+from agewalk.engine.aging.young_bitmap import count_bitmaps
 from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.compiler.state_types import count_bits, lowest_bit, rarely, which_of
 from agewalk.engine.state import counters as c
@@ -275,6 +276,8 @@ def walk_mm(s: State, space: Int, force_scan: Int) -> None:
             continue
         s.pmd[pmd, M_WALK] = seq * 4 + WALK_READ
         s.counts[c.NONLEAF_FOUND] += 1
+        if everyone and features & f.ASKS_BY_BITMAP:
+            count_bitmaps(s, max(pmd * PTES, first), min(pmd * PTES + PTES, first + pages), space, i64(1), i64(1))
         if walk_pte_range(s, max(pmd * PTES, first), min(pmd * PTES + PTES, first + pages), mode, everyone, ad, seen):
             s.counts[c.NONLEAF_ADDED] += 1
             bloom_add(word, s.bloom, s.pmd, seq + 1, pmd)

@@ -20,6 +20,9 @@ NAMES: Final = (
     "spte_faults",
     "kswapd_runs",
     "pmds_walked",
+    "bitmap_calls",  # of a young operation about many pages
+    "bitmap_age_gfn",
+    "bitmap_tdp_walks",
 )
 (
     ACCESSES,
@@ -39,6 +42,9 @@ NAMES: Final = (
     SPTE_FAULTS,
     KSWAPD_RUNS,
     PMDS_WALKED,
+    BITMAP_CALLS,
+    BITMAP_AGE_GFN,
+    BITMAP_TDP_WALKS,
 ) = range(len(NAMES))
 
 # columns of `by_region`: counts, and what the last survey (`quality`) found: pages on a list, how many of these in the two

@@ -49,11 +49,13 @@ ESTIMATES_GENTLY: Final = 1 << 36
 WALK_IF_LIKELY_FAST: Final = 1 << 37
 SHORTCUT_ENDS_FOR_ALL: Final = 1 << 38  # nonleaf_shortcut_ends = "with_secondary_walk"
 SHORTCUT_NEVER_ENDS: Final = 1 << 39  # nonleaf_shortcut_ends = "never"
+ASKS_BY_BITMAP: Final = 1 << 41
 TWO_LIST: Final = 1 << 40  # no feature of a profile: MGLRU is off (Host.policy)
 
 _FLAGS: Final = {
     "walk_notifies": WALK_NOTIFIES,
     "walk_if_likely_fast": WALK_IF_LIKELY_FAST,
+    "asks_by_bitmap": ASKS_BY_BITMAP,
     "force_scan_reads_all": FORCE_SCAN_READS_ALL,
     "small_mm_skipped": SMALL_MM_SKIPPED,
     "age_refuses_full": AGE_REFUSES_FULL,

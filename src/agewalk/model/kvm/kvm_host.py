@@ -29,6 +29,7 @@ class SecondaryMmuAging(Protocol):
     """What KVM asks of an aging protocol (`AgingProtocol` in `agewalk.model.protocols.base` says what each answer means)."""
 
     lockless: ClassVar[bool]
+    lockless_first: ClassVar[bool]
     fast_op: ClassVar[bool]
 
     def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:

@@ -43,7 +43,7 @@ def new_kvm(
     vcpus: int = 1,
 ) -> Kvm:
     """Allocate a VM; `kvm_create_vm()` makes it known to its process."""
-    ops = kvm_mmu_notifier_ops(fast_op=protocol.fast_op)
+    ops = kvm_mmu_notifier_ops(fast_op=protocol.fast_op, bitmap=protocol.lockless_first)
     mm.kvm_likely_fast = config.likely_fast
     return Kvm(label, mm, host, protocol, features, ops, config=config, slots=slots, vcpus=vcpus)
 

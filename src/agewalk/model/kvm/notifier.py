@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from agewalk.core.effects import Acquire, Count, Load, Release, SrcuReadLock, SrcuReadUnlock, Step, Store, Warn
-from agewalk.core.units import Hva
+from agewalk.core.units import PAGE_SHIFT, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange, SlotSet, gfn_ranges
 from agewalk.model.kvm.mmu.shadow_mmu import (
@@ -15,11 +15,13 @@ from agewalk.model.kvm.mmu.shadow_mmu import (
     kvm_rmap_zap_gfn_range,
 )
 from agewalk.model.kvm.mmu.tdp_map import kvm_tdp_mmu_unmap_gfn_range, kvm_tdp_mmu_zap_all
+from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_young_bitmap
 from agewalk.model.kvm.tlb import kvm_flush_remote_tlbs
 from agewalk.model.mm.mm_types import Mm, MmuNotifier, MmuNotifierOps, NotifierRange
 from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG
 
 YOUNG = 1 << 0
+UNRELIABLE = 1 << 1  # v3's MMU_NOTIFIER_YOUNG_BITMAP_UNRELIABLE: without mmu_lock nothing was read and nothing cleared
 Handler = Callable[[Kvm, GfnRange, bool], Step[int]]  # the last is range.arg: fast_only
 OnLock = Callable[[Kvm], Step[None]]
 
@@ -89,11 +91,17 @@ def kvm_test_age_gfn(kvm: Kvm, rng: GfnRange, fast_only: bool) -> Step[int]:
 def _age_hva_range(
     kvm: Kvm, start: Hva, end: Hva, *, clear: bool, fast_only: bool, flush_on_ret: bool = False
 ) -> Step[int]:
-    """kvm_age_hva_range()."""
+    """kvm_age_hva_range(). In v2 and v3 kvm_mmu_notifier_test_clear_young(): once without mmu_lock, where KVM's MMUs may allow
+    it, and under it if that told nothing."""
     handler = kvm_age_gfn if clear else kvm_test_age_gfn
-    lockless = kvm.protocol.lockless
-    return kvm_handle_hva_range(
-        kvm, start, end, handler, fast_only=fast_only, flush_on_ret=flush_on_ret, lockless=lockless
+    if kvm.protocol.lockless_first and kvm.config.likely_fast:
+        result = yield from kvm_handle_hva_range(kvm, start, end, handler, lockless=True)
+        if not result & UNRELIABLE:
+            return result
+    return (
+        yield from kvm_handle_hva_range(
+            kvm, start, end, handler, fast_only=fast_only, flush_on_ret=flush_on_ret, lockless=kvm.protocol.lockless
+        )
     )
 
 
@@ -124,6 +132,29 @@ def kvm_mmu_notifier_test_clear_young_fast_only(
     yield Count("kvm_mmu_notifier_test_clear_young_fast_only")
     result = yield from _age_hva_range(_kvm_of(sub), start, end, clear=clear, fast_only=True)
     return FAST_FAILED if result & FAST_FAILED else result & FAST_YOUNG
+
+
+def kvm_mmu_notifier_young_bitmap(
+    sub: MmuNotifier, _mm: Mm, start: Hva, end: Hva, clear: bool, wanted: int
+) -> Step[int]:
+    """kvm_mmu_notifier_test_clear_young() of v2 and v3 with a bitmap: never under mmu_lock. No bits where KVM cannot tell."""
+    yield Count("kvm_mmu_notifier_clear_young" if clear else "kvm_mmu_notifier_test_young")
+    kvm = _kvm_of(sub)
+    if not kvm.config.likely_fast:
+        return 0
+    young = 0
+    yield SrcuReadLock(kvm.srcu)
+    for memslots in kvm.memslots:
+        slots: SlotSet = yield Load(memslots)
+        for rng in gfn_ranges(slots, start, end, lockless=True, may_block=False):
+            yield Count("kvm_age_gfn" if clear else "kvm_test_age_gfn")
+            if (yield from kvm_memslots_have_rmaps(kvm)):
+                continue
+            shift = (rng.slot.hva_of(rng.start) - start) >> PAGE_SHIFT
+            found = yield from kvm_tdp_mmu_young_bitmap(kvm, rng, wanted >> shift, test_only=not clear)
+            young |= found << shift
+    yield SrcuReadUnlock(kvm.srcu)
+    return young
 
 
 # --- invalidation ---------------------------------------------------------------------------------------------------------
@@ -224,8 +255,8 @@ def _kvm_of(sub: MmuNotifier) -> Kvm:
     return cast("Kvm", sub.owner)
 
 
-def kvm_mmu_notifier_ops(*, fast_op: bool = False) -> MmuNotifierOps:
-    """kvm_mmu_notifier_ops; with `fast_op`, v5's test_clear_young_fast_only as well."""
+def kvm_mmu_notifier_ops(*, fast_op: bool = False, bitmap: bool = False) -> MmuNotifierOps:
+    """kvm_mmu_notifier_ops; with `fast_op`, v5's test_clear_young_fast_only as well; with `bitmap`, v3's bitmaps."""
     return MmuNotifierOps(
         name="kvm",
         release=kvm_mmu_notifier_release,
@@ -233,6 +264,7 @@ def kvm_mmu_notifier_ops(*, fast_op: bool = False) -> MmuNotifierOps:
         clear_young=kvm_mmu_notifier_clear_young,
         test_young=kvm_mmu_notifier_test_young,
         test_clear_young_fast_only=kvm_mmu_notifier_test_clear_young_fast_only if fast_op else None,
+        young_bitmap=kvm_mmu_notifier_young_bitmap if bitmap else None,
         invalidate_range_start=kvm_mmu_notifier_invalidate_range_start,
         invalidate_range_end=kvm_mmu_notifier_invalidate_range_end,
     )

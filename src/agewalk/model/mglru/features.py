@@ -27,6 +27,11 @@ class MglruFeatures:
         """They do so only on a host whose KVM says that it is likely fast: should_walk_secondary_mmu() of v5 calls
         kvm_arch_young_notifier_likely_fast() (20240611002145.2078921-1-jthoughton@google.com). Never merged.""",
     ] = False
+    asks_by_bitmap: Annotated[
+        bool,
+        """They ask about up to 64 pages by one call and clear them by another (test_spte_young(), clear_spte_young()). v2
+        (20230526234435.662652-1-yuzhao@google.com) and v3. Never merged.""",
+    ] = False
     nonleaf_shortcut_ends: Annotated[
         Literal["with_notifiers", "with_secondary_walk", "never"],
         """Where an old PMD entry no longer says that its table need not be read: for an mm that has notifiers (6.13), or for

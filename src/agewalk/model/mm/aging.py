@@ -20,7 +20,10 @@ class Verdict:
 
 
 class PrimaryMmuAging(Protocol):
-    """The three questions (`AgingProtocol` in `agewalk.model.protocols.base` says what each answer means)."""
+    """The three questions (`AgingProtocol` in `agewalk.model.protocols.base` says what each answer means).
+
+    The last two take the place of `walk` and `neighbour` where MGLRU asks about many pages at once (`asks_by_bitmap`).
+    """
 
     def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """Aging reads one present leaf entry that maps `size` bytes at `hva`."""
@@ -30,3 +33,9 @@ class PrimaryMmuAging(Protocol):
 
     def neighbour(self, mm: Mm, entry: Cell, hva: Hva) -> Step[bool]:
         """Look-around reads a present PTE near a young target."""
+
+    def test_bitmap(self, mm: Mm, start: Hva, end: Hva) -> Step[int]:
+        """Which of the small pages of [start, end) are young in secondary MMUs? Bit i is page i from `start` on."""
+
+    def clear_bitmap(self, mm: Mm, start: Hva, end: Hva, bits: int) -> Step[None]:
+        """Clears their accessed bits."""

@@ -350,6 +350,9 @@ class NotifierRange:
 
 Young = Callable[["MmuNotifier", "Mm", Hva, Hva, bool], Step[int]]  # (subscription, mm, start, end, fast_only)
 
+#: (subscription, mm, start, end, clear, bits): v2, v3. Bit i is page i from `start` on. Tests which are young, or clears `bits`.
+YoungBitmap = Callable[["MmuNotifier", "Mm", Hva, Hva, bool, int], Step[int]]
+
 
 @dataclass(frozen=True)
 class MmuNotifierOps:
@@ -362,6 +365,7 @@ class MmuNotifierOps:
     clear_young: Young | None = None
     test_young: Callable[[MmuNotifier, Mm, Hva, bool], Step[int]] | None = None  # one address
     test_clear_young_fast_only: Young | None = None  # v5 alone; the last argument is `clear`
+    young_bitmap: YoungBitmap | None = None
     invalidate_range_start: Callable[[MmuNotifier, NotifierRange], Step[int]] | None = None
     invalidate_range_end: Callable[[MmuNotifier, NotifierRange], Step[None]] | None = None
 

@@ -3,6 +3,7 @@
 mm/mmu_notifier.c and include/linux/mmu_notifier.h, 6.12, with the arguments that were posted and never merged:
 `fast_only` and `has_fast_aging` (v6, 20240724011037.3671523-1-jthoughton@google.com), `fast_only` without that flag
 (Houghton, June 2024), and the operation `test_clear_young_fast_only` (v5, 20240611002145.2078921-1-jthoughton@google.com).
+Bitmaps of young pages: v2 and v3.
 Interval notifiers (mmu_interval_*) have no young operations and are not modelled.
 """
 
@@ -134,6 +135,41 @@ def test_clear_young_fast_only(mm: Mm, start: Hva, end: Hva, *, clear: bool) -> 
         sub = yield Load(sub.next, ACQUIRE)
     yield SrcuReadUnlock(subs.srcu)
     return answer
+
+
+def test_young_bitmap(mm: Mm, start: Hva, end: Hva, *, every: bool) -> Step[int]:
+    """mmu_notifier_test_young_bitmap() (v3): which pages of [start, end) are young; bit i is page i from `start` on. every: in v2
+    (`mmu_notifier_test_clear_young()`) the round ends at the first subscriber that has a young page."""
+    subs: NotifierSubscriptions | None = yield Load(mm.notifier_subscriptions)
+    if subs is None:
+        return 0
+    yield Count("__mmu_notifier_test_young")
+    young = 0
+    yield SrcuReadLock(subs.srcu)
+    sub: MmuNotifier | None = yield Load(subs.first, ACQUIRE)
+    while sub is not None and (every or not young):
+        if sub.ops.young_bitmap is not None:
+            yield IndirectCall(f"{sub.ops.name}.test_young")
+            young |= yield from sub.ops.young_bitmap(sub, mm, start, end, False, 0)
+        sub = yield Load(sub.next, ACQUIRE)
+    yield SrcuReadUnlock(subs.srcu)
+    return young
+
+
+def clear_young_bitmap(mm: Mm, start: Hva, end: Hva, bits: int) -> Step[None]:
+    """mmu_notifier_clear_young_bitmap() (v3): clear the pages of [start, end) that `bits` names."""
+    subs: NotifierSubscriptions | None = yield Load(mm.notifier_subscriptions)
+    if subs is None:
+        return
+    yield Count("__mmu_notifier_clear_young")
+    yield SrcuReadLock(subs.srcu)
+    sub: MmuNotifier | None = yield Load(subs.first, ACQUIRE)
+    while sub is not None:
+        if sub.ops.young_bitmap is not None:
+            yield IndirectCall(f"{sub.ops.name}.clear_young")
+            yield from sub.ops.young_bitmap(sub, mm, start, end, True, bits)
+        sub = yield Load(sub.next, ACQUIRE)
+    yield SrcuReadUnlock(subs.srcu)
 
 
 # --- invalidation ---------------------------------------------------------------------------------------------------------

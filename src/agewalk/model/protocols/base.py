@@ -56,6 +56,9 @@ class AgingProtocol(PrimaryMmuAging, SecondaryMmuAging):
     profile: ClassVar[str] = ""  # `linux-*`: the kernel that it bundles; "": runs on any
     options: ClassVar[dict[str, tuple[str, ...]]] = {}  # option -> values, default first
     lockless: ClassVar[bool] = True  # False: the generic code holds mmu_lock for write around age_gfn() (up to 6.14)
+    lockless_first: ClassVar[bool] = (
+        False  # age_gfn() is called without mmu_lock first, and under it if it says UNRELIABLE (v2, v3)
+    )
     fast_only: ClassVar[bool] = False  # does its notifier API let a caller ask for fast answers only?
     fast_op: ClassVar[bool] = False  # v5: by an operation of its own instead of the argument `fast_only`
     opt_in: ClassVar[bool] = (
@@ -164,3 +167,11 @@ class AgingProtocol(PrimaryMmuAging, SecondaryMmuAging):
     def neighbour(self, mm: Mm, entry: Cell, hva: Hva) -> Step[bool]:
         """Look-around reads a present PTE near a young target."""
         return (yield from self.walk(mm, entry, hva))
+
+    def test_bitmap(self, mm: Mm, start: Hva, end: Hva) -> Step[int]:
+        """test_spte_young() of v3: every subscriber is asked."""
+        return mmu_notifier.test_young_bitmap(mm, start, end, every=True)
+
+    def clear_bitmap(self, mm: Mm, start: Hva, end: Hva, bits: int) -> Step[None]:
+        """clear_spte_young() of v2 and v3."""
+        return mmu_notifier.clear_young_bitmap(mm, start, end, bits)

@@ -17,13 +17,16 @@ from agewalk.model.protocols.linux_6_13 import Linux613
 from agewalk.model.protocols.linux_6_15 import Linux615
 from agewalk.model.protocols.linux_6_18 import Linux618
 from agewalk.model.protocols.linux_7_3 import Linux73
+from agewalk.model.protocols.v2 import V2
+from agewalk.model.protocols.v3 import V3
 from agewalk.model.protocols.v4 import V4
 from agewalk.model.protocols.v5 import V5
 from agewalk.model.protocols.v6 import V6
 from agewalk.model.protocols.v7 import V7
 
 PROTOCOLS: Final[dict[str, type[AgingProtocol]]] = {
-    cls.name: cls for cls in (Linux69, Linux613, Linux615, Linux618, Linux73, V4, V5, V6, V7, Houghton, Christopherson)
+    cls.name: cls
+    for cls in (Linux69, Linux613, Linux615, Linux618, Linux73, V2, V3, V4, V5, V6, V7, Houghton, Christopherson)
 }
 
 

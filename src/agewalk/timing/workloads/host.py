@@ -8,7 +8,7 @@ lock decides how often a fault waits for it. Each table's used pages are a VMA o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agewalk.core.cells import Cell, Lock, Object, Srcu
@@ -113,7 +113,10 @@ def build(
 ) -> Host:
     """A host with plenty of memory, before `boot`. other_*, vma_lookups: costs `fault.*`."""
     mem_map: dict[Pfn, Folio] = {}
-    lruvec = MglruLruvec("lruvec", features=MGLRU[kernel], protocol=protocol, mem_map=mem_map)
+    features = MGLRU[kernel]
+    if not protocol.profile:  # as posted; a kernel's own protocol is timed on `kernel`, as all others are
+        features = replace(features, **protocol.mglru_changes())
+    lruvec = MglruLruvec("lruvec", features=features, protocol=protocol, mem_map=mem_map)
     frames = 4 * vcpus * pages_per_vcpu + (1 << 16)
     memory = Memory(mm_features.KERNELS[kernel], lruvec, mem_map, frames=frames)
     if pages_per_vcpu % PER_TABLE or not 0 < pages_per_vcpu <= MOST_PAGES:

@@ -123,6 +123,41 @@ def _age_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, test_only: bo
     return young
 
 
+def kvm_tdp_mmu_young_bitmap(kvm: Kvm, rng: GfnRange, wanted: int, *, test_only: bool) -> Step[int]:
+    """The walk of v2 and v3: which frames are young, or, clearing, which of `wanted` were. Bit i is frame i from rng.start on."""
+    yield Count("kvm_tdp_mmu_test_age_gfn" if test_only else "kvm_tdp_mmu_age_gfn_range")
+    young = 0
+    yield RcuReadLock()
+    root: MmuPage | None = yield Load(kvm.tdp_roots, ACQUIRE)
+    while root is not None:
+        if root.as_id == rng.slot.as_id and not (yield Load(root.invalid)):
+            young |= yield from _bitmap_of_table(kvm, root, 0, rng, -1 if test_only else wanted, test_only)
+        root = yield Load(root.next, ACQUIRE)
+    yield RcuReadUnlock()
+    return young
+
+
+def _bitmap_of_table(kvm: Kvm, table: MmuPage, base: int, rng: GfnRange, wanted: int, test_only: bool) -> Step[int]:
+    """_age_table() with a bit for each frame. A larger SPTE has the bit of the first frame of the range that it maps: as posted,
+    the bit of its own first frame, which may lie outside the bitmap."""
+    size = kvm.pages_per_level(table.level)
+    young = 0
+    for gfn in range(max(base, rng.start - rng.start % size), min(base + size * kvm.entries, rng.end), size):
+        sptep = table.entry_of(gfn)
+        old: int = yield Load(sptep)
+        if not is_shadow_present_pte(old):
+            continue
+        if not is_last_spte(old, table.level):
+            young |= yield from _bitmap_of_table(kvm, kvm.page_at(spte_to_pfn(old)), gfn, rng, wanted, test_only)
+            continue
+        bit = 1 << max(gfn - rng.start, 0)
+        if wanted & bit and is_accessed_spte(kvm.format, old):
+            young |= bit
+            if not test_only:
+                yield from _age_spte(kvm, rng, sptep, old, table.level)
+    return young
+
+
 def _age_spte(kvm: Kvm, rng: GfnRange, sptep: Cell, old: int, level: int) -> Step[bool]:
     """kvm_tdp_mmu_age_spte() (6.15), age_gfn_range() (up to 6.14): one young leaf becomes old. Answers True if
     another thread aged or zapped it first, so that it counts as old (v4 to v6).

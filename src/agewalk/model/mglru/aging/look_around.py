@@ -15,6 +15,7 @@ from agewalk.model.mglru.aging.generations import PMD_SIZE, look_around_window, 
 from agewalk.model.mglru.aging.mm_list import mm_number
 from agewalk.model.mglru.aging.page_table_walk import get_pfn_folio, may_be_young, promotes_at_once
 from agewalk.model.mglru.aging.promote import folio_update_gen, lru_gen_update_size, walk_update_folio
+from agewalk.model.mglru.aging.young_bitmap import young_bitmap
 from agewalk.model.mglru.state import LruGen, MmWalk
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import ANON, PG_REFERENCED, folio_lru_gen
@@ -79,13 +80,22 @@ def _look_around(
     max_seq: int = yield Load(lruvec.max_seq)
     gen = lru_gen_from_seq(max_seq)
     later: list[Folio] = []
+    window = young_bitmap(lruvec, mm, end)
     for at in range(start, end, PAGE_SIZE):
         cell = table.ptes[pte_index(Hva(at))]
         entry: int = yield Load(cell)
-        if not p.pte_present(entry) or entry & p.SPECIAL or not (yield from may_be_young(lruvec, mm, entry)):
+        neighbour = None
+        if p.pte_present(entry) and not entry & p.SPECIAL:
+            asked = window.found(entry, at) if window is not None else may_be_young(lruvec, mm, entry)
+            if (yield from asked):
+                neighbour = yield from get_pfn_folio(lruvec, entry, can_swap=can_swap)
+        if neighbour is None:
+            if window is not None:
+                yield from window.passed(at)
             continue
-        neighbour = yield from get_pfn_folio(lruvec, entry, can_swap=can_swap)
-        if neighbour is None or not (yield from lruvec.protocol.neighbour(mm, cell, Hva(at))):
+        if window is not None:
+            yield from window.taken(cell, entry, at)
+        elif not (yield from lruvec.protocol.neighbour(mm, cell, Hva(at))):
             continue
         young += 1
         if features.look_around_at_once:

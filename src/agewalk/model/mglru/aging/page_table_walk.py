@@ -31,6 +31,7 @@ from agewalk.model.mglru.aging.generations import (
 )
 from agewalk.model.mglru.aging.mm_list import mm_number
 from agewalk.model.mglru.aging.promote import walk_update_folio
+from agewalk.model.mglru.aging.young_bitmap import young_bitmap
 from agewalk.model.mglru.state import (
     LEAF_OLD,
     LEAF_TOTAL,
@@ -110,20 +111,30 @@ def walk_pte_range(
     stats = walk.mm_stats
     for vma in vmas:
         start, end = max(base, vma.start), min(base + PMD_SIZE, vma.end)
+        window = young_bitmap(lruvec, mm, end)
         for address in range(start, end, PAGE_SIZE):
             cell = table.ptes[pte_index(Hva(address))]
             entry: int = yield Load(cell)
             total += 1
             stats[LEAF_TOTAL] += 1
             if not p.pte_present(entry) or entry & p.SPECIAL:
+                if window is not None:
+                    yield from window.passed(address)
                 continue
-            if not (yield from may_be_young(lruvec, mm, entry)):
+            asked = window.found(entry, address) if window is not None else may_be_young(lruvec, mm, entry)
+            if not (yield from asked):
                 stats[LEAF_OLD] += 1
+                if window is not None:
+                    yield from window.passed(address)
                 continue
             folio = yield from get_pfn_folio(lruvec, entry, can_swap=bool(walk.swappiness))
             if folio is None:
+                if window is not None:
+                    yield from window.passed(address)
                 continue
-            if not (yield from lruvec.protocol.walk(mm, cell, Hva(address))):
+            if window is not None:
+                yield from window.taken(cell, entry, address)
+            elif not (yield from lruvec.protocol.walk(mm, cell, Hva(address))):
                 continue
             young += 1
             stats[LEAF_YOUNG] += 1

@@ -34,6 +34,7 @@ class Fault(NamedTuple):
     mmu: str = "tdp"
     policy: str = "mglru"
     kit: str = "story"
+    protocol: str = ""  # the kernel's
 
 
 # Not in the list, since nothing shows them:
@@ -71,6 +72,12 @@ FAULTS = (
     Fault("aging.page_table_walk", "touch[folio] = bits & ~cleared", "touch[folio] = bits & ~(cleared & A_TDP)"),
     Fault("aging.page_table_walk", "which &= which_of(page, start, count, GEN_MASK)", "pass", "7.3"),
     Fault("aging.page_table_walk", "s.asked[question, row] += count_bits(which & idle)", "pass"),
+    Fault("aging.young_bitmap", "calls += 2 if aged and takes else 1", "calls += 1", "6.9", protocol="v3"),
+    Fault("aging.young_bitmap", "        at = last", "        at = at + 32", "6.9", protocol="v3"),
+    Fault("aging.young_bitmap", "if walk and not answer & YOUNG:", "if False:", "6.9", protocol="v2"),
+    Fault("engine", "return walk and space.kvm, not ends", "return space.kvm, not ends", "6.9", "legacy", protocol="v5"),
+    Fault("engine", "and (space.kvm or bool(features & f.SHORTCUT_ENDS_FOR_ALL))", "and space.kvm", "6.9", kit="beside",
+          protocol="v7"),
     Fault("aging.look_around", "& which_of(s.page, block * 64, 64, GEN_MASK)", "", "7.3"),
     Fault("eviction.shrink_folio_list", "word[LISTED] = word[LISTED + 1] = -1", "pass", "7.3"),
     Fault("aging.look_around", "if shift + count > 64 else", "if shift + count > 96 else", "7.3"),
@@ -321,7 +328,7 @@ def catches(fault: Fault) -> str:
         if fault.kit in ("decisions", "scaled", "test_lists"):
             return _both_say(fault.kit)
         kit: Any = importlib.import_module("tests.engine.test_conformance")
-        protocol = profile(fault.kernel).protocol
+        protocol = fault.protocol or profile(fault.kernel).protocol
         pages = {"crowded": 900, "partly": 900, "scattered": 1000, "anywhere": 1800, "beyond": 600}.get(
             fault.kit, 1100 if "huge" in fault.mmu else 130
         )

@@ -34,7 +34,7 @@ import agewalk
 ENGINE = Path(next(iter(agewalk.__path__))) / "engine"
 MODULES = (
     "access.batch", "access.folio_batches", "access.hit_path", "access.kvm_fault", "access.memoised_fault",
-    "access.mm_fault", "aging.generations", "aging.look_around", "aging.page_table_walk", "aging.tiers",
+    "access.mm_fault", "aging.generations", "aging.look_around", "aging.page_table_walk", "aging.tiers", "aging.young_bitmap",
     "classic_lru.lists", "classic_lru.reclaim", "engine", "eviction.isolate", "eviction.reclaim",
     "eviction.shrink_folio_list", "eviction.uniform_batch", "quality", "state.huge", "state.lru_lists",
 )  # fmt: skip

@@ -4,6 +4,7 @@ import inspect
 import pydoc
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,19 @@ def test_errors_of_the_door_speak_of_the_door(scenario: agewalk.Scenario, mistak
     assert said in str(caught.value)
     assert "command line" not in f"{caught.value} {caught.value.hint}"
     assert "--" not in caught.value.hint
+
+
+def test_an_experiment_takes_names_classes_and_objects() -> None:
+    class Mine(agewalk.AgingProtocol):
+        """Known in this process alone; does what linux-6.15 does."""
+
+        name = "mine"
+        profile = "6.15"
+
+    rows = agewalk.time_experiment("nested", protocols=["linux-6.15", Mine, Mine()], vcpus=[1], scale=8192, workers=2)
+    assert [row.variant for row in rows][-3:] == ["linux-6.15", "mine", "mine"]
+    merged, of_class, of_object = rows[-3:]
+    assert of_class == of_object
+    assert replace(merged, variant="mine") == of_class
+    with pytest.raises(agewalk.UsageError, match="<class 'dict'> is no protocol"):
+        agewalk.time_experiment("nested", protocols=[dict])  # type: ignore[list-item] # the mistake

@@ -107,7 +107,7 @@ def check(
 def time_experiment(
     name: PathLike,
     *,
-    protocols: Sequence[str] | None = None,
+    protocols: Sequence[ProtocolLike] | None = None,
     vcpus: Sequence[int] | None = None,
     scale: int | None = None,
     seeds: int = 1,
@@ -115,8 +115,9 @@ def time_experiment(
 ) -> "list[Row]":
     """Run an experiment on modelled CPUs: one Row for each number of vCPUs, variant and seed. Times in seconds.
 
-    name: of `agewalk timing list`, or a TOML file. protocols: instead of the experiment's own. scale: the share of memory that is
-    simulated is one in so many. workers: processes at once; by default one a core. Raises UsageError, InputError.
+    name: of `agewalk timing list`, or a TOML file. protocols: names, `file.py:Class`, classes or objects, instead of the
+    experiment's own. scale: the share of memory that is simulated is one in so many. workers: processes at once; by default one a
+    core. Rows of classes and objects run in this process. Raises UsageError, InputError.
     """
     from agewalk.timing.compiled import compile_once
     from agewalk.timing.experiment import load_experiment

@@ -55,12 +55,35 @@ def test_the_compiled_machine_does_what_its_text_does() -> None:
     assert " passed" in run("compiled", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *tests)
 
 
+ELSEWHERE = """
+import agewalk.core.cells
+from agewalk.timing import compiled, operations
+from agewalk.timing.experiment import load_experiment
+from agewalk.timing.hardware.costs import load_costs
+from agewalk.timing.run import run_all
+assert operations.__file__.endswith(".py")
+before = compiled.workers_are_faster()
+rows = run_all(load_experiment("shadow").with_protocols(["linux-6.15"]), load_costs(), vcpus=[1], factor=8192)
+print(before, len(rows))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_with_interpreted_cells_mixes_nothing() -> None:
+    """It imports the machine interpreted, too, and lets workers run the rows compiled."""
+    run("compiled", "-c", "from agewalk.timing.compiled import compile_once; assert compile_once()")
+    assert run("compiled", "-c", ELSEWHERE).split()[:2] == ["True", "2"]
+    assert run("text", "-c", ELSEWHERE).split()[:2] == ["False", "2"]
+
+
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache with nothing in it, and nobody who has asked for the text."""
     monkeypatch.setenv("AGEWALK_CACHE", str(tmp_path))
     monkeypatch.delenv("AGEWALK_TIMING", raising=False)
     monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if not isinstance(f, compiled._Finder)])
+    ours = {f"{compiled.PACKAGE}.{module}" for module in compiled.MODULES}
+    monkeypatch.setattr(sys, "modules", {name: module for name, module in sys.modules.items() if name not in ours})
     compiled.name.cache_clear()
     yield tmp_path
     compiled.name.cache_clear()
@@ -70,14 +93,14 @@ def test_without_a_compiler_the_interpreter_reads_the_text(fresh: Path, monkeypa
     said: list[str] = []
     monkeypatch.setattr(compiled, "c_compiler", lambda: None)
     assert compiled.compile_once(said.append) is False
-    assert said == ["timing: no C compiler or no Cython here: the machine is interpreted, at half the speed"]
+    assert said == ["timing: no C compiler or no Cython here: the machine is interpreted, at a third of the speed"]
     assert list(fresh.iterdir()) == []
 
 
 def test_a_compiler_that_fails_is_asked_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setenv("CC", "false")
-    monkeypatch.setattr(compiled, "MODULES", ("scheduler.events",))
+    monkeypatch.setattr(compiled, "MODULES", ("timing.scheduler.events",))
     assert compiled.compile_once(said.append) is False
     (folder,) = fresh.iterdir()
     assert (folder / compiled.FAILED).read_text().startswith("cd ")
@@ -109,12 +132,12 @@ def test_an_edit_is_compiled_anew(fresh: Path, monkeypatch: pytest.MonkeyPatch) 
     copy.mkdir()
     for module in compiled.MODULES:
         for file in (module.replace(".", "/") + ending for ending in (".py", ".pxd")):
-            (copy / file).parent.mkdir(exist_ok=True)
+            (copy / file).parent.mkdir(exist_ok=True, parents=True)
             (copy / file).write_bytes((here / file).read_bytes())
     monkeypatch.setattr(compiled, "_here", lambda: copy)
     compiled.name.cache_clear()
     before = compiled.name()
-    for edited in (copy / "operations.py", copy / "threads.pxd", copy / "scheduler" / "scheduler.py"):
+    for edited in (copy / "timing" / "operations.py", copy / "timing" / "threads.pxd", copy / "core" / "cells.pxd"):
         edited.write_text(edited.read_text() + "\n")
         compiled.name.cache_clear()
         assert compiled.name() != before
@@ -141,7 +164,7 @@ def test_two_at_once_leave_one_whole_folder(fresh: Path, monkeypatch: pytest.Mon
 def test_an_interrupt_ends_the_compilers_at_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiler that writes its process number and never ends; the interrupt comes when it has."""
     said = fresh.parent / f"{fresh.name}.pid"
-    monkeypatch.setattr(compiled, "MODULES", ("scheduler.events",))
+    monkeypatch.setattr(compiled, "MODULES", ("timing.scheduler.events",))
     monkeypatch.setattr(compiled, "_commands", lambda *_: f"echo $$ > {said}; exec sleep 600")
 
     def interrupt() -> None:

@@ -1,9 +1,13 @@
 """Compiles the inner modules of the machine with Cython and a C compiler; the interpreter can run the same files.
 
 Each such module is ordinary Python. The `.pxd` beside it declares which numbers are machine words and which objects have fixed
-fields. Modules are compiled on the first use of `agewalk timing` and kept with the user's other caches, under a digest of the
-sources and of both compilers, so that an edit is compiled anew. Without a C compiler, or with AGEWALK_TIMING=text, the
-interpreter runs the modules: the same results, at half the speed.
+fields. Cells and effects are among them: the model makes one effect for each step, the machine reads its fields. Modules are
+compiled on the first use of `agewalk timing` and kept with the user's other caches, under a digest of the sources and of both
+compilers, so that an edit is compiled anew. Without a C compiler, or with AGEWALK_TIMING=text, the interpreter runs the modules:
+the same results, at a third of the speed.
+
+A process imports all of these modules compiled or none. The checker's processes, which look into effects and cells, import none;
+a process that has imported cells already runs experiments in worker processes (`run.run_all`).
 """
 
 from __future__ import annotations
@@ -26,25 +30,33 @@ from typing import Final
 from agewalk.core import build_cache, isolated
 from agewalk.core.files import caches
 
-MODULES: Final = (
-    "hardware.cache_lines",
-    "threads",
-    "scheduler.events",
-    "hardware.coherence",
-    "locks.uncontended",
-    "locks.qspinlock",
-    "locks.qrwlock",
-    "locks.rwsem",
-    "scheduler.scheduler",
-    "operations",
+CORE: Final = (
+    "core.cells",
+    "core.effects.memory",
+    "core.effects.locking",
+    "core.effects.marks",
 )
-PACKAGE: Final = "agewalk.timing"
+MODULES: Final = (
+    *CORE,
+    "timing.hardware.cache_lines",
+    "timing.threads",
+    "timing.scheduler.events",
+    "timing.hardware.coherence",
+    "timing.locks.uncontended",
+    "timing.locks.qspinlock",
+    "timing.locks.qrwlock",
+    "timing.locks.rwsem",
+    "timing.scheduler.generators",
+    "timing.scheduler.scheduler",
+    "timing.operations",
+)
+PACKAGE: Final = "agewalk"
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
 # Integers and names behave as in the interpreter; no fused multiply-add, so that rounding is the interpreter's, too.
 CYTHON: Final = ("-3", "-X", "annotation_typing=False", "-X", "binding=False")
 CC: Final = ("-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fwrapv", "-ffp-contract=off", "-w")
 # Indices are within the heap by construction.
-OWN: Final = {"scheduler.events": ("-X", "boundscheck=False", "-X", "wraparound=False")}
+OWN: Final = {"timing.scheduler.events": ("-X", "boundscheck=False", "-X", "wraparound=False")}
 FAILED: Final = "failed"
 
 
@@ -53,7 +65,7 @@ class CannotCompile(Exception):
 
 
 def _here() -> Path:
-    return Path(__file__).parent
+    return Path(__file__).parents[1]
 
 
 def c_compiler() -> list[str] | None:
@@ -113,15 +125,18 @@ class _Finder(MetaPathFinder):
 def install() -> bool:
     """Install the import hook for the compiled modules, all or none. Returns whether it is active. Called when the package is
     imported."""
-    if text_is_wanted():
-        return False
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return True
-    folder = _kept()
-    if folder is None:
+    folder = None if text_is_wanted() else _kept()
+    if folder is None or any(f"{PACKAGE}.{module}" in sys.modules for module in MODULES):
         return False
     sys.meta_path.insert(0, _Finder(folder))
     return True
+
+
+def workers_are_faster() -> bool:
+    """Whether a new process would import the compiled modules, where this one has imported the interpreted ones."""
+    return not install() and not text_is_wanted() and _kept() is not None
 
 
 def compile_once(say: Callable[[str], None] | None = None) -> bool:
@@ -131,33 +146,34 @@ def compile_once(say: Callable[[str], None] | None = None) -> bool:
     """
     if install():
         return True
-    if text_is_wanted():
+    if text_is_wanted() or _kept() is not None:
         return False
     tell = say or (lambda _: None)
     named = name()
     if named is None:
-        tell("timing: no C compiler or no Cython here: the machine is interpreted, at half the speed")
+        tell("timing: no C compiler or no Cython here: the machine is interpreted, at a third of the speed")
         return False
     try:
         folder = build_cache.directory(named)
     except OSError as error:
-        tell(f"timing: the machine is interpreted, at half the speed: {error}")
+        tell(f"timing: the machine is interpreted, at a third of the speed: {error}")
         return False
     if (folder / FAILED).exists():
-        tell(f"timing: the machine is interpreted, at half the speed; it could not be compiled: see {folder / FAILED}")
+        tell(
+            f"timing: the machine is interpreted, at a third of the speed; it could not be compiled: see {folder / FAILED}"
+        )
         return False
-    tell("timing: compiling the modelled machine with Cython, once; takes about 20 s")
+    tell("timing: compiling the modelled machine with Cython, once; takes about half a minute")
     try:
         _build(folder)
     except OSError as error:
-        tell(f"timing: the machine is interpreted, at half the speed: {error}")
+        tell(f"timing: the machine is interpreted, at a third of the speed: {error}")
         return False
     except CannotCompile as error:
         (folder / FAILED).write_text(str(error))
-        tell(f"timing: the machine could not be compiled and is interpreted, at half the speed; see {folder / FAILED}")
-        return False
-    if any(f"{PACKAGE}.{module}" in sys.modules for module in MODULES):
-        tell("timing: compiled for the next start; this process has imported the interpreted modules already")
+        tell(
+            f"timing: the machine could not be compiled and is interpreted, at a third of the speed; see {folder / FAILED}"
+        )
         return False
     return install()
 
@@ -182,7 +198,7 @@ def _commands(module: str, part: Path) -> str:
     cython = isolated.module("cython", *CYTHON, *OWN.get(module, ()), "-I", ".", str(source), "-o", str(text))
     include = f"-I{sysconfig.get_paths()['include']}"
     cc = [*(c_compiler() or ()), *CC, include, text.name, "-o", f"{module}{SUFFIX}"]
-    root, there = shlex.quote(str(_here().parents[1])), shlex.quote(str(part))
+    root, there = shlex.quote(str(_here().parent)), shlex.quote(str(part))
     return f"cd {root} && {shlex.join(cython)} && cd {there} && {shlex.join(cc)}"
 
 

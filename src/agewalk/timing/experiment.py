@@ -15,18 +15,21 @@ title, about, cite      for people
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from agewalk.core.errors import InputError, UsageError
 from agewalk.core.parse import parse_toml
 from agewalk.core.units import Bytes, pages_of, parse_size
 from agewalk.model.kvm.config import LEGACY, SHADOW, TDP, KvmConfig
+from agewalk.model.protocols.base import AgingProtocol
+from agewalk.model.protocols.registry import protocol_of
 from agewalk.timing.workloads.host import MOST_PAGES, PER_TABLE, Plan
 
+ProtocolLike: TypeAlias = str | AgingProtocol | type[AgingProtocol]
 SCHEMA: Final = 1
 MMUS: Final[dict[str, KvmConfig]] = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}
 _BODIES: Final = ("populate", "touch")
@@ -39,7 +42,7 @@ class Variant:
     """One line of the result: a protocol, and what the host does beside the vCPUs."""
 
     name: str
-    protocol: str
+    protocol: ProtocolLike
     host: tuple[str, ...] = ()
     nested_share: float | None = None
     mmu: str | None = None
@@ -91,12 +94,13 @@ class Experiment:
             )
         return pages // PER_TABLE * PER_TABLE
 
-    def with_protocols(self, specs: list[str]) -> Experiment:
-        """The same with other protocols: each takes the place of every variant that ages."""
+    def with_protocols(self, protocols: Sequence[ProtocolLike]) -> Experiment:
+        """The same with other protocols: each takes the place of every variant that ages. Raises UsageError, InputError."""
         idle = tuple(v for v in self.variants if not v.host)
         loud = next((v for v in self.variants if v.host), self.variants[0])
+        named = [(p if isinstance(p, str) else protocol_of(p).name, p) for p in protocols]
         return replace(
-            self, variants=(*idle, *(replace(loud, name=spec, protocol=spec) for spec in specs)), published=()
+            self, variants=(*idle, *(replace(loud, name=name, protocol=p) for name, p in named)), published=()
         )
 
 

@@ -13,7 +13,7 @@ from agewalk.core.direct import Direct
 from agewalk.timing.experiment import MMUS
 from agewalk.timing.hardware.costs import CostTable
 from agewalk.timing.machine import Machine
-from agewalk.timing.run import protocol_of
+from agewalk.timing.run import protocol_in_use
 from agewalk.timing.workloads.host import boot, build, guest_tables
 from agewalk.timing.workloads.programs import age_again, populate, register_another
 
@@ -40,7 +40,7 @@ def one_page(
     costs: CostTable, protocol: str, *, mmu: str = "tdp", other: bool = False, retpoline: bool = True
 ) -> OnePage:
     """Populate on one CPU, then age twice on another."""
-    host = build(kernel=KERNEL, protocol=protocol_of(protocol), vcpus=1, pages_per_vcpu=PAGES, config=MMUS[mmu])
+    host = build(kernel=KERNEL, protocol=protocol_in_use(protocol), vcpus=1, pages_per_vcpu=PAGES, config=MMUS[mmu])
     Direct().run(boot(host))
     if other:
         Direct().run(register_another(host))

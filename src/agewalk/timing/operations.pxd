@@ -1,3 +1,7 @@
+from agewalk.core.cells cimport Cell, Lock, Srcu
+from agewalk.core.effects.locking cimport Acquire, Release, SrcuReadLock, SrcuReadUnlock, TryAcquire
+from agewalk.core.effects.marks cimport Count, Work
+from agewalk.core.effects.memory cimport CompareExchange, Exchange, FetchAdd, FetchAnd, FetchOr, Load, Store
 from agewalk.timing.hardware.cache_lines cimport Line, LineMap, PerCpu
 from agewalk.timing.hardware.coherence cimport Caches
 from agewalk.timing.locks.uncontended cimport FastPaths, TimedLock
@@ -15,7 +19,7 @@ cdef class Tally:
 cdef class Operations(Scheduler):
     cdef object prices, draw, spinning, queues, grace
     cdef LineMap lines
-    cdef object met
+    cdef Cell met
     cdef list waiting
     cdef set dead, rcu_readers
     cdef dict by_class, slow, srcu_readers
@@ -26,28 +30,30 @@ cdef class Operations(Scheduler):
     cdef long long hit, hit_atomic, store_cost, atomic_cost, indirect_cost, rcu_cost, srcu_cost
     cdef public long long indirect_calls
 
-    @cython.locals(th=Thread, at=cython.longlong)
+    @cython.locals(th=Thread, at=cython.longlong, load=Load, store=Store, count=Count)
     cdef object perform(self, object effect)
     @cython.locals(line=Line, own=PerCpu)
-    cdef Line placed(self, object cell)
+    cdef Line placed(self, Cell cell)
     @cython.locals(line=Line)
-    cdef object load(self, object cell)
+    cdef object load(self, Cell cell)
     @cython.locals(line=Line, there=cython.longlong)
-    cdef object store(self, object cell, object value)
+    cdef object store(self, Cell cell, object value)
+    @cython.locals(cell=Cell)
     cpdef clear_bits(self, object effect)
+    @cython.locals(cell=Cell)
     cpdef store_part(self, object effect)
     @cython.locals(line=Line, t=cython.longlong)
-    cdef object update(self, object cell, object apply, object operand)
-    cpdef fetch_and(self, object effect)
-    cpdef fetch_or(self, object effect)
-    cpdef fetch_add(self, object effect)
-    cpdef exchange(self, object effect)
+    cdef object update(self, Cell cell, object apply, object operand)
+    cpdef fetch_and(self, FetchAnd effect)
+    cpdef fetch_or(self, FetchOr effect)
+    cpdef fetch_add(self, FetchAdd effect)
+    cpdef exchange(self, Exchange effect)
     cpdef exchange_tail(self, object effect)
-    cpdef compare_exchange(self, object effect)
+    cpdef compare_exchange(self, CompareExchange effect)
     @cython.locals(tally=Tally)
     cdef object count(self, str what, long long n)
     @cython.locals(tally=Tally, noise=cython.double, took=cython.longlong, n=cython.longlong)
-    cpdef work(self, object effect)
+    cpdef work(self, Work effect)
     cpdef again(self, object effect)
     @cython.locals(t=cython.longlong)
     cdef object slice_over(self)
@@ -57,13 +63,13 @@ cdef class Operations(Scheduler):
     cpdef end(self, object effect)
     cpdef rcu_read_lock(self, object effect)
     cpdef rcu_read_unlock(self, object effect)
-    @cython.locals(readers=set, )
-    cpdef srcu_read_lock(self, object effect)
-    @cython.locals(readers=set, )
-    cpdef srcu_read_unlock(self, object effect)
+    @cython.locals(readers=set, domain=Srcu)
+    cpdef srcu_read_lock(self, SrcuReadLock effect)
+    @cython.locals(readers=set, domain=Srcu)
+    cpdef srcu_read_unlock(self, SrcuReadUnlock effect)
     @cython.locals(paths=FastPaths)
-    cpdef acquire(self, object effect)
+    cpdef acquire(self, Acquire effect)
     @cython.locals(paths=FastPaths)
-    cpdef release(self, object effect)
-    @cython.locals(th=Thread, )
-    cpdef try_acquire(self, object effect)
+    cpdef release(self, Release effect)
+    @cython.locals(th=Thread, lock=Lock)
+    cpdef try_acquire(self, TryAcquire effect)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from agewalk.core import effects as e
 from agewalk.core.cells import Cell, Srcu
-from agewalk.core.effects import Count, Effect, Load, Store
-from agewalk.core.effects.memory import used_after_free
+from agewalk.core.effects.marks import Count
+from agewalk.core.effects.memory import Effect, Load, Store, used_after_free
 from agewalk.core.errors import ModelError
 from agewalk.timing import timing_effects as s
 from agewalk.timing.grace_periods import GracePeriods
@@ -112,11 +112,14 @@ class Operations(Scheduler):
         """Do an effect for the thread whose turn it is: its answer, or EARLY, SPINS or SLEEPS."""
         kind: Any = type(effect)
         if kind is Load:
-            return self.load(effect.cell)
+            load: Load = effect
+            return self.load(load.cell)
         if kind is Count:
-            return self.count(effect.what, effect.n)
+            count: Count = effect
+            return self.count(count.what, count.n)
         if kind is Store:
-            return self.store(effect.cell, effect.value)
+            store: Store = effect
+            return self.store(store.cell, store.value)
         operation = self.by_class.get(kind)
         if operation is not None:
             return operation(effect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from agewalk.core.direct import Direct
@@ -12,8 +12,9 @@ from agewalk.core.errors import UsageError
 from agewalk.core.process_pool import ProcessPool
 from agewalk.core.userfile import users_code
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.registry import get_protocol
-from agewalk.timing.experiment import MMUS, Experiment, Variant
+from agewalk.model.protocols.registry import protocol_of
+from agewalk.timing.compiled import workers_are_faster
+from agewalk.timing.experiment import MMUS, Experiment, ProtocolLike, Variant
 from agewalk.timing.hardware.costs import CostTable
 from agewalk.timing.machine import Machine
 from agewalk.timing.recorder import Recorder
@@ -64,9 +65,9 @@ class Row:
         return asdict(self)
 
 
-def protocol_of(spec: str) -> AgingProtocol:
-    """A protocol by name or file; arm64's posted one is known in this package alone."""
-    return Arm64ReadLock() if spec == Arm64ReadLock.name else get_protocol(spec)
+def protocol_in_use(chosen: ProtocolLike) -> AgingProtocol:
+    """A variant's protocol; arm64's posted one is known in this package alone."""
+    return Arm64ReadLock() if chosen == Arm64ReadLock.name else protocol_of(chosen)
 
 
 def scaled(costs: CostTable, experiment: Experiment, factor: int) -> CostTable:
@@ -98,7 +99,7 @@ def start(
         plan = type(plan)(**{**asdict(plan), "nested_share": variant.nested_share})
     host = build(
         kernel=experiment.kernel,
-        protocol=protocol_of(variant.protocol),
+        protocol=protocol_in_use(variant.protocol),
         vcpus=vcpus,
         pages_per_vcpu=experiment.pages(factor),
         config=MMUS[variant.mmu or experiment.mmu],
@@ -221,7 +222,8 @@ def run_all(
     counts = tuple(vcpus or experiment.vcpus)
     if any(n > 1023 for n in counts):
         raise UsageError("more than 1023 vCPUs", hint="such a run would take hours")
-    jobs = [(experiment, v, n, costs, factor, seed) for n in counts for v in experiment.variants for seed in seeds]
+    bare = replace(experiment, variants=())  # a variant's class may be known in this process alone
+    jobs = [(bare, v, n, costs, factor, seed) for n in counts for v in experiment.variants for seed in seeds]
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i][2])
     rows: dict[int, Row] = {}
     for i, row in _results([jobs[i] for i in order], order, workers):
@@ -238,10 +240,15 @@ def _one(job: tuple[Any, ...], _tell: Callable[[int], None] | None = None) -> Ro
 
 def _results(jobs: list[tuple[Any, ...]], order: list[int], workers: int) -> Iterator[tuple[int, Row]]:
     numbered = list(zip(order, jobs, strict=True))
-    if workers <= 1 or len(jobs) == 1:
-        for i, job in numbered:
+    movable = [(i, job) for i, job in numbered if isinstance(job[1].protocol, str)]
+    if (workers <= 1 or len(movable) <= 1) and not workers_are_faster():
+        movable = []
+    moved = {i for i, _ in movable}
+    for i, job in numbered:
+        if i not in moved:
             yield i, _one(job)
+    if not movable:
         return
-    pool = ProcessPool(_one, numbered, workers, name=lambda job: f"{job[1].name} with {job[2]} vCPUs")
+    pool = ProcessPool(_one, movable, max(workers, 1), name=lambda job: f"{job[1].name} with {job[2]} vCPUs")
     with pool:
         yield from (result for result in pool.results() if result is not None)

@@ -22,12 +22,10 @@ cdef class CpuState:
 cdef class Thread:
     cdef public long long index, due, started, ended, rcu, debt, since, stall, waited, lock_wait, preemptions
     cdef public long atomic, until_deeper
-    cdef public object name, step, slow_path, send, effect, value, runs, result, waits_for
+    cdef public object name, step, slow_path, resumed, effect, value, runs, result, waits_for
     cdef public CpuState cpu
     cdef public bint in_guest, parked, permit
     cdef public list outer, held, mcs, marks
     cdef public dict durations
 
     cpdef enter(self, object slow_path)
-    cpdef deepen(self)
-    cpdef unwind(self, object error)

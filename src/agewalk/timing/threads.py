@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, Final, TypeAlias
 
 from agewalk.core.cells import Cell, Lock, Object
@@ -14,7 +14,6 @@ FOREVER: Final = 1 << 62
 THREAD_BITS: Final = 12
 THREADS: Final = (1 << THREAD_BITS) - 1
 KEPT: Final = 4  # recently fetched lines that a CPU remembers: no more transfers than that overlap
-DEEPEN: Final = 16  # effects after which a thread looks for its innermost generators again
 Generating: TypeAlias = Generator[Effect, Any, Any]
 
 
@@ -89,20 +88,20 @@ class Thread:
 
     __slots__ = (
         "atomic", "cpu", "debt", "due", "durations", "effect", "ended", "held", "in_guest", "index", "lock_wait", "marks", "mcs",
-        "name", "outer", "parked", "permit", "preemptions", "rcu", "result", "runs", "send", "since", "slow_path", "stall",
+        "name", "outer", "parked", "permit", "preemptions", "rcu", "result", "resumed", "runs", "since", "slow_path", "stall",
         "started", "step", "until_deeper", "value", "waited", "waits_for",
     )  # fmt: skip
 
     def __init__(self, index: int, name: str, body: Step[Any], cpu: CpuState, runs: tuple[Object, ...]) -> None:
         self.index = index
         self.name = name
-        # Generators: `step` is resumed, those in `outer` wait for it (`yield from`), outermost first. A lock's slow path
-        # is resumed in place of `step`.
+        # Generators: those in `outer` wait for `step` (`yield from`), outermost first. `resumed` gets the answers: `step`, or
+        # the slow path of a lock in place of it.
         self.step: Generating = body
         self.outer: list[Generating] = []
         self.slow_path: Generating | None = None
-        self.send: Callable[[Any], Effect] = body.send
-        self.until_deeper = DEEPEN
+        self.resumed: Generating = body
+        self.until_deeper = 0
         self.effect: Effect | None = None  # yielded, but not performed yet
         self.value: Any = None  # answer of the last effect
         self.cpu = cpu
@@ -131,60 +130,7 @@ class Thread:
     def enter(self, slow_path: Generating) -> None:
         """Run a lock's slow path; then go on where the thread is now."""
         self.slow_path = slow_path
-        self.send = slow_path.send
-
-    def deepen(self) -> None:
-        """Resume an inner generator instead of the outermost one.
-
-        A `yield from` chain hands every effect through each generator. Resuming a generator near the end of the chain
-        saves that; `unwind` gives its outer generator the result.
-        """
-        self.until_deeper = DEEPEN
-        step = inner = self.step
-        while True:
-            below = getattr(inner, "gi_yieldfrom", None)
-            if below is None:
-                break
-            if inner is not step:
-                self.outer.append(step)
-                step = inner
-            inner = below
-        if step is not self.step:
-            self.step = step
-            self.send = step.send
-
-    def unwind(self, error: BaseException) -> Effect | None:
-        """The resumed generator has ended, by return (StopIteration) or by an exception. Answers the next effect, None at the
-        thread's end. Raises what no generator caught.
-
-        An exception is thrown into the outer generator, whose `yield from` passes it on to the ended one, which raises it
-        again; a StopIteration then is the result of that `yield from` (PEP 380).
-        """
-        while True:
-            answer: StopIteration | None = None
-            if self.slow_path is not None:
-                self.slow_path = None
-                answer = error if isinstance(error, StopIteration) else None
-            elif self.outer:
-                self.step = self.outer.pop()
-            elif isinstance(error, StopIteration):
-                self.result = error.value
-                return None
-            else:
-                raise error
-            self.send = self.step.send
-            try:
-                return self.send(answer.value) if answer is not None else self.step.throw(error)
-            except BaseException as next_error:
-                error = next_error
-
-    def blame(self, error: BaseException) -> None:
-        """Raise the error of an effect where a generator yielded that effect, so that the traceback names its line."""
-        try:
-            (self.slow_path or self.step).throw(error)
-        except BaseException as raised:
-            self.unwind(raised)
-        raise error
+        self.resumed = slow_path
 
     def __repr__(self) -> str:
         return self.name

@@ -17,7 +17,6 @@ Effects are data: what one means is in the table of each executor, the direct on
 (`agewalk.checker`) and the timed one (`agewalk.timing`).
 """
 
-from agewalk.core.effects.base import ACQUIRE, FULL, ONCE, PLAIN, READ, RELEASE, WRITE, Effect, Step
 from agewalk.core.effects.locking import (
     Acquire,
     CallRcu,
@@ -47,8 +46,16 @@ from agewalk.core.effects.marks import (
     Work,
 )
 from agewalk.core.effects.memory import (
+    ACQUIRE,
+    FULL,
+    ONCE,
+    PLAIN,
+    READ,
+    RELEASE,
+    WRITE,
     Alloc,
     CompareExchange,
+    Effect,
     Exchange,
     FetchAdd,
     FetchAnd,
@@ -56,6 +63,7 @@ from agewalk.core.effects.memory import (
     Free,
     Load,
     Reuse,
+    Step,
     Store,
     WaitFor,
 )

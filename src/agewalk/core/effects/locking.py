@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agewalk.core.cells import Lock, Object, Srcu
-from agewalk.core.effects.base import WRITE, Effect
+from agewalk.core.effects.memory import WRITE, Effect
 
 
 class Acquire(Effect):

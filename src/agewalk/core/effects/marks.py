@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from agewalk.core.cells import ListHead, Object
-from agewalk.core.effects.base import Effect
+from agewalk.core.effects.memory import Effect
 
 
 class ListAdd(Effect):

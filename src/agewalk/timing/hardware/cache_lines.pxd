@@ -1,3 +1,4 @@
+from agewalk.core.cells cimport Cell
 
 cimport cython
 
@@ -25,9 +26,9 @@ cdef class LineMap:
     @cython.locals(line=Line, lines=dict)
     cpdef Line at(self, object memory, object group)
     @cython.locals(line=Line, where=tuple, placed=list)
-    cpdef Line cell(self, object cell)
+    cpdef Line cell(self, Cell cell)
     @cython.locals(mine=PerCpu)
-    cpdef PerCpu of_cpu(self, object cell, long long cpu)
+    cpdef PerCpu of_cpu(self, Cell cell, long long cpu)
     @cython.locals(where=tuple)
     cpdef Line member(self, object member)
     cpdef Line lock(self, object lock)

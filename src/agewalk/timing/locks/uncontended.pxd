@@ -1,3 +1,4 @@
+from agewalk.core.cells cimport Cell, Lock
 from agewalk.timing.hardware.coherence cimport Caches
 from agewalk.timing.hardware.cache_lines cimport Line, LineMap
 from agewalk.timing.threads cimport CpuState, Thread
@@ -6,13 +7,13 @@ cimport cython
 
 
 cdef class WordStep:
-    cdef object cell
+    cdef Cell cell
     cdef bint adds, stores, swaps
     cdef long long operand
 
 
 cdef class TimedLock:
-    cdef public object lock
+    cdef public Lock lock
     cdef public object dropped, last
     cdef public Line line
     cdef public dict acquired, told, hold
@@ -38,7 +39,7 @@ cdef class Locks:
     cdef public object make
 
     @cython.locals(found=TimedLock)
-    cpdef TimedLock of(self, object lock)
+    cpdef TimedLock of(self, Lock lock)
 
 
 cdef class FastPaths:
@@ -53,13 +54,14 @@ cdef class FastPaths:
     cdef bint wake
 
     @cython.locals(timed=TimedLock)
-    cdef TimedLock lock(self, object lock)
-    @cython.locals(timed=TimedLock, first=WordStep, line=Line, found=cython.longlong, done=cython.longlong, sleeps=bint)
-    cdef long long acquire(self, Thread th, object lock, str mode, long long t) except? -1
-    @cython.locals(timed=TimedLock, undo=WordStep, line=Line, found=cython.longlong, there=cython.longlong, done=cython.longlong)
-    cdef long long release(self, Thread th, object lock, str mode, long long t) except? -1
+    cdef TimedLock lock(self, Lock lock)
+    @cython.locals(timed=TimedLock, first=WordStep, line=Line, found=cython.longlong, done=cython.longlong, sleeps=bint, cell=Cell)
+    cdef long long acquire(self, Thread th, Lock lock, str mode, long long t) except? -1
+    @cython.locals(timed=TimedLock, undo=WordStep, line=Line, found=cython.longlong, there=cython.longlong, done=cython.longlong, cell=Cell)
+    cdef long long release(self, Thread th, Lock lock, str mode, long long t) except? -1
 
 
+@cython.locals(own=Lock)
 cpdef grant(Thread th, TimedLock lock, str mode, long long at)
-@cython.locals(n=cython.long, since=cython.longlong)
+@cython.locals(n=cython.long, since=cython.longlong, own=Lock)
 cpdef drop(object recorder, Thread th, TimedLock lock, str mode, long long at)

@@ -1,4 +1,5 @@
 from agewalk.timing.scheduler.events cimport Events
+from agewalk.timing.scheduler.generators cimport advance, deepen
 from agewalk.timing.threads cimport CpuState, Thread
 
 cimport cython

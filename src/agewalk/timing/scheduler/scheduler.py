@@ -15,6 +15,7 @@ from agewalk.core.effects import Effect
 from agewalk.core.errors import ModelError
 from agewalk.timing.hardware.prices import Prices
 from agewalk.timing.scheduler.events import Events
+from agewalk.timing.scheduler.generators import advance, blame, deepen
 from agewalk.timing.threads import FOREVER, THREAD_BITS, CpuState, Thread
 
 LAST: Final = FOREVER >> THREAD_BITS  # ps, a quarter of an hour: later events do not fit in 63 bits
@@ -119,7 +120,7 @@ class Scheduler:
                     self.latest = max(self.latest, t)
                     finish(self.th, t)
         except Exception as error:
-            self.th.blame(error)
+            blame(self.th, error)
         finally:
             if collects:
                 gc.enable()
@@ -132,13 +133,10 @@ class Scheduler:
             if effect is None:
                 th.until_deeper -= 1
                 if th.until_deeper < 0 and th.slow_path is None:
-                    th.deepen()
-                try:
-                    effect = th.send(th.value)
-                except BaseException as error:
-                    effect = th.unwind(error)
-                    if effect is None:
-                        return True
+                    deepen(th)
+                effect = advance(th)
+                if effect is None:
+                    return True
             answer = self.perform(effect)
             if answer is self.early:
                 th.effect = effect

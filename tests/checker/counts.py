@@ -41,6 +41,9 @@ SPIN = (  # SPIN counts these too: test_promela.py asks it, live
     "age-vs-fault/v7/tdp",
     "subscribers/v7/tdp",
     "neighbours/v7/tdp",
+    "young-in-tdp-mmu/v7/nested",
+    "young-in-shadow-mmu/christopherson/nested",
+    "stranger/v7/tdp",
     "look-around-vs-eviction/v7/tdp",
     "kvm-access-vs-aging/v7/tdp",
 )  # one of each system at least

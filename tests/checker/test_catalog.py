@@ -10,12 +10,14 @@ from agewalk.checker.catalog import SYSTEMS, VARIANTS, all_names, built, get_sys
 from agewalk.checker.explore import check
 from agewalk.checker.system import TERMINATES
 from agewalk.checker.systems import monitors
-from agewalk.checker.systems.aging import DIRTY_KEPT, LOOKS
-from agewalk.checker.systems.notifiers import NOT_OLD
+from agewalk.checker.systems.aging import DIRTY_KEPT
+from agewalk.checker.systems.notifiers import NOT_OLD, STRANGER_SEEN
+from agewalk.checker.systems.questions import FAST_FINDS, FULL_FINDS, LOOKS, LOOKS_AT_FAST, WALK_FINDS
 from agewalk.checker.verdicts import VIOLATED
 from agewalk.core.errors import InputError, UsageError
 from agewalk.model.protocols.registry import get_protocol
 
+HOUGHTON = ("houghton", "houghton:must_check=rmaps")
 # What the search finds in kernels and posted protocols: docs/findings.md tells each story.
 FOUND = {
     ("age-vs-fault", "linux-6.9", "tdp-noad"): (DIRTY_KEPT,),
@@ -27,7 +29,13 @@ FOUND = {
     ("look-around-decision", "christopherson", "legacy"): (LOOKS,),
     ("subscribers", "v5", "tdp"): (monitors.COVERED, NOT_OLD),
     ("look-around-vs-eviction", "christopherson", "tdp"): ("the target counts as referenced",),
-    **{("look-around-decision", "v4", mmu): (LOOKS,) for mmu in ("tdp", "nested", "legacy")},
+    **{("young-in-tdp-mmu", "v5", mmu): (FAST_FINDS, WALK_FINDS) for mmu in ("nested", "nested-noad")},
+    **{("young-in-tdp-mmu", name, mmu): (WALK_FINDS,) for name in ("v2", "v3") for mmu in ("nested", "nested-noad")},
+    **{("young-in-tdp-mmu", "v6", mmu): (monitors.COVERED, FULL_FINDS) for mmu in ("nested", "nested-noad")},
+    **{("stranger", name, mmu): (monitors.NO_WAIT,) for name in HOUGHTON for mmu in ("tdp", "nested", "legacy")},
+    ("stranger", "v5", "tdp"): (STRANGER_SEEN,),
+    **{("look-around-decision", "v4", mmu): (LOOKS,) for mmu in ("nested", "legacy")},
+    ("look-around-decision", "v4", "tdp"): (LOOKS, LOOKS_AT_FAST),
     **{("agers-vs-refault", name, "tdp-noad"): (TERMINATES,) for name in ("v4", "v5", "v6", "v6:variant=repaired")},
 }
 LESS = ("linux-6.9", "linux-6.13", "linux-7.3", "v7")  # enough of the slowest system

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.checker.faults import kvm, mm
+from tests.checker.faults import kvm, mm, protocols
 from tests.checker.faults.base import Fault
 
 from agewalk.checker.explore import check
 from agewalk.checker.search.bfs import Bounds
 from agewalk.checker.system import System
 
-FAULTS = (*kvm.FAULTS, *mm.FAULTS)
+FAULTS = (*kvm.FAULTS, *mm.FAULTS, *protocols.FAULTS)
 BOUNDS = Bounds(states=3_000_000)
 
 
@@ -24,7 +24,7 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_found(fault: Fault) -> None:
     with fault.seeded() as system:
-        outcome = check(system, BOUNDS, stop_at_violation=True, minimise=False)
+        outcome = check(system, BOUNDS, stop_at_violation=fault.first, minimise=False)
     broken = [v.name for v in outcome.verdicts if v.verdict == "violated"]
     assert fault.broken in broken, (broken, outcome.verdict)
     assert outcome.path is not None

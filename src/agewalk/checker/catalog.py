@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agewalk.checker.system import System
-from agewalk.checker.systems import aging, mglru, notifiers, pages, refault, zap
+from agewalk.checker.systems import aging, mglru, nested, notifiers, pages, questions, refault, zap
 from agewalk.checker.systems.hosts import MMUS
 from agewalk.core.errors import AgewalkError, InputError, UsageError
 from agewalk.core.userfile import run_user_file, users_output
@@ -41,20 +41,23 @@ class Shipped:
 
 SYSTEMS: Final[dict[str, Shipped]] = {
     "age-vs-guest": Shipped(aging.age_vs_guest, _ALL, "I5, 7.2, 7.3, 7.10, 7.13"),
-    "questions-vs-guest": Shipped(aging.questions_vs_guest, _ALL, "I1, I2, I3, I5, I6, 7.1"),
+    "questions-vs-guest": Shipped(questions.questions_vs_guest, _ALL, "I1, I2, I3, I5, I6, 7.1"),
+    "young-in-tdp-mmu": Shipped(questions.young_in_tdp_mmu, _NESTED, "I2, I3, I5, I6, 2.5"),
+    "young-in-shadow-mmu": Shipped(questions.young_in_shadow_mmu, _NESTED, "I3, I5, I6, 2.5"),
     "age-vs-refault": Shipped(aging.age_vs_refault, _ALL, "7.17"),
     "agers-vs-refault": Shipped(refault.agers_vs_refault, ("tdp", "tdp-noad"), "7.17"),
     "two-agers": Shipped(aging.two_agers, _ALL, "I5, 7.10"),
-    "look-around-decision": Shipped(aging.look_around_decision, ("tdp", "nested", "legacy"), "2.5, 7.14"),
+    "look-around-decision": Shipped(questions.look_around_decision, ("tdp", "nested", "legacy"), "2.5, 7.14"),
     "age-vs-zap": Shipped(zap.age_vs_zap, _ALL, "7.5, 7.6, 7.9, 7.13"),
     "age-vs-memslot": Shipped(zap.age_vs_memslot, ("tdp", "legacy", "nested"), "7.12"),
-    "age-vs-nested-end": Shipped(zap.age_vs_nested_end, _NESTED, "7.6, 7.7, 7.8, 7.9"),
-    "age-vs-nested-storm": Shipped(zap.age_vs_nested_storm, ("nested",), "7.6, 7.7, 7.8, 7.9"),
-    "age-vs-nested-count": Shipped(zap.age_vs_nested_count, _NESTED, "7.11"),
+    "age-vs-nested-end": Shipped(nested.age_vs_nested_end, _NESTED, "7.6, 7.7, 7.8, 7.9"),
+    "age-vs-nested-storm": Shipped(nested.age_vs_nested_storm, ("nested",), "7.6, 7.7, 7.8, 7.9"),
+    "age-vs-nested-count": Shipped(nested.age_vs_nested_count, _NESTED, "7.11"),
     "age-vs-fault": Shipped(zap.age_vs_fault, _ALL, "7.2, 7.3, 7.17"),
     "invalidate-vs-fault": Shipped(zap.invalidate_vs_fault, _ALL, "7.12, 7.13, 7.17"),
     "walk-vs-register": Shipped(notifiers.walk_vs_register, ("tdp", "nested"), "I4, 7.14, 7.16"),
     "subscribers": Shipped(notifiers.subscribers, ("tdp",), "I4, I5, 7.14"),
+    "stranger": Shipped(notifiers.stranger, ("tdp", "nested", "legacy"), "I3, I4, 1.4"),
     "neighbours": Shipped(notifiers.neighbours, _ALL, "I3, I7"),
     "max-seq-vs-walkers": Shipped(mglru.max_seq_vs_walkers, ("tdp",), "7.15"),
     "update-gen-vs-isolation": Shipped(mglru.update_gen_vs_isolation, ("tdp",), "7.15"),

@@ -19,7 +19,7 @@ from typing import Final
 
 from agewalk.checker.automata.semantics import show
 from agewalk.checker.automata.shared_state import MEMORY
-from agewalk.checker.automata.unfolding import BLOCKED, CHOICE, END, ERROR
+from agewalk.checker.automata.unfolding import BLOCKED, CHOICE, END, ERROR, STEP
 from agewalk.checker.search.minimal import Minimal
 from agewalk.checker.search.simulate import describe
 from agewalk.core.errors import MissingError, UsageError
@@ -130,7 +130,12 @@ def _steps(source: Minimal, t: int, b: int) -> list[tuple[str, list[str], int]]:
     steps: list[tuple[str, list[str], int]] = []
     if node.kind == CHOICE:
         targets = [source.edges[b].get((0, c), (BLOCKED, 0))[0] for c in range(source.automata.choices(node))]
-        return [("true", [], target) for target in targets if target >= 0]
+        for target in targets:
+            if target >= 0 and source.node(target).ghost and source.node(target).kind == STEP:
+                _chain(source, t, target, [], {}, steps)
+            elif target >= 0:
+                steps.append(("true", [], target))
+        return steps
     _chain(source, t, b, [], {}, steps)
     return steps
 
@@ -158,7 +163,7 @@ def _chain(
         after = dict(known)
         after[var] = left
         behind = source.node(target)
-        if behind.ghost and behind.kind not in {END, ERROR}:
+        if behind.ghost and behind.kind == STEP:
             _chain(source, t, target, [*guard, *test_value, *alive], after, out)
         else:
             changes = {v: x for v, x in after.items() if not (v == var and x == value and v not in known)}

@@ -20,7 +20,8 @@ Change = Callable[[Effect], Any]
 @dataclass(frozen=True)
 class Fault:
     """patches: "module.function" -> replacement. changes: thread name -> rewriting of its effects. build: another system
-    than the shipped one called `system`. broken: the property that must be violated."""
+    than the shipped one called `system`. broken: the property that must be violated. first: no other is violated in fewer steps.
+    """
 
     name: str
     system: str
@@ -30,6 +31,7 @@ class Fault:
     build: Callable[[], System] | None = None
     adjust: Callable[[System], System] | None = None
     model: str = "sc"
+    first: bool = True
 
     def base(self) -> System:
         """The system without the fault."""

@@ -20,7 +20,8 @@ from agewalk.checker.system import (
 )
 from agewalk.checker.systems import monitors as m
 from agewalk.checker.systems.aging import DIRTY_KEPT, WRITABLE
-from agewalk.checker.systems.zap import COUNT_SOUND, CURRENT, GONE
+from agewalk.checker.systems.nested import COUNT_SOUND
+from agewalk.checker.systems.zap import CURRENT, GONE
 from agewalk.core.effects import (
     Acquire,
     CallRcu,

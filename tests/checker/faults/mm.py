@@ -10,7 +10,7 @@ from agewalk.checker.catalog import built
 from agewalk.checker.system import NO_CORRUPTION, NO_USE_AFTER_FREE, NO_WARNING, TERMINATES, System
 from agewalk.checker.systems import mglru as g
 from agewalk.checker.systems import monitors as m
-from agewalk.checker.systems.aging import LOOKS
+from agewalk.checker.systems.questions import LOOKS
 from agewalk.core.effects import (
     ACQUIRE,
     Acquire,

@@ -9,9 +9,8 @@ from agewalk.checker.system import Property, Result, System, Thread, always, at_
 from agewalk.checker.systems import monitors as m
 from agewalk.checker.systems.hosts import BASE, Host, build
 from agewalk.core.cells import Cell, Object
-from agewalk.core.effects import Choose, FetchOr, Step, Store
+from agewalk.core.effects import Choose, Step, Store
 from agewalk.core.units import PAGE_SIZE, Hva
-from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.mmu.spte import (
     is_accessed_spte,
     is_dirty_spte,
@@ -19,10 +18,8 @@ from agewalk.model.kvm.mmu.spte import (
     spte_ad_enabled,
     spte_writable_invariants_hold,
 )
-from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.protocols.base import AgingProtocol
-from agewalk.model.protocols.christopherson import WAS_FAST
+from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 WALK, TARGET, NEIGHBOUR = "walk", "target", "neighbour"
 DIRTY_KEPT: Final = "no write is forgotten"
@@ -38,15 +35,18 @@ def primary(host: Host, *, young: bool = False, page: int = 0) -> Cell:
 
 def ask(host: Host, entry: Cell, question: str, page: int = 0) -> Step[bool]:
     """One of the three questions of MGLRU about a page: does it count as young? Watched."""
-    protocol, mm = host.protocol, host.mm
-    at = Hva(BASE + page * PAGE_SIZE)
     if question == TARGET:
-        verdict = yield from m.covers(
-            m.stays_gone(protocol.target(mm, entry, at)), host.kvm, lambda v: v.referenced, entry
-        )
+        verdict = yield from target(host, entry, page)
         return verdict.referenced
-    method = protocol.walk if question == WALK else protocol.neighbour
-    return (yield from m.covers(m.stays_gone(method(mm, entry, at)), host.kvm, bool, entry))
+    method = host.protocol.walk if question == WALK else host.protocol.neighbour
+    inner = method(host.mm, entry, Hva(BASE + page * PAGE_SIZE))
+    return (yield from m.covers(m.stays_gone(inner), host.kvm, bool, entry))
+
+
+def target(host: Host, entry: Cell, page: int = 0) -> Step[Verdict]:
+    """Eviction asks about a page. Watched."""
+    inner = host.protocol.target(host.mm, entry, Hva(BASE + page * PAGE_SIZE))
+    return m.covers(m.stays_gone(inner), host.kvm, lambda v: v.referenced, entry)
 
 
 def ager(host: Host, entry: Cell, *questions: str) -> Any:
@@ -165,92 +165,4 @@ def two_agers(protocol: AgingProtocol, mmu: str) -> System:
         (Thread("ager", ager(host, entry, TARGET), n=2),),
         (*spte_rules(host, host.leaf()), told, once),
         about=(two_agers.__doc__ or "").strip(),
-    )
-
-
-def questions_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
-    """Tests, full and fast, and a fast clear, of a page that is young in the TDP MMU throughout; a vCPU goes on using it."""
-    host = build(protocol, mmu, write=True)
-    if host.nested is not None:  # the page is in both MMUs
-        host.direct.run(guest_access(host.vcpu, 0, write=True))
-    kvm, mm = host.kvm, host.mm
-
-    def tester() -> Step[int]:
-        fast = protocol.fast_only and bool((yield Choose(2, "fast_only")))
-        if fast and protocol.fast_op:
-            young = yield from m.lockless(
-                m.pure(mmu_notifier.test_clear_young_fast_only(mm, BASE, host.end, clear=False)), kvm
-            )
-            return young & 1
-        inner = m.pure(mmu_notifier.test_young(mm, BASE, fast_only=fast, opt_in=protocol.opt_in))
-        return (yield from (m.lockless(inner, kvm) if fast else inner)) & 1
-
-    def clearer() -> Step[int]:
-        if not protocol.fast_only:
-            return 0
-        if protocol.fast_op:
-            inner = mmu_notifier.test_clear_young_fast_only(mm, BASE, host.end, clear=True)
-        else:
-            inner = mmu_notifier.clear_young(mm, BASE, Hva(host.end), fast_only=True, opt_in=protocol.opt_in)
-        if protocol.name == "christopherson":
-            inner = m.fast_word(inner, kvm, WAS_FAST)
-        return (yield from m.covers(m.lockless(inner, kvm), kvm, lambda young: bool(young & 1)))
-
-    def run() -> Step[int]:
-        young = yield from tester()
-        yield from clearer()
-        return young
-
-    fast_why = {} if protocol.fast_only else {m.NO_LOCK: NOT_FAST}
-    word_why = (
-        {} if protocol.name == "christopherson" else {m.WAS_FAST_SOUND: "only Christopherson's answer has this bit"}
-    )
-    tdp_why = {} if kvm.tdp_mmu_enabled else {m.TEST_SEES: "there is no TDP MMU"}
-    return System(
-        "questions-vs-guest",
-        (Thread("tester", run), Thread("vcpu", guest(host))),
-        (
-            monitor(m.PURE), monitor(m.NO_LOCK), monitor(m.WAS_FAST_SOUND), *spte_rules(host, host.leaf()),
-            at_end(m.TEST_SEES, lambda young: young == 1, Result("tester")),
-        ),
-        about=(questions_vs_guest.__doc__ or "").strip(),
-        not_applicable={**fast_why, **word_why, **tdp_why},
-    )  # fmt: skip
-
-
-LOOKS: Final = "a page young in the primary MMU alone leads to a look-around"
-SLOW_LOOKS: Final = "a look-around starts only where a fast MMU or the primary one was young"
-
-
-def look_around_decision(protocol: AgingProtocol, mmu: str) -> System:
-    """Eviction meets a page that is young in one place: the primary MMU (an ordinary process), or KVM's. Does it look around?"""
-    host = build(protocol, mmu, write=True)
-    host.age()
-    entry = primary(host)
-
-    def evict() -> Step[tuple[int, bool, bool]]:
-        where = yield Choose(2, "young where")
-        if where == 0:
-            yield FetchOr(entry, p.ACCESSED)
-        else:
-            yield from host.touch(write=False)
-        verdict = yield from protocol.target(host.mm, entry, BASE)
-        return where, verdict.referenced, verdict.look_around
-
-    slow = not host.kvm.tdp_mmu_enabled or host.nested is not None
-    why = {}
-    if not protocol.fast_only:
-        why = {SLOW_LOOKS: "this protocol makes no difference between MMUs"}
-    elif not slow:
-        why = {SLOW_LOOKS: "the young MMU is fast here"}
-    return System(
-        "look-around-decision",
-        (Thread("evict", evict),),
-        (
-            at_end(LOOKS, lambda r: r is None or r[0] != 0 or r[2], Result("evict")),
-            at_end("a young page counts as referenced", lambda r: r is None or r[1], Result("evict")),
-            tolerated(SLOW_LOOKS, lambda r: r is None or r[0] != 1 or not r[2], Result("evict")),
-        ),
-        about=(look_around_decision.__doc__ or "").strip(),
-        not_applicable=why,
     )

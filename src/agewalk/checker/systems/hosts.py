@@ -16,7 +16,14 @@ from agewalk.model.kvm.host_memory import Gup
 from agewalk.model.kvm.kvm_host import GuestTables, Kvm, MmuPage, Vcpu
 from agewalk.model.kvm.kvm_main import kvm_create_vm, new_kvm
 from agewalk.model.kvm.memslots import Memslot
-from agewalk.model.kvm.mmu.spte import is_last_spte, is_shadow_present_pte, spte_ad_enabled, spte_to_pfn
+from agewalk.model.kvm.mmu.spte import (
+    is_accessed_spte,
+    is_last_spte,
+    is_shadow_present_pte,
+    mark_spte_for_access_track,
+    spte_ad_enabled,
+    spte_to_pfn,
+)
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm, NotifierRange, NotifierSubscriptions, Vma
 from agewalk.model.protocols.base import AgingProtocol
@@ -123,23 +130,23 @@ class Host:
     def leaf(self, gfn: int = 0, alias: int = 0) -> Cell:
         """The SPTE that the CPU uses for a page now (before the threads run). Raises KeyError where there is none."""
         tables = self.nested
-        root: MmuPage | None
         if tables is not None:
-            root, address = tables.root.value, tables.address(gfn, alias)
-        elif self.kvm.tdp_mmu_enabled:
-            root, address = self.vcpu.roots[0].value, gfn
-        else:
-            root, address = self.kvm.direct_roots[0].value, gfn
-        if root is None:
-            raise KeyError(gfn)
-        table = root
-        while True:
+            return self._leaf_below(tables.root.value, tables.address(gfn, alias))
+        return self.tdp_leaf(gfn) if self.kvm.tdp_mmu_enabled else self._leaf_below(self.kvm.direct_roots[0].value, gfn)
+
+    def tdp_leaf(self, gfn: int = 0) -> Cell:
+        """The SPTE of a page in the TDP MMU, likewise."""
+        return self._leaf_below(self.vcpu.roots[0].value, gfn)
+
+    def _leaf_below(self, table: MmuPage | None, address: int) -> Cell:
+        while table is not None:
             cell = table.entry(self.kvm.index(address, table.level))
             if is_last_spte(cell.value, table.level):
                 return cell
             if not is_shadow_present_pte(cell.value):
-                raise KeyError(gfn)
+                break
             table = self.kvm.page_at(spte_to_pfn(cell.value))
+        raise KeyError(address)
 
     def clean(self) -> None:
         """Take the first page's D bits away, as dirty logging does, and what the page knows of writes."""
@@ -155,8 +162,21 @@ class Host:
         self.direct.run(mmu_notifier.invalidate_range_end(rng))
 
     def age(self) -> None:
-        """Make every leaf of the first page old, before the threads run."""
-        self.direct.run(mmu_notifier.clear_young(self.mm, BASE, self.end))
+        """Make every leaf of the VM old, before the threads run; no protocol is asked."""
+        f = self.kvm.format
+        roots = [*(r.value for v in self.kvm.vcpus for r in v.roots), *(r.value for r in self.kvm.direct_roots)]
+        tables = [*roots, self.nested and self.nested.root.value]
+        for table in tables:
+            for i in range(self.kvm.entries if table is not None else 0):
+                cell = table.entry(i)
+                if not is_shadow_present_pte(cell.value):
+                    continue
+                if not is_last_spte(cell.value, table.level):
+                    tables.append(self.kvm.page_at(spte_to_pfn(cell.value)))
+                elif spte_ad_enabled(f, cell.value):
+                    cell.value &= ~f.accessed
+                elif is_accessed_spte(f, cell.value):
+                    cell.value = mark_spte_for_access_track(f, cell.value)
 
     def subscriptions(self) -> NotifierSubscriptions:
         """The process's list of subscribers."""

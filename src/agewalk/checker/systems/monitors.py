@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from agewalk.checker.ghost import watch
-from agewalk.core.cells import Cell
+from agewalk.core.cells import Cell, Lock
 from agewalk.core.effects import (
     Acquire,
     CompareExchange,
@@ -29,11 +29,16 @@ T = TypeVar("T")
 COVERED: Final = "an answer is young if it cleared a young bit"
 PURE: Final = "a test changes no SPTE and no chain"
 NO_LOCK: Final = "fast_only never takes mmu_lock"
+NO_WAIT: Final = "a fast_only question waits for no lock"
 STAYS_GONE: Final = "aging makes no SPTE present"
 WAS_FAST_SOUND: Final = "WAS_FAST only if a fast MMU was young"
 TEST_SEES: Final = "a test finds a young TDP SPTE"
 OPTED_IN: Final = "no subscriber is asked fast_only without opting in"
 
+# Words of answers (`AgingProtocol.flags`) that say that a fast MMU was young: the seed mail, v5, v3, v2.
+FAST_WORDS: Final = ("WAS_FAST", "FAST_YOUNG", "YOUNG_FAST", "RANGE_LOCKLESS")
+
+_FINDS: Final = (Load, FetchAnd, FetchOr, Exchange, CompareExchange)  # answer with the value found
 _WRITES: Final = (Store, FetchAnd, FetchOr, Exchange, CompareExchange)
 
 
@@ -104,13 +109,21 @@ def pure(inner: Step[T]) -> Step[T]:
 
 def lockless(inner: Step[T], kvm: Kvm) -> Step[T]:
     """Warn NO_LOCK if `inner` takes mmu_lock."""
+    return _without(inner, NO_LOCK, lambda lock: lock is kvm.mmu_lock)
 
+
+def patient(inner: Step[T]) -> Step[T]:
+    """Warn NO_WAIT if `inner` takes any lock that a thread waits for: a spinlock, or one that it sleeps on."""
+    return _without(inner, NO_WAIT, lambda _: True)
+
+
+def _without(inner: Step[T], rule: str, forbidden: Callable[[Lock], bool]) -> Step[T]:
     def seen(taken: bool, effect: Effect, _: Any) -> bool:
-        return taken or (isinstance(effect, Acquire) and effect.lock is kvm.mmu_lock)
+        return taken or (isinstance(effect, Acquire) and forbidden(effect.lock))
 
     result, taken = yield from watch(inner, seen, False)
     if taken:
-        yield Warn(NO_LOCK)
+        yield Warn(rule)
     return result
 
 
@@ -135,16 +148,17 @@ def stays_gone(inner: Step[T]) -> Step[T]:
     return result
 
 
-def fast_word(inner: Step[int], kvm: Kvm, bit: int) -> Step[int]:
-    """Warn WAS_FAST_SOUND if the answer carries `bit` though no young SPTE of the TDP MMU was read."""
+def fast_word(inner: Step[int], kvm: Kvm, says: Callable[[int], bool]) -> Step[int]:
+    """Warn WAS_FAST_SOUND if the answer `says` that a fast MMU was young, and no young SPTE of the TDP MMU was found."""
 
     def seen(found: bool, effect: Effect, answer: Any) -> bool:
         cell = getattr(effect, "cell", None)
-        if cell is None or not isinstance(effect, Load) or not _in_table(cell) or ".tdp" not in cell.owner.label:
+        if found or cell is None or not isinstance(effect, _FINDS) or not _in_table(cell):
             return found
-        return found or (is_shadow_present_pte(answer) and is_accessed_spte(kvm.format, answer))
+        fast = kvm.tdp_mmu_enabled and cell.owner.tables is None
+        return fast and is_shadow_present_pte(answer) and is_accessed_spte(kvm.format, answer)
 
     result, found = yield from watch(inner, seen, False)
-    if result & bit and not found:
+    if says(result) and not found:
         yield Warn(WAS_FAST_SOUND)
     return result

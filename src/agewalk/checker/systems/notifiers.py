@@ -8,9 +8,9 @@ from agewalk.checker.system import Result, System, Thread, at_end, monitor, some
 from agewalk.checker.systems import monitors as m
 from agewalk.checker.systems.aging import NEIGHBOUR, NOT_FAST, TARGET, WALK, ask, primary
 from agewalk.checker.systems.hosts import BASE, Host, build, kvm_kernel
-from agewalk.core.cells import Cell, Object
+from agewalk.core.cells import Cell, Lock, Object
 from agewalk.core.direct import Direct
-from agewalk.core.effects import Choose, Free, Load, Step, Warn
+from agewalk.core.effects import Acquire, Choose, Free, Load, Release, Step, Store, Warn
 from agewalk.core.units import Gfn, Hva, Pages
 from agewalk.model.kvm.hardware import guest_access
 from agewalk.model.kvm.kvm_host import Kvm
@@ -25,7 +25,7 @@ NO_LATE: Final = "no callback runs after unregister returned"
 OPTED: Final = m.OPTED_IN
 NO_FLAG: Final = "this protocol has no flag: fast_only goes to all"
 NOT_OLD: Final = "a page young in any subscriber is not taken for old"
-FAST_NEIGHBOURS: Final = "neighbours are asked with fast_only"
+STRANGER_SEEN: Final = "an eviction finds a page that only a stranger uses"
 
 
 class Driver(Object):
@@ -150,3 +150,60 @@ def neighbours(protocol: AgingProtocol, mmu: str) -> System:
         about=(neighbours.__doc__ or "").strip(),
         not_applicable={} if protocol.fast_only else {m.NO_LOCK: NOT_FAST},
     )
+
+
+class Stranger(Object):
+    """A secondary MMU whose driver knows nothing of fast_only: its accessed bit, and the locks that it takes for it."""
+
+    __slots__ = ("mutex", "spinlock", "young")
+
+    def __init__(self) -> None:
+        super().__init__("stranger")
+        self.young = Cell(self, "young", value=True)
+        self.spinlock = Lock(self, "lock")
+        self.mutex = Lock(self, "mutex", sleeps=True)
+
+    def clear_young(self, _sub: MmuNotifier, _mm: Mm, _start: Hva, _end: Hva, _fast_only: bool) -> Step[int]:
+        """It waits for a spinlock, or sleeps, whatever is asked."""
+        lock = (self.spinlock, self.mutex)[(yield Choose(2, "lock"))]
+        yield Acquire(lock)
+        young = yield Load(self.young)
+        if young:
+            yield Store(self.young, False)
+        yield Release(lock)
+        return int(young)
+
+
+def stranger(protocol: AgingProtocol, mmu: str) -> System:
+    """A subscriber that knows nothing of fast_only: it waits for its lock or sleeps, while its driver holds them."""
+    host = build(protocol, mmu, write=True)
+    host.age()
+    entry, device = primary(host), Stranger()
+    ops = MmuNotifierOps("stranger", clear_young=device.clear_young, clear_flush_young=device.clear_young)
+    Direct().run(mmu_notifier.register(host.mm, MmuNotifier("stranger.mn", ops, device)))
+    fast = {WALK, NEIGHBOUR} if protocol.fast_only else set()
+
+    def asking() -> Step[tuple[str, bool]]:
+        question = (WALK, TARGET, NEIGHBOUR)[(yield Choose(3, "question"))]
+        inner = ask(host, entry, question)
+        return question, (yield from (m.patient(inner) if question in fast else inner))
+
+    def working() -> Step[None]:
+        for lock in (device.spinlock, device.mutex):
+            yield Acquire(lock)
+            yield Release(lock)
+
+    def seen(found: tuple[str, bool] | None) -> bool:
+        return found is None or found[0] != TARGET or found[1]
+
+    return System(
+        "stranger",
+        (Thread("ager", asking), Thread("device", working)),
+        (
+            monitor(m.NO_WAIT), monitor(m.COVERED),
+            at_end(STRANGER_SEEN, seen, Result("ager")),
+            sometimes("a walk happens", lambda r: r is not None and r[0] == WALK, Result("ager")),
+        ),
+        about=(stranger.__doc__ or "").strip(),
+        not_applicable={} if protocol.fast_only else {m.NO_WAIT: NOT_FAST},
+    )  # fmt: skip

@@ -1,26 +1,24 @@
-"""Aging against those who take mappings and tables away."""
+"""Aging while mappings and tables are taken away."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from agewalk.checker.ghost import Ghost
-from agewalk.checker.system import Result, System, Thread, always, at_end, sometimes, tolerated
+from agewalk.checker.system import Result, System, Thread, always, at_end, sometimes
 from agewalk.checker.systems.aging import TARGET, WALK, ager, dirty_kept, guest, primary, spte_rules, unseen
 from agewalk.checker.systems.hosts import BASE, Host, build
 from agewalk.core.cells import Cell, Object
-from agewalk.core.effects import Acquire, Load, Release, Step, Store
-from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_mmu_zap_all_fast, nested_guest_stop
+from agewalk.core.effects import Acquire, Release, Step, Store
+from agewalk.model.kvm.kvm_main import kvm_delete_memslot, kvm_mmu_zap_all_fast
 from agewalk.model.kvm.mmu.spte import is_shadow_present_pte, spte_to_pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import NotifierRange
 from agewalk.model.protocols.base import AgingProtocol
 
-COUNT_SOUND: Final = "indirect_shadow_pages is never negative"
 GONE: Final = "nothing maps a page between invalidate_range_start and its end"
 CURRENT: Final = "in the end the VM maps the frame that its process maps"
 UNLOCKED: Final = "every chain is left unlocked"
-NESTED_SEEN: Final = "a nested access is seen by an eviction that asks after it"
 
 
 def _invalidate_roots(host: Host) -> Any:
@@ -67,87 +65,6 @@ def age_vs_memslot(protocol: AgingProtocol, mmu: str) -> System:
             sometimes("the deletion comes first", lambda r: r == (TARGET, False), Result("ager")),
         ),
         about=(age_vs_memslot.__doc__ or "").strip(),
-    )
-
-
-def age_vs_nested_end(protocol: AgingProtocol, mmu: str) -> System:
-    """Two aliases of one page in a nested guest, which ends (its shadow pages are zapped one by one) while MGLRU asks twice."""
-    host = build(protocol, mmu, levels=2, write=True, aliases=2)
-    head = host.kvm.memslots[0].value[0][0].rmap(1, 0)
-
-    def stop() -> Step[None]:
-        assert host.nested is not None
-        yield from nested_guest_stop(host.kvm, host.nested)
-
-    return System(
-        "age-vs-nested-end",
-        (Thread("ager", ager(host, primary(host), TARGET), n=2), Thread("stop", stop)),
-        (
-            *spte_rules(host, host.leaf()),
-            at_end(UNLOCKED, lambda head: not head & 2, head),
-            always(COUNT_SOUND, lambda n: n >= 0, host.kvm.indirect_shadow_pages),
-        ),
-        about=(age_vs_nested_end.__doc__ or "").strip(),
-    )
-
-
-def age_vs_nested_storm(protocol: AgingProtocol, mmu: str) -> System:
-    """Two reclaims ask about a page with two aliases, the nested guest that uses it runs on, and ends: the largest system."""
-    host = build(protocol, mmu, levels=2, write=True, aliases=2)
-    host.age()
-    head = host.kvm.memslots[0].value[0][0].rmap(1, 0)
-
-    def stop() -> Step[None]:
-        assert host.nested is not None
-        yield from nested_guest_stop(host.kvm, host.nested)
-
-    def touch() -> Step[None]:
-        yield from host.touch(write=False, alias=1)
-
-    return System(
-        "age-vs-nested-storm",
-        (Thread("ager", ager(host, primary(host), TARGET), n=2), Thread("stop", stop), Thread("vcpu", touch)),
-        (
-            *spte_rules(host, host.leaf()),
-            at_end(UNLOCKED, lambda head: not head & 2, head),
-            always(COUNT_SOUND, lambda n: n >= 0, host.kvm.indirect_shadow_pages),
-        ),
-        about=(age_vs_nested_storm.__doc__ or "").strip(),
-    )
-
-
-def age_vs_nested_count(protocol: AgingProtocol, mmu: str) -> System:
-    """A nested guest starts, touches a page and ends while MGLRU asks: the unlocked look at indirect_shadow_pages."""
-    host = build(protocol, mmu, mapped=False)
-    done = Cell(Object("ghost"), "touched", value=False)
-    asked_after = Cell(done.owner, "asked_after", value=False)
-    entry = primary(host)
-    asking = ager(host, entry, TARGET)
-
-    def nested() -> Step[None]:
-        assert host.nested is not None
-        yield from guest(host, done, write=True)()
-        yield from nested_guest_stop(host.kvm, host.nested)
-
-    def run() -> Step[tuple[str, bool]]:
-        touched = yield Load(done)
-        yield Ghost(Store(asked_after, touched))
-        found: tuple[str, bool] = yield from asking()
-        return found
-
-    def seen(found: tuple[str, bool] | None, after: bool, marked: int) -> bool:
-        return not after or found is None or found[1] or bool(marked)
-
-    return System(
-        "age-vs-nested-count",
-        (Thread("ager", run), Thread("nested", nested)),
-        (
-            *spte_rules(host),
-            always(COUNT_SOUND, lambda n: n >= 0, host.kvm.indirect_shadow_pages),
-            tolerated(NESTED_SEEN, seen, Result("ager"), asked_after, host.pages.accessed),
-            sometimes("the eviction sees the nested access", lambda r: r == (TARGET, True), Result("ager")),
-        ),
-        about=(age_vs_nested_count.__doc__ or "").strip(),
     )
 
 

@@ -97,11 +97,18 @@ class WordInTests(WordForTheLock):
     wrong = (True, False)
 
 
-class WordOnTheWrongBranch(Christopherson):
-    """WAS_FAST where the shadow MMU answered, and not where the TDP MMU did."""
+class WordIfOld(WordForTheLock):
+    """WAS_FAST whenever no lock was taken."""
 
     def age_gfn(self, kvm: Any, rng: Any, *, clear: bool, fast_only: bool) -> Step[int]:
-        return (yield from super().age_gfn(kvm, rng, clear=clear, fast_only=fast_only)) ^ WAS_FAST
+        return SAYS | (yield from super().age_gfn(kvm, rng, clear=clear, fast_only=fast_only))
+
+
+class WordForgotten(Christopherson):
+    """No answer says WAS_FAST."""
+
+    def age_gfn(self, kvm: Any, rng: Any, *, clear: bool, fast_only: bool) -> Step[int]:
+        return (yield from super().age_gfn(kvm, rng, clear=clear, fast_only=fast_only)) & ~WAS_FAST
 
 
 class OnlyFast(V7):
@@ -124,8 +131,10 @@ FAULTS = (
     Fault("walks learn nothing", "", WALK_FINDS, build=of(TDP, NeverFast, "nested-noad")),
     Fault("WAS_FAST in a full clear", "", m.WAS_FAST_SOUND, build=of(SHADOW, WordForTheLock, "nested")),
     Fault("WAS_FAST in a test", "", m.WAS_FAST_SOUND, build=of(SHADOW, WordInTests, "nested-noad")),
+    Fault("WAS_FAST at eviction", "", m.WAS_FAST_SOUND, build=of("age-vs-guest", WordForTheLock, "nested")),
+    Fault("WAS_FAST to a second VM", "", m.WAS_FAST_SOUND, build=of("subscribers", WordIfOld, "tdp")),
     Fault("WAS_FAST without TDP MMU", "", m.WAS_FAST_SOUND, build=of("questions-vs-guest", WordInTests, "legacy")),
-    Fault("WAS_FAST forgotten", "", LOOKS_AT_FAST, build=of("look-around-decision", WordOnTheWrongBranch, "tdp")),
+    Fault("WAS_FAST forgotten", "", LOOKS_AT_FAST, build=of("look-around-decision", WordForgotten, "tdp")),
     Fault("a stranger asked fast_only", "stranger/v7/tdp", m.NO_WAIT, (("mm.mmu_notifier._ask", asks_everybody),)),
     Fault("a stranger never asked", "", STRANGER_SEEN, build=of("stranger", OnlyFast, "tdp")),
 )

@@ -80,7 +80,9 @@ def spte_rules(host: Host, *cells: Cell) -> list[Property]:
     def writable(*sptes: int) -> bool:
         return all(spte_writable_invariants_hold(f, s) for s in sptes if is_shadow_present_pte(s))
 
-    return [always(WRITABLE, writable, *cells), monitor(m.COVERED), monitor(m.STAYS_GONE)]
+    return [
+        always(WRITABLE, writable, *cells), monitor(m.COVERED), monitor(m.STAYS_GONE), *m.word_rules(host.protocol),
+    ]  # fmt: skip
 
 
 def dirty_kept(host: Host, done: Cell, cell: Cell) -> Property:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from agewalk.checker.systems.monitors import as_kvm_asks
 from agewalk.core.cells import Cell, Object
 from agewalk.core.direct import Direct
 from agewalk.core.effects import FetchOr, Load, Step, Store
@@ -214,7 +215,7 @@ def build(
         "kvm",
         mm,
         host,
-        protocol,
+        as_kvm_asks(protocol),
         kvm_kernel(protocol),
         config=config_of(mmu, levels=levels),
         slots=(slot,),

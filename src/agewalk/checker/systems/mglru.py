@@ -8,6 +8,7 @@ from typing import Any, Final
 from agewalk.checker.ghost import Ghost, rewrite
 from agewalk.checker.system import Property, Result, System, Thread, always, at_end, sometimes, tolerated
 from agewalk.checker.systems import hosts
+from agewalk.checker.systems.monitors import word_rules
 from agewalk.core.cells import Cell, Object
 from agewalk.core.direct import Direct
 from agewalk.core.effects import Acquire, CompareExchange, Effect, Exchange, FetchOr, Load, Release, Step, Store
@@ -285,6 +286,7 @@ def kvm_access_vs_aging(protocol: AgingProtocol, mmu: str) -> System:
                 KVM_SEEN,
                 young_enough, asked, lruvec.max_seq, lru.folios[0].flags, measure=behind,
             ),
+            *word_rules(protocol),
             sometimes("aging sees the guest", lambda w: folio_lru_gen(w) != 0, lru.folios[0].flags),
         ),
         about=(kvm_access_vs_aging.__doc__ or "").strip(),

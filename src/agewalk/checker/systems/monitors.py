@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from agewalk.checker.ghost import watch
+from agewalk.checker.system import Property, monitor
 from agewalk.core.cells import Cell, Lock
 from agewalk.core.effects import (
     Acquire,
@@ -20,9 +21,11 @@ from agewalk.core.effects import (
     Warn,
 )
 from agewalk.model.kvm.kvm_host import Kvm, MmuPage
+from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.kvm.mmu.rmap import KVM_RMAP_LOCKED
 from agewalk.model.kvm.mmu.spte import SpteFormat, is_accessed_spte, is_shadow_present_pte
 from agewalk.model.mm import pte as p
+from agewalk.model.protocols.base import AgingProtocol
 
 T = TypeVar("T")
 
@@ -146,6 +149,41 @@ def stays_gone(inner: Step[T]) -> Step[T]:
     if bad:
         yield Warn(STAYS_GONE)
     return result
+
+
+def says_fast(protocol: AgingProtocol, bits: int, *, fast_only: bool) -> bool:
+    """Does an answer say, in the protocol's own words, that a fast MMU was young?"""
+    return any(word in FAST_WORDS for word in protocol.flags(bits, fast_only=fast_only))
+
+
+def has_fast_word(protocol: AgingProtocol) -> bool:
+    """Can an answer say so?"""
+    return any(says_fast(protocol, bits, fast_only=fast) for bits in range(16) for fast in (False, True))
+
+
+def word_rules(protocol: AgingProtocol) -> list[Property]:
+    """WAS_FAST_SOUND, if an answer can say so; `as_kvm_asks` watches it."""
+    return [monitor(WAS_FAST_SOUND)] if has_fast_word(protocol) else []
+
+
+class WatchedAnswers:
+    """A protocol, as KVM asks it. Each answer of a VM is watched, whoever asked: WAS_FAST_SOUND."""
+
+    def __init__(self, protocol: AgingProtocol) -> None:
+        self.protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.protocol, name)
+
+    def age_gfn(self, kvm: Kvm, rng: GfnRange, *, clear: bool, fast_only: bool) -> Step[int]:
+        """The protocol's own."""
+        inner = self.protocol.age_gfn(kvm, rng, clear=clear, fast_only=fast_only)
+        return fast_word(inner, kvm, lambda bits: says_fast(self.protocol, bits, fast_only=fast_only))
+
+
+def as_kvm_asks(protocol: AgingProtocol) -> Any:
+    """The protocol, watched if it has a word for a fast MMU that was young."""
+    return WatchedAnswers(protocol) if has_fast_word(protocol) else protocol
 
 
 def fast_word(inner: Step[int], kvm: Kvm, says: Callable[[int], bool]) -> Step[int]:

@@ -74,6 +74,7 @@ def walk_vs_register(protocol: AgingProtocol, mmu: str) -> System:
         (
             monitor(m.COVERED),
             monitor(m.OPTED_IN),
+            *m.word_rules(protocol),
             at_end("the page was young", bool, Result("ager")),
         ),
         about=(walk_vs_register.__doc__ or "").strip(),
@@ -85,7 +86,13 @@ def second_vm(host: Host) -> Kvm:
     host.age()
     slot = Memslot("slot2", Gfn(0), Pages(1), BASE, level_bits=1)
     kvm = new_kvm(
-        "kvm2", host.mm, host.kvm.host, host.protocol, kvm_kernel(host.protocol), config=host.kvm.config, slots=(slot,)
+        "kvm2",
+        host.mm,
+        host.kvm.host,
+        host.kvm.protocol,
+        kvm_kernel(host.protocol),
+        config=host.kvm.config,
+        slots=(slot,),
     )
     run = Direct().run
     run(kvm_create_vm(kvm))
@@ -119,7 +126,7 @@ def subscribers(protocol: AgingProtocol, mmu: str) -> System:
         "subscribers",
         (Thread("ager", asking), Thread("vcpu", touching)),
         (
-            monitor(m.COVERED), monitor(m.OPTED_IN),
+            monitor(m.COVERED), monitor(m.OPTED_IN), *m.word_rules(protocol),
             at_end(NOT_OLD, answered, Result("ager"), spte),
             sometimes("a walk happens", lambda r: r is not None and r[0] == WALK, Result("ager")),
         ),
@@ -146,7 +153,7 @@ def neighbours(protocol: AgingProtocol, mmu: str) -> System:
     return System(
         "neighbours",
         (Thread("ager", asking), Thread("vcpu", touching)),
-        (monitor(m.COVERED), monitor(m.NO_LOCK)),
+        (monitor(m.COVERED), monitor(m.NO_LOCK), *m.word_rules(protocol)),
         about=(neighbours.__doc__ or "").strip(),
         not_applicable={} if protocol.fast_only else {m.NO_LOCK: NOT_FAST},
     )
@@ -200,7 +207,7 @@ def stranger(protocol: AgingProtocol, mmu: str) -> System:
         "stranger",
         (Thread("ager", asking), Thread("device", working)),
         (
-            monitor(m.NO_WAIT), monitor(m.COVERED),
+            monitor(m.NO_WAIT), monitor(m.COVERED), *m.word_rules(protocol),
             at_end(STRANGER_SEEN, seen, Result("ager")),
             sometimes("a walk happens", lambda r: r is not None and r[0] == WALK, Result("ager")),
         ),

@@ -46,7 +46,7 @@ def questions(protocol: AgingProtocol) -> tuple[Question, ...]:
 
 
 def answer(host: Host, question: Question) -> Step[int]:
-    """Ask KVM through the notifiers, as the protocol's core mm does; every answer is watched. Returns its bits."""
+    """Ask KVM through the notifiers, as the protocol's core mm does; watched. Returns the answer's bits."""
     protocol, mm, kvm = host.protocol, host.mm, host.kvm
     fast = question.fast_only
     if fast and protocol.fast_op:
@@ -55,7 +55,6 @@ def answer(host: Host, question: Question) -> Step[int]:
         inner = mmu_notifier.clear_young(mm, BASE, host.end, fast_only=fast, opt_in=protocol.opt_in)
     else:
         inner = mmu_notifier.test_young(mm, BASE, fast_only=fast, opt_in=protocol.opt_in)
-    inner = m.fast_word(inner, kvm, lambda bits: says_fast(protocol, bits, fast_only=fast))
     if question.clear:
         inner = m.covers(m.stays_gone(inner), kvm, lambda bits: bool(bits & YOUNG))
     else:
@@ -63,14 +62,11 @@ def answer(host: Host, question: Question) -> Step[int]:
     return m.lockless(inner, kvm) if fast else inner
 
 
-def says_fast(protocol: AgingProtocol, bits: int, *, fast_only: bool) -> bool:
-    """Does an answer say, in the protocol's own words, that a fast MMU was young?"""
-    return any(word in m.FAST_WORDS for word in protocol.flags(bits, fast_only=fast_only))
-
-
-def _without_words(protocol: AgingProtocol) -> dict[str, str]:
-    said = any(says_fast(protocol, bits, fast_only=fast) for bits in range(16) for fast in (False, True))
-    return {} if said else {m.WAS_FAST_SOUND: NO_WORD}
+def _words(protocol: AgingProtocol) -> tuple[tuple[Property, ...], dict[str, str]]:
+    """WAS_FAST_SOUND where the rules of SPTEs do not have it yet, and why it does not apply then."""
+    if m.has_fast_word(protocol):
+        return (), {}
+    return (monitor(m.WAS_FAST_SOUND),), {m.WAS_FAST_SOUND: NO_WORD}
 
 
 def questions_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
@@ -91,16 +87,17 @@ def questions_vs_guest(protocol: AgingProtocol, mmu: str) -> System:
         return young
 
     fast_why = {} if protocol.fast_only else {m.NO_LOCK: NOT_FAST}
+    words, why = _words(protocol)
     tdp_why = {} if host.kvm.tdp_mmu_enabled else {m.TEST_SEES: "there is no TDP MMU"}
     return System(
         "questions-vs-guest",
         (Thread("tester", run), Thread("vcpu", guest(host))),
         (
-            monitor(m.PURE), monitor(m.NO_LOCK), monitor(m.WAS_FAST_SOUND), *spte_rules(host, host.leaf()),
+            monitor(m.PURE), monitor(m.NO_LOCK), *words, *spte_rules(host, host.leaf()),
             at_end(m.TEST_SEES, lambda young: young == 1, Result("tester")),
         ),
         about=(questions_vs_guest.__doc__ or "").strip(),
-        not_applicable={**fast_why, **_without_words(protocol), **tdp_why},
+        not_applicable={**fast_why, **why, **tdp_why},
     )  # fmt: skip
 
 
@@ -172,13 +169,14 @@ def _young_in_one(protocol: AgingProtocol, mmu: str, *, fast: bool) -> System:
             at_end(WALK_FINDS, found(WALK, NEIGHBOUR), Result("ager")),
             tolerated(LOOKS_FAST, lambda r: r is None or r.question != TARGET or r.look_around, Result("ager")),
         )
+    words, why = _words(protocol)
     asks = protocol.mglru_changes().get("walk_notifies", True)
     builder = young_in_tdp_mmu if fast else young_in_shadow_mmu
     return System(
         "young-in-tdp-mmu" if fast else "young-in-shadow-mmu",
         (Thread("ager", run), Thread("guest", using)),
         (
-            monitor(m.PURE), monitor(m.NO_LOCK), monitor(m.WAS_FAST_SOUND), *spte_rules(host, tdp, shadow),
+            monitor(m.PURE), monitor(m.NO_LOCK), *words, *spte_rules(host, tdp, shadow),
             at_end(FULL_FINDS, found("test", "clear", TARGET), Result("ager")),
             at_end(CLEARS, cleared, Result("ager"), Result("guest"), tdp, shadow),
             *by_mmu,
@@ -187,7 +185,7 @@ def _young_in_one(protocol: AgingProtocol, mmu: str, *, fast: bool) -> System:
         about=(builder.__doc__ or "").strip(),
         not_applicable={
             **({} if protocol.fast_only else {m.NO_LOCK: NOT_FAST, **({FAST_FINDS: NOT_FAST} if fast else {})}),
-            **_without_words(protocol),
+            **why,
             **({} if asks or not fast else {WALK_FINDS: NO_WALK}),
         },
     )  # fmt: skip
@@ -234,6 +232,7 @@ def look_around_decision(protocol: AgingProtocol, mmu: str) -> System:
             at_end(LOOKS_AT_FAST, lambda r: r is None or r[0] != 1 or r[2], Result("evict")),
             at_end("a young page counts as referenced", lambda r: r is None or r[1], Result("evict")),
             tolerated(SLOW_LOOKS, lambda r: r is None or r[0] != 1 or not r[2], Result("evict")),
+            *m.word_rules(protocol),
         ),
         about=(look_around_decision.__doc__ or "").strip(),
         not_applicable=why,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from agewalk.model.mglru.aging.generations import MAX_LRU_BATCH
 from agewalk.timing.run import Row
 
 _AGERS = """
@@ -14,7 +15,9 @@ compile_once()
 from agewalk.timing.hardware.costs import load_costs
 from agewalk.timing.experiment import load_experiment
 from agewalk.timing.run import run_row
-name, vcpus, factor, seed = json.loads(sys.argv[1])
+from agewalk.model.mglru.aging import inc_max_seq
+name, vcpus, factor, seed, batch = json.loads(sys.argv[1])
+inc_max_seq.MAX_LRU_BATCH = batch
 plan = load_experiment(name)
 rows = [run_row(plan, v, vcpus, load_costs(), factor=factor, seed=seed) for v in plan.variants if v.host]
 print(json.dumps([row.json() for row in rows]))
@@ -35,7 +38,9 @@ def run(how: str, *command: str) -> str:
     return done.stdout
 
 
-def agers(name: str, vcpus: int, factor: int | None = None, seed: int = 0) -> list[Row]:
-    """The variants of a shipped experiment that age, compiled where that can be: for millions of effects."""
-    asked = json.dumps([name, vcpus, factor, seed])
+def agers(name: str, vcpus: int, factor: int | None = None, seed: int = 0, batch: int = MAX_LRU_BATCH) -> list[Row]:
+    """The variants of a shipped experiment that age, compiled where that can be: for millions of effects.
+
+    batch: how many folios inc_min_seq() moves before it gives lru_lock up."""
+    asked = json.dumps([name, vcpus, factor, seed, batch])
     return [Row(**row) for row in json.loads(run("compiled", "-c", _AGERS, asked).splitlines()[-1])]

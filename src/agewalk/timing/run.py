@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -38,7 +39,7 @@ class Row:
     passes (aging, or eviction) as access_tracking_perf_test has it: time aged / passes, the pass under way at the end of the
     vCPUs finished and counted as one. pass_s: the same with that pass counted for the share of it that lay before the end,
     so that it does not jump when the number of passes does. stall_s: a vCPU's time on lines and locks of others, mean over
-    vCPUs. fault_ns: percentiles of one fault or touch, not scaled.
+    vCPUs; lock_wait_s: its part on each lock, by name. fault_ns: percentiles of one fault or touch, not scaled.
     """
 
     vcpus: int
@@ -47,6 +48,7 @@ class Row:
     pass_s: float | None
     pass_whole_s: float | None
     stall_s: float
+    lock_wait_s: dict[str, float]
     passes: int
     fault_p50_ns: int
     fault_p99_ns: int
@@ -150,6 +152,7 @@ def measure(machine: Machine, host: Host, variant: Variant, vcpus: int, factor: 
     passes = _durations(helpers, (kind,))
     faults = sorted(_durations(guests, ("fault", "touch")))
     lock = machine.locks.made.get(host.kvm.mmu_lock)
+    waits = sum((Counter(th.waits) for th in guests), Counter[str]())
 
     def full(ps: float) -> float:
         return ps * factor / PS
@@ -163,6 +166,7 @@ def measure(machine: Machine, host: Host, variant: Variant, vcpus: int, factor: 
         else None,
         pass_whole_s=full(sum(passes) / len(passes)) if passes else None,
         stall_s=full(sum(th.stall + th.lock_wait for th in guests) / vcpus),
+        lock_wait_s={name: full(waited / vcpus) for name, waited in sorted(waits.items())},
         passes=len(passes),
         fault_p50_ns=_percentile(faults, 50),
         fault_p99_ns=_percentile(faults, 99),

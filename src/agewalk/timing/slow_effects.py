@@ -66,6 +66,7 @@ class SlowEffects:
             lock.wait += waited
             lock.worst_wait = max(lock.worst_wait, waited)
             th.lock_wait += waited
+            th.waits[lock.lock.field] = th.waits.get(lock.lock.field, 0) + waited
             th.waits_for = None
             th.atomic -= not lock.lock.sleeps
             if self.recorder is not None:

@@ -26,6 +26,6 @@ cdef class Thread:
     cdef public CpuState cpu
     cdef public bint in_guest, parked, permit
     cdef public list outer, held, mcs, marks
-    cdef public dict durations
+    cdef public dict durations, waits
 
     cpdef enter(self, object slow_path)

@@ -89,7 +89,7 @@ class Thread:
     __slots__ = (
         "atomic", "cpu", "debt", "due", "durations", "effect", "ended", "held", "in_guest", "index", "lock_wait", "marks", "mcs",
         "name", "outer", "parked", "permit", "preemptions", "rcu", "result", "resumed", "runs", "since", "slow_path", "stall",
-        "started", "step", "until_deeper", "value", "waited", "waits_for",
+        "started", "step", "until_deeper", "value", "waited", "waits", "waits_for",
     )  # fmt: skip
 
     def __init__(self, index: int, name: str, body: Step[Any], cpu: CpuState, runs: tuple[Object, ...]) -> None:
@@ -123,6 +123,7 @@ class Thread:
         self.stall = 0  # on lines that another CPU had or that were not cached
         self.waited = 0  # for transfers that other CPUs had started
         self.lock_wait = 0  # in slow paths of locks
+        self.waits: dict[str, int] = {}  # the same by the name of the lock
         self.preemptions = 0
         self.marks: list[tuple[str, int]] = []
         self.durations: dict[str, list[int]] = {}

@@ -18,7 +18,7 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case(Fault("quality", "f.WALK_NOTIFIES):", "f.WALK_NOTIFIES or True):"), "test_old_not_consulted"),
+    Case(Fault("quality", "and not s.space[space, at.S_ASKED]:", "and False:"), "test_old_not_consulted"),
     Case(Fault("quality", "return i64(-1) if young else i64(_FAST_ONLY)", "return i64(-1)"), "test_old_fast_only"),
     Case(Fault("quality", "where % 4 == at.WALK_BLOOM", "where % 4 == at.WALK_READ"), "test_old_bloom"),
     Case(Fault("quality", "at.M_LOOK] > used", "at.M_LOOK] < used"), "test_old_look_around"),

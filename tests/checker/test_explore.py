@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 import pytest
@@ -77,6 +78,20 @@ def test_a_witness_decides_wherever_the_search_ends() -> None:
     outcome = check(system, Bounds(states=10), stop_at_violation=True)
     assert [outcome.verdict_on(n).verdict for n in ("seen", "no")] == ["holds", "bounded"]
     assert outcome.verdict == "bounded"
+
+
+def test_nothing_is_collected_while_threads_unfold() -> None:
+    seen = []
+
+    def run() -> Step[None]:
+        seen.append(gc.isenabled())
+        yield FetchAdd(Cell(Object("o"), "c", 0), 1)
+        seen.append(gc.isenabled())
+        raise KeyError("the model fell over")
+
+    assert check(System("g", (Thread("t", run),))).verdict == "violated"
+    assert not seen[-1]
+    assert gc.isenabled()
 
 
 def test_liveness() -> None:

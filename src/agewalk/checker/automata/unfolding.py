@@ -41,6 +41,7 @@ UNKNOWN: Final = -1
 BLOCKED: Final = -2
 STEP, CHOICE, END, ERROR = range(4)  # kinds of node
 _ENDLESS: Final = 100_000  # silent effects in a row
+_WRAPPERS: Final = ("checker/ghost.py", "checker/automata/store_buffers.py")  # they hold a generator as `inner`
 _ENTER: Final = (RcuReadLock, SrcuReadLock)
 _LEAVE: Final = (RcuReadUnlock, SrcuReadUnlock)
 
@@ -346,6 +347,8 @@ class Automata:
 
     def _warned(self, run: _Run) -> tuple[tuple[str, str], ...]:
         """What a run has just warned of, filed under the system's property of that name, else under NO_WARNING."""
+        if not run.warned:
+            return ()
         names = {p.name for p in self.system.properties}
         return tuple((what if what in names else NO_WARNING, what) for what in dict.fromkeys(run.warned))
 
@@ -375,14 +378,11 @@ class Automata:
 
 def _innermost(generator: Any) -> tuple[str, int]:
     """Name and line of the function that yields: through `yield from`, and through wrappers that hold it as `inner`."""
-    name, line = generator.__name__, 0
     at: Any = generator
-    while at is not None and getattr(at, "gi_frame", None) is not None:
+    yields: Any = generator
+    while getattr(at, "gi_frame", None) is not None:
+        if not at.gi_code.co_filename.endswith(_WRAPPERS):
+            yields = at
         inner = at.gi_yieldfrom
-        if inner is None:
-            inner = at.gi_frame.f_locals.get("inner")
-            inner = inner if getattr(inner, "gi_frame", None) is not None else None
-        if not at.gi_code.co_filename.endswith(("checker/ghost.py", "checker/automata/store_buffers.py")):
-            name, line = at.__name__, at.gi_frame.f_lineno
-        at = inner
-    return name, line
+        at = at.gi_frame.f_locals.get("inner") if inner is None else inner
+    return yields.__name__, yields.gi_frame.f_lineno

@@ -6,6 +6,7 @@ asked to end it, or at a bound (states, seconds, bytes), which the outcome then 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -143,6 +144,17 @@ class Search:
         progress: Callable[[Progress], None] | None = None,
     ) -> Graph:
         """Search until done, bounded, or `stop(self)` answers True after a level."""
+        collects = gc.isenabled()
+        gc.disable()  # unfolding makes hardly any cycles, and a collection would visit the whole world
+        try:
+            return self._run(bounds, stop, progress)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _run(
+        self, bounds: Bounds, stop: Callable[[Search], bool] | None, progress: Callable[[Progress], None] | None
+    ) -> Graph:
         began, cpu_began = time.perf_counter(), time.process_time()
         ctl = self._ctl
         bound = ""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from agewalk.core.cells import Cell, ListHead
 from agewalk.core.effects import Acquire, Count, FetchAdd, FetchAnd, FetchOr, Load, Release, Step, Store
+from agewalk.core.units import PAGE_SIZE
 from agewalk.model.mglru import lists
 from agewalk.model.mglru.aging.generations import TYPES
 from agewalk.model.mglru.eviction.workingset import EVICTION_MASK, pack_shadow, unpack_shadow
@@ -17,6 +18,7 @@ from agewalk.model.mm import swap
 from agewalk.model.mm.aging import PrimaryMmuAging
 from agewalk.model.mm.folio import ANON, FILE, PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE, PG_WORKINGSET
 from agewalk.model.mm.mm_types import Folio, Lruvec, Memory, PageVmaMappedWalk
+from agewalk.model.mm.pte_batch import entries
 
 INACTIVE: Final = 0
 ACTIVE: Final = 1
@@ -93,12 +95,18 @@ class TwoListLruvec(Lruvec):
         else:
             yield from swap.folio_activate_at_once(self, folio)
 
-    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
-        """folio_referenced_one(): ptep_clear_flush_young_notify(), whatever the protocol makes of it; no look-around."""
-        if pvmw.pte is None:
+    def asks_about_folios(self) -> bool:
+        """Since 7.0."""
+        return self.memory is not None and self.memory.features.referenced_asks_about_folios
+
+    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None, nr: int = 1) -> Step[int]:
+        """folio_referenced_one(): clear_flush_young_ptes_notify(), whatever the protocol makes of it; no look-around."""
+        if pvmw.table is None:
             verdict = yield from self.protocol.target(pvmw.mm, pvmw.pmd, pvmw.address, PMD_SIZE)
         else:
-            verdict = yield from self.protocol.target(pvmw.mm, pvmw.pte, pvmw.address)
+            verdict = yield from self.protocol.target(
+                pvmw.mm, entries(pvmw.table, pvmw.address, nr), pvmw.address, nr * PAGE_SIZE
+            )
         return int(verdict.referenced)
 
     # --- coming back --------------------------------------------------------------------------------------------------

@@ -21,6 +21,13 @@ class KvmFeatures:
         bool, "6.15: each rmap head has a lock of its own in KVM_RMAP_LOCKED (__kvm_rmap_lock); before, mmu_lock alone."
     ]
 
+    rmap_age_strides: Annotated[
+        bool,
+        """kvm_rmap_age_gfn_range() steps through a range by each level's size, from the range's first frame on: of a range that
+        starts within one large SPTE's frames and ends within the next one's, it misses the latter. 6.15 (read in 7.3). Before,
+        slot_rmap_walk_next() goes from rmap to rmap. mm asks about no range that crosses 2 MiB, so it makes no difference.""",
+    ]
+
     rmap_age_by_cmpxchg: Annotated[
         bool,
         """7.3 kvm_rmap_age_gfn_range() and kvm_tdp_mmu_age_spte() use cmpxchg for all SPTEs; 6.18 a locked AND (BTR) where the
@@ -121,6 +128,7 @@ class KvmFeatures:
 
 KVM_6_1: Final = KvmFeatures(
     rmap_bit_lock=False,
+    rmap_age_strides=False,
     rmap_age_by_cmpxchg=False,
     tdp_age_retries=False,
     zap_propagates_accessed=True,
@@ -166,7 +174,7 @@ KVM_6_13: Final = replace(
     software_accessed=True,
     recovers_huge_in_place=True,
 )
-KVM_6_15: Final = replace(KVM_6_13, rmap_bit_lock=True, accessed_is_volatile=False)
+KVM_6_15: Final = replace(KVM_6_13, rmap_bit_lock=True, rmap_age_strides=True, accessed_is_volatile=False)
 KVM_6_18: Final = KVM_6_15
 KVM_7_3: Final = replace(KVM_6_18, rmap_age_by_cmpxchg=True, high_spte_layout=True)
 

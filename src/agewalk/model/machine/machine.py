@@ -93,6 +93,7 @@ class Machine:
         pages: Pages,
         *,
         huge: bool = False,
+        orders: int = 0,
         locked: bool = False,
         sequential: bool = False,
         file: AddressSpace | None = None,
@@ -100,13 +101,15 @@ class Machine:
     ) -> Process:
         """A process with `pages` of private anonymous memory, or of a shared mapping of `file`, none of it touched yet.
 
-        huge: THP "always". locked: mlocked. sequential: madvised as read in sequence or at random, so without recency.
-        start: its first byte, page aligned.
+        huge: THP "always". orders: mTHP "always" of these sizes, a bit an order. locked: mlocked. sequential: madvised as read in
+        sequence or at random, so without recency. start: its first byte, page aligned.
         """
         if file is not None and file not in self.files:
             self.files.append(file)
         end = Hva(start + pages * PAGE_SIZE)
-        vma = Vma(start, end, anon=file is None, huge=huge, locked=locked, sequential=sequential, file=file)
+        vma = Vma(
+            start, end, anon=file is None, huge=huge, orders=orders, locked=locked, sequential=sequential, file=file
+        )
         process = Process(name, Mm(name, (vma,), self.srcu), start, pages)
         self.processes.append(process)
         self._tell_processes_of_kvm()

@@ -62,6 +62,17 @@ class MglruFeatures:
         """The first access seen through page tables only sets PG_referenced, the second promotes and sets PG_workingset,
         which stays. 6.14 (07ecb86441b5 "mm/mglru: rework workingset protection").""",
     ] = False
+    folio_told_once: Annotated[
+        bool,
+        """Young entries of one folio in a row are one access: walk_update_folio() runs once for them. 6.14 (07ecb86441b5; read in
+        7.3). Before, each of them is one.""",
+    ] = False
+    asks_about_folios: Annotated[
+        bool,
+        """Walks, look-around and folio_referenced_one() ask about neighbouring pages of a large folio together, by one call to
+        secondary MMUs, and take all for young if one is. 7.1 (56e5b60b2114, 6d7237dda44f; read in 7.3: walk_pte_range(),
+        lru_gen_look_around(pvmw, nr)).""",
+    ] = False
     look_around_tests_target: Annotated[
         bool, "lru_gen_look_around() reads the target itself and is called for every PTE. 6.13 (1d4832becdc2), 6.12.y."
     ] = False
@@ -187,6 +198,7 @@ _6_12: Final = replace(
 _6_13: Final = _6_12
 _6_15: Final = replace(
     _6_13,
+    folio_told_once=True,
     age_refuses_full=False,
     age_reports_lost_race=True,
     workingset_protection=True,
@@ -201,6 +213,7 @@ _6_15: Final = replace(
 _6_18: Final = replace(_6_15, scan_limit=True, proportional_protection=True)
 _7_3: Final = replace(
     _6_18,
+    asks_about_folios=True,
     contended_table_suitable=True,
     rmap_second_access_marks=True,
     fault_adds="workingset_or_accessed",

@@ -50,14 +50,18 @@ class MglruLruvec(LruGen):
         """lru_gen_refault()."""
         yield from workingset.lru_gen_refault(self, folio, shadow, in_fault=in_fault)
 
-    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
-        """folio_referenced_one() at one mapping: a PTE with look-around, or a PMD entry."""
+    def asks_about_folios(self) -> bool:
+        """Since 7.1."""
+        return self.features.asks_about_folios
+
+    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None, nr: int = 1) -> Step[int]:
+        """folio_referenced_one() at one mapping: PTEs with look-around, or a PMD entry."""
         walk = look_around.walk_of(mm_walk)
         if pvmw.table is None:
             return (yield from look_around.folio_referenced_pmd(self, pvmw.mm, pvmw.pmd, pvmw.address))
         return (
             yield from look_around.folio_referenced_pte(
-                self, walk, pvmw.folio, pvmw.mm, pvmw.vma, pvmw.table, pvmw.table.ptl, pvmw.address
+                self, walk, pvmw.folio, pvmw.mm, pvmw.vma, pvmw.table, pvmw.table.ptl, pvmw.address, nr
             )
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm.mm_types import Mm
+from agewalk.model.mm.pte import Entry
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,19 @@ class Verdict:
 class PrimaryMmuAging(Protocol):
     """The three questions (`AgingProtocol` in `agewalk.model.protocols.base` says what each answer means).
 
+    `entry`: one entry, or those that map `size` bytes of a large folio, where a kernel asks about them together.
+
     The last two take the place of `walk` and `neighbour` where MGLRU asks about many pages at once (`asks_by_bitmap`).
     """
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
-        """Aging reads one present leaf entry that maps `size` bytes at `hva`."""
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+        """Aging reads a present leaf entry, or several, that map `size` bytes at `hva`."""
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
-        """Eviction reads the entry of the page it wants to take."""
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+        """Eviction reads the entries of the folio it wants to take."""
 
-    def neighbour(self, mm: Mm, entry: Cell, hva: Hva) -> Step[bool]:
-        """Look-around reads a present PTE near a young target."""
+    def neighbour(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+        """Look-around reads present PTEs near a young target."""
 
     def test_bitmap(self, mm: Mm, start: Hva, end: Hva) -> Step[int]:
         """Which of the small pages of [start, end) are young in secondary MMUs? Bit i is page i from `start` on."""

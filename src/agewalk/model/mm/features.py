@@ -51,6 +51,18 @@ class MmFeatures:
         anything (the lab counts it on 6.12 and 6.18). 7.3 drains its own CPU by itself first (read).""",
     ]
 
+    anon_mthp: Annotated[
+        bool,
+        """A fault may take an anonymous folio of any enabled size between 8 KiB and 1 MiB, mapped by PTEs (multi-size THP;
+        19eaf44954df, 6.8; read in 7.3: alloc_anon_folio()).""",
+    ]
+
+    referenced_asks_about_folios: Annotated[
+        bool,
+        """Without MGLRU, folio_referenced_one() asks about neighbouring pages of a large folio by one call
+        (clear_flush_young_ptes_notify(); 52e054f71840, 7.0).""",
+    ]
+
     copies_huge_zero: Annotated[
         bool,
         """A write to the huge zero page gets 2 MiB of its own, do_huge_zero_wp_pmd() (6.13; read in 7.3). 6.1 and 6.12 (read)
@@ -65,13 +77,17 @@ MM_6_1: Final = MmFeatures(
     gup_marks_folio=False,
     fault_under_vma_lock=False,
     drain_all_by_work=True,
+    anon_mthp=False,
+    referenced_asks_about_folios=False,
     copies_huge_zero=False,
 )
-MM_6_9: Final = replace(MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True)
+MM_6_9: Final = replace(
+    MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True, anon_mthp=True
+)
 MM_6_12: Final = MM_6_9
 MM_6_13: Final = replace(MM_6_12, copies_huge_zero=True)
 MM_6_18: Final = replace(MM_6_13, gup_marks_folio=True)
-MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True, drain_all_by_work=False)
+MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True, drain_all_by_work=False, referenced_asks_about_folios=True)
 
 KERNELS: Final = {
     "6.1": MM_6_1,

@@ -30,7 +30,8 @@ class Vma:
     """A mapping of [start, end), bytes, page aligned. `special` = VM_SPECIAL (no look-around), `inaccessible` = PROT_NONE.
 
     file: what is mapped, shared, if not `anon`; `file_page` is the page of it that `start` shows. huge: take 2 MiB pages where
-    they fit (THP "always").
+    they fit (THP "always"). orders: sizes of folios between that and 4 KiB that may be taken, a bit an order
+    (mTHP "always", huge_anon_orders_always).
     """
 
     start: Hva
@@ -43,6 +44,7 @@ class Vma:
     file: AddressSpace | None = None
     file_page: int = 0
     huge: bool = False
+    orders: int = 0
     executable: bool = False  # VM_EXEC
 
 
@@ -225,8 +227,12 @@ class Lruvec(Object, ABC):
         """workingset_refault(): a folio comes back, and `shadow` is its entry. `in_fault`: lru_gen_in_fault()."""
 
     @abstractmethod
-    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None) -> Step[int]:
-        """folio_referenced_one()'s look at one mapping: how many references it found there (and cleared).
+    def asks_about_folios(self) -> bool:
+        """Does folio_referenced_one() ask about neighbouring pages of a folio together?"""
+
+    @abstractmethod
+    def referenced_one(self, pvmw: PageVmaMappedWalk, mm_walk: Any = None, nr: int = 1) -> Step[int]:
+        """folio_referenced_one()'s look at `nr` neighbouring entries: how many references it found there (and cleared).
 
         mm_walk: current->reclaim_state->mm_walk of the reclaiming task; rmap passes it on from folio_referenced().
         """

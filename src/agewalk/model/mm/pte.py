@@ -4,7 +4,7 @@ An entry is one integer in one cell. A leaf PMD maps 2 MiB and has PSE set; a no
 table and an accessed bit of its own (arch/x86/include/asm/pgtable_types.h).
 """
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from agewalk.core.cells import Cell
 from agewalk.core.effects import FetchAnd, Load, Step
@@ -20,6 +20,8 @@ PFN_SHIFT: Final = 12
 NONE: Final = 0
 # A swapped-out page leaves a non-present entry that names its slot. Bit 1 of a non-present entry is free for us.
 SWAP: Final = 1 << 1
+# What a question is about: one entry, or those that map neighbouring pages of one folio (the kernel's `ptep` and `nr`).
+Entry: TypeAlias = Cell | tuple[Cell, ...]
 
 
 def make_pte(pfn: Pfn, *, writable: bool, young: bool = True, dirty: bool = False, special: bool = False) -> int:
@@ -64,8 +66,26 @@ def pte_pfn(pte: int) -> Pfn:
     return Pfn(pte >> PFN_SHIFT)
 
 
-def ptep_test_and_clear_young(entry: Cell) -> Step[bool]:
-    """ptep_test_and_clear_young() / pmdp_test_and_clear_young() (arch/x86/mm/pgtable.c): no TLB flush."""
+def entry_young(entry: Entry) -> Step[bool]:
+    """Is an entry young, or one of several? Changes nothing."""
+    if isinstance(entry, Cell):
+        return pte_young((yield Load(entry)))
+    young = False
+    for cell in entry:
+        young |= pte_young((yield Load(cell)))
+    return young
+
+
+def ptep_test_and_clear_young(entry: Entry) -> Step[bool]:
+    """ptep_test_and_clear_young() / pmdp_test_and_clear_young() (arch/x86/mm/pgtable.c): no TLB flush.
+
+    Of several entries, test_and_clear_young_ptes() (include/linux/pgtable.h, 7.3): all become old; was one of them young?
+    """
+    if not isinstance(entry, Cell):
+        young = False
+        for cell in entry:
+            young |= yield from ptep_test_and_clear_young(cell)
+        return young
     if not pte_young((yield Load(entry))):
         return False
     return pte_young((yield FetchAnd(entry, ~ACCESSED)))

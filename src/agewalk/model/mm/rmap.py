@@ -24,10 +24,11 @@ from agewalk.core.effects import (
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
-from agewalk.model.mm.faults.huge import split_huge_pmd
+from agewalk.model.mm.faults.huge import PMD_SIZE, split_huge_pmd
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_IDLE, PG_MLOCKED, PG_SWAPCACHE, PG_YOUNG
 from agewalk.model.mm.mm import find_vma, pte_index
 from agewalk.model.mm.mm_types import Folio, Memory, Mm, NotifierRange, PageVmaMappedWalk, SwapSlot, Vma
+from agewalk.model.mm.pte_batch import folio_pte_batch
 
 
 def maps(entry: int, folio: Folio) -> bool:
@@ -76,7 +77,7 @@ def folio_referenced_one(folio: Folio, mm: Mm, start: Hva, mm_walk: Any) -> Step
     vma = find_vma((yield Load(mm.vmas)), start)
     if vma is None:
         return False, False
-    references = 0
+    references = ptes = 0
     address = start
     while address < start + folio.pages * PAGE_SIZE:
         pvmw = yield from page_vma_mapped_walk(folio, mm, vma, address)
@@ -87,11 +88,16 @@ def folio_referenced_one(folio: Folio, mm: Mm, start: Hva, mm_walk: Any) -> Step
             yield FetchOr(folio.flags, PG_MLOCKED)
             yield Release(pvmw.ptl)
             return False, True
-        references += yield from folio.lruvec.referenced_one(pvmw, mm_walk)
+        nr = 1
+        if folio.order and pvmw.table is not None and pvmw.pte is not None and folio.lruvec.asks_about_folios():
+            most = (min((address | PMD_SIZE - 1) + 1, vma.end) - address) // PAGE_SIZE
+            nr = yield from folio_pte_batch(folio, pvmw.table, address, (yield Load(pvmw.pte)), most)
+        references += yield from folio.lruvec.referenced_one(pvmw, mm_walk, nr)
         yield Release(pvmw.ptl)
-        if pvmw.pte is None:
+        ptes += nr
+        if pvmw.pte is None or ptes == folio.pages:
             break
-        address = Hva(address + PAGE_SIZE)
+        address = Hva(address + nr * PAGE_SIZE)
     flags: int = yield Load(folio.flags)
     if references and flags & PG_IDLE:
         yield FetchAnd(folio.flags, ~PG_IDLE)

@@ -139,7 +139,7 @@ def _zap_present(memory: Memory, mm: Mm, vma: Vma, address: Hva, entry: int, *, 
     if folio.order and not last:
         if (yield from _still_mapped(folio)):
             return  # deferred split: freed when its last page goes
-        address = Hva(address & -PMD_SIZE)
+        address = Hva(address - (p.pte_pfn(entry) - folio.pfn) * PAGE_SIZE)
     yield from folio_remove_rmap(folio, mm, address)
     if (yield Load(folio.mappings)):
         return

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Acquire, Release, Step
 from agewalk.core.errors import UsageError
 from agewalk.core.units import PAGE_SIZE, Hva
@@ -28,7 +27,7 @@ from agewalk.model.kvm.mmu.tdp_mmu import kvm_tdp_mmu_age_gfn_range, kvm_tdp_mmu
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.aging import PrimaryMmuAging, Verdict
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 
 __all__ = ["YOUNG", "AgingProtocol", "Verdict", "one_protocol", "ptep_test_and_clear_young"]
 
@@ -151,22 +150,25 @@ class AgingProtocol(PrimaryMmuAging, SecondaryMmuAging):
 
     # --- MGLRU's side -----------------------------------------------------------------------------------------------
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
-        """Aging reads one present leaf entry that maps `size` bytes at `hva`: was the page used? Clears what it reads."""
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+        """Aging reads a present leaf entry that maps `size` bytes at `hva`: was the page used? Clears what it reads.
+
+        entry: from 7.1 on also the entries of several pages of one large folio; ptep_test_and_clear_young() takes either.
+        """
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))
         return primary or bool(secondary)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """Eviction reads the entry of the page it wants to take."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))
         young = primary or bool(secondary)
         return Verdict(referenced=young, look_around=young)
 
-    def neighbour(self, mm: Mm, entry: Cell, hva: Hva) -> Step[bool]:
-        """Look-around reads a present PTE near a young target."""
-        return (yield from self.walk(mm, entry, hva))
+    def neighbour(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+        """Look-around reads present PTEs near a young target."""
+        return (yield from self.walk(mm, entry, hva, size))
 
     def test_bitmap(self, mm: Mm, start: Hva, end: Hva) -> Step[int]:
         """test_spte_young() of v3: every subscriber is asked."""

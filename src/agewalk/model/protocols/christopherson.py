@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.config import KvmConfig
@@ -12,7 +11,7 @@ from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
 
 WAS_FAST: Final = 1 << 1  # MMU_NOTIFY_WAS_FAST; the mail gives it no value
@@ -56,13 +55,13 @@ class Christopherson(AgingProtocol):
             young = YOUNG | WAS_FAST
         return young
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """ptep_clear_young_notify_fast()."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size), fast_only=True)
         return primary or bool(secondary)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """Young = ptep_clear_young_notify(), whose answer carries the notifier's bits: `young & WAS_FAST`."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
 
 SLOW: Final = (
@@ -57,13 +56,13 @@ class Houghton(AgingProtocol):
         slow = yield from self.age_shadow_mmu(kvm, rng, clear=clear, locked=True)
         return int(fast or slow) | SLOW
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """The fast answer, and the primary entry."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size), fast_only=True, opt_in=False)
         return primary or bool(secondary & YOUNG)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """The full answer; a look-around unless it took the slow path."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))

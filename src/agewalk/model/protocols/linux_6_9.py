@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 
@@ -37,11 +36,11 @@ class Linux69(AgingProtocol):
             young |= yield from self.age_tdp_mmu(kvm, rng, clear=clear)
         return int(young)
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """The primary MMU alone."""
         return (yield from ptep_test_and_clear_young(entry))
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """ptep_clear_flush_young_notify(): every MMU is asked, but only a young primary entry leads to a look-around."""
         primary = yield from ptep_test_and_clear_young(entry)
         secondary = yield from mmu_notifier.clear_flush_young(mm, hva, Hva(hva + size))

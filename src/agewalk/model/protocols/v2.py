@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.v3 import V3
 
 
@@ -39,7 +38,7 @@ class V2(V3):
             return 0
         return (yield from mmu_notifier.test_young_bitmap(mm, start, end, every=False))
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """A window of one page, or a huge entry: its own bit alone."""
         if size != PAGE_SIZE:
             return (yield from ptep_test_and_clear_young(entry))

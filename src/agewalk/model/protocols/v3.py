@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from agewalk.core.cells import Cell
-from agewalk.core.effects import Load, Step
+from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
@@ -13,7 +12,7 @@ from agewalk.model.kvm.notifier import UNRELIABLE
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
 
 YOUNG_FAST: Final = 1 << 2  # MMU_NOTIFIER_YOUNG_FAST, which comes alone in the post; callers test for non-zero
@@ -55,9 +54,9 @@ class V3(AgingProtocol):
             young |= yield from self.age_tdp_mmu(kvm, rng, clear=clear)
         return (YOUNG | YOUNG_FAST if rng.lockless else YOUNG) if young else 0
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """A window of one page (`mglru.aging.young_bitmap` asks about many). A huge entry is asked about in full."""
-        primary = p.pte_young((yield Load(entry)))
+        primary = yield from p.entry_young(entry)
         if size == PAGE_SIZE:
             young = yield from self.test_bitmap(mm, hva, Hva(hva + size))
             if young:
@@ -68,7 +67,7 @@ class V3(AgingProtocol):
             yield from ptep_test_and_clear_young(entry)
         return primary or bool(young)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """should_look_around(): the full answer first."""
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))
         primary = yield from ptep_test_and_clear_young(entry)

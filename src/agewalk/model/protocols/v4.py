@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agewalk.core.cells import Cell
-from agewalk.core.effects import Load, Step
+from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 
@@ -38,9 +37,9 @@ class V4(AgingProtocol):
             young |= yield from self.age_tdp_mmu(kvm, rng, clear=clear)
         return int(young)
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """walk_pte_range(): an old entry is tested first, then all that was young is cleared. A huge one is cleared at once."""
-        primary = p.pte_young((yield Load(entry)))
+        primary = yield from p.entry_young(entry)
         if size == PAGE_SIZE and not primary and not (yield from mmu_notifier.test_young(mm, hva)):
             return False
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))
@@ -48,7 +47,7 @@ class V4(AgingProtocol):
             yield from ptep_test_and_clear_young(entry)
         return size == PAGE_SIZE or primary or bool(secondary)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """should_look_around(): the full answer first; neighbours only where no secondary MMU has to be asked."""
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))
         if (yield from ptep_test_and_clear_young(entry)):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agewalk.core.cells import Cell
-from agewalk.core.effects import Load, Step
+from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
@@ -13,7 +12,7 @@ from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.mm_types import Mm
 from agewalk.model.mm.mmu_notifier import FAST_FAILED, FAST_YOUNG
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import AgingProtocol, Verdict
 
 
@@ -54,9 +53,9 @@ class V5(AgingProtocol):
             young |= yield from self.age_tdp_mmu(kvm, rng, clear=clear)
         return int(young)
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """walk_pte_range(): an old entry is tested first, then whatever was young is cleared. A huge one is cleared at once."""
-        primary = p.pte_young((yield Load(entry)))
+        primary = yield from p.entry_young(entry)
         fast = mm.kvm_likely_fast
         end = Hva(hva + size)
         if size == PAGE_SIZE and not primary:
@@ -72,7 +71,7 @@ class V5(AgingProtocol):
             yield from ptep_test_and_clear_young(entry)
         return size == PAGE_SIZE or primary or bool(secondary & FAST_YOUNG)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """should_look_around(): KVM is asked first, fast and, if that failed, slowly; only then the primary entry."""
         end = Hva(hva + size)
         answer = FAST_FAILED

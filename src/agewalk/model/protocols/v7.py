@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from agewalk.core.cells import Cell
 from agewalk.core.effects import Step
 from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.kvm.kvm_host import Kvm
 from agewalk.model.kvm.memslots import GfnRange
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm.mm_types import Mm
-from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte import Entry, ptep_test_and_clear_young
 from agewalk.model.protocols.base import YOUNG, AgingProtocol, Verdict
 
 
@@ -44,13 +43,13 @@ class V7(AgingProtocol):
             young |= yield from self.age_shadow_mmu(kvm, rng, clear=clear, locked=locked, ad_only=fast_only)
         return int(young)
 
-    def walk(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
+    def walk(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[bool]:
         """walk_pte_range(): the fast answer, and the primary entry."""
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size), fast_only=True)
         primary = yield from ptep_test_and_clear_young(entry)
         return primary or bool(secondary)
 
-    def target(self, mm: Mm, entry: Cell, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
+    def target(self, mm: Mm, entry: Entry, hva: Hva, size: int = PAGE_SIZE) -> Step[Verdict]:
         """should_look_around(): the full answer first."""
         secondary = yield from mmu_notifier.clear_young(mm, hva, Hva(hva + size))
         if (yield from ptep_test_and_clear_young(entry)):

@@ -45,7 +45,8 @@ Recording = tuple[Observation | None, ...]  # one per step; None: nothing was re
 
 @dataclass(frozen=True)
 class Witness:
-    """A file. recordings: one, or the two different ones of an unstable file."""
+    """A file. recordings: one, or the two different ones of an unstable file. mthp_kb: size of the folios that a fault takes
+    (mTHP), 0: pages of 4 KiB."""
 
     path: Path
     profile: str
@@ -59,6 +60,7 @@ class Witness:
     schedules: bool
     swappiness: int
     counted: frozenset[str]
+    mthp_kb: int
     steps: tuple[Step, ...]
     recordings: tuple[Recording, ...]
 
@@ -137,10 +139,17 @@ def _witness(path: Path, data: dict[str, Any]) -> Witness:
         calls_stable=data.get("calls_stable") is not False,
         schedules=bool(data["sched_before_each_op"]),
         swappiness=int(data["env"]["swappiness"]),
+        mthp_kb=_mthp(path, data.get("mthp_kb", 0)),
         counted=frozenset(data["counted_functions"]),
         steps=tuple(steps),
         recordings=tuple(_recording(path, pages, steps, each) for each in recordings),
     )
+
+
+def _mthp(path: Path, kb: Any) -> int:
+    if kb not in (0, *(8 << i for i in range(8))):
+        raise WitnessError(f"{path}: mthp_kb {kb!r}", hint="a power of two between 8 and 1024, or no such key")
+    return int(kb)
 
 
 def _check_step(path: Path, number: int, step: Step, data: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ class Stage:
         self.machine = Machine(
             kernel, get_protocol(kernel.protocol), memory=_FRAMES, swappiness=witness.swappiness, schedules=False
         )
-        self.process: Process = self.machine.add_process("witness", Pages(witness.pages))
+        self.process: Process = self.machine.add_process("witness", Pages(witness.pages), orders=witness.mthp_kb // 4)
         self.process.mm.other_anon_pages = _RECORDER_PAGES
         self.vms: dict[str, VirtualMachine] = {}
         if witness.backing != "host":

@@ -201,7 +201,8 @@ def kvm_rmap_age_gfn_range(
     young = False
     for level in range(PG_LEVEL_4K, max(kvm.config.max_level, 1) + 1):
         size = kvm.pages_per_level(level)
-        for gfn in range(rng.start - rng.start % size, rng.end, size):
+        first = rng.start if kvm.features.rmap_age_strides else rng.start - rng.start % size
+        for gfn in range(first, rng.end, size):
             head = rng.slot.rmap(level, gfn)
             if bit_lock:
                 value = yield from kvm_rmap_lock_readonly(head)

@@ -13,7 +13,7 @@ from agewalk.core.units import PAGE_SIZE, Hva
 from agewalk.model.mglru.aging.bloom import pmd_entry_address, update_bloom_filter
 from agewalk.model.mglru.aging.generations import PMD_SIZE, look_around_window, lru_gen_from_seq, suitable_to_scan
 from agewalk.model.mglru.aging.mm_list import mm_number
-from agewalk.model.mglru.aging.page_table_walk import get_pfn_folio, may_be_young, promotes_at_once
+from agewalk.model.mglru.aging.page_table_walk import entries_at_once, get_pfn_folio, may_be_young, promotes_at_once
 from agewalk.model.mglru.aging.promote import folio_update_gen, lru_gen_update_size, walk_update_folio
 from agewalk.model.mglru.aging.young_bitmap import young_bitmap
 from agewalk.model.mglru.state import LruGen, MmWalk
@@ -21,14 +21,16 @@ from agewalk.model.mm import pte as p
 from agewalk.model.mm.folio import ANON, PG_REFERENCED, folio_lru_gen
 from agewalk.model.mm.mm import pte_index
 from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
+from agewalk.model.mm.pte_batch import entries
 
 PAGEVEC_SIZE: Final = 15  # 6.1
 
 
 def folio_referenced_pte(
-    lruvec: LruGen, walk: MmWalk | None, folio: Folio, mm: Mm, vma: Vma, table: PteTable, ptl: Lock, address: Hva
-) -> Step[int]:
-    """folio_referenced_one() at one PTE of `folio`, page table lock held: references found (and cleared).
+    lruvec: LruGen, walk: MmWalk | None, folio: Folio, mm: Mm, vma: Vma, table: PteTable, ptl: Lock, address: Hva,
+    nr: int = 1,
+) -> Step[int]:  # fmt: skip
+    """folio_referenced_one() at `nr` neighbouring PTEs of `folio`, page table lock held: references found (and cleared).
 
     From 6.13 on lru_gen_look_around() reads the target for itself. Before, it is called only if the primary PTE is young
     and meets the target among its neighbours; the target is then asked about, with its secondary MMUs, in any case.
@@ -38,9 +40,9 @@ def folio_referenced_pte(
         yield Count("lru_gen_look_around")
         if lruvec.features.look_around_gives_up_first and ((yield IsContended(ptl)) or vma.special):
             return 0
-        verdict = yield from lruvec.protocol.target(mm, cell, address)
+        verdict = yield from lruvec.protocol.target(mm, entries(table, address, nr), address, nr * PAGE_SIZE)
         if verdict.look_around:
-            yield from _look_around(lruvec, walk, folio, mm, vma, table, ptl, address, young=1)
+            yield from _look_around(lruvec, walk, folio, mm, vma, table, ptl, address, young=nr)
         return int(verdict.referenced)
     referenced = 0
     if p.pte_young((yield Load(cell))) and not vma.sequential:
@@ -69,7 +71,7 @@ def _look_around(
     *,
     young: int,
 ) -> Step[None]:
-    """lru_gen_look_around() behind its test of the target. `young`: 1 if the target counts already."""
+    """lru_gen_look_around() behind its test of the target. `young`: pages of the target, if they count already."""
     features = lruvec.features
     if (yield IsContended(ptl)) or vma.special:
         return
@@ -81,7 +83,11 @@ def _look_around(
     gen = lru_gen_from_seq(max_seq)
     later: list[Folio] = []
     window = young_bitmap(lruvec, mm, end)
+    last: Folio | None = None
+    after = start
     for at in range(start, end, PAGE_SIZE):
+        if at < after:
+            continue
         cell = table.ptes[pte_index(Hva(at))]
         entry: int = yield Load(cell)
         neighbour = None
@@ -95,9 +101,20 @@ def _look_around(
             continue
         if window is not None:
             yield from window.taken(cell, entry, at)
-        elif not (yield from lruvec.protocol.neighbour(mm, cell, Hva(at))):
-            continue
+        else:
+            nr = yield from entries_at_once(lruvec, neighbour, table, Hva(at), entry, end)
+            after = Hva(at + nr * PAGE_SIZE)
+            if nr == 1:
+                found = yield from lruvec.protocol.neighbour(mm, cell, Hva(at))
+            else:
+                found = yield from lruvec.protocol.neighbour(mm, entries(table, Hva(at), nr), Hva(at), nr * PAGE_SIZE)
+            if not found:
+                continue
+            young += nr - 1
         young += 1
+        if neighbour is last and features.folio_told_once:
+            continue
+        last = neighbour
         if features.look_around_at_once:
             executable = promotes_at_once(lruvec, neighbour, vma)
             yield from walk_update_folio(lruvec, walk, neighbour, gen, executable=executable)

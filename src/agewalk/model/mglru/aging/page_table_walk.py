@@ -48,6 +48,7 @@ from agewalk.model.mm.mm import pte_index
 from agewalk.model.mm.mm_types import Folio, Mm, PteTable, Vma
 from agewalk.model.mm.mmu_notifier import mm_has_notifiers
 from agewalk.model.mm.pte import ptep_test_and_clear_young
+from agewalk.model.mm.pte_batch import entries, folio_pte_batch
 
 MAX_ADDRESS: Final = 1 << 47
 
@@ -99,6 +100,14 @@ def should_walk_secondary_mmu(lruvec: LruGen, mm: Mm) -> bool:
     return features.walk_notifies and (mm.kvm_likely_fast or not features.walk_if_likely_fast)
 
 
+def entries_at_once(lruvec: LruGen, folio: Folio, table: PteTable, address: Hva, entry: int, end: int) -> Step[int]:
+    """How many entries from `address` on, before `end`, are asked about by one question: neighbouring pages of a large folio
+    (folio_pte_batch_flags() in walk_pte_range() and lru_gen_look_around(), since 7.1), else one."""
+    if not folio.order or not lruvec.features.asks_about_folios:
+        return 1
+    return (yield from folio_pte_batch(folio, table, address, entry, (end - address) // PAGE_SIZE))
+
+
 def walk_pte_range(
     lruvec: LruGen, walk: MmWalk, mm: Mm, table: PteTable, base: Hva, vmas: tuple[Vma, ...]
 ) -> Step[bool]:
@@ -112,7 +121,11 @@ def walk_pte_range(
     for vma in vmas:
         start, end = max(base, vma.start), min(base + PMD_SIZE, vma.end)
         window = young_bitmap(lruvec, mm, end)
+        last: Folio | None = None
+        after = Hva(start)
         for address in range(start, end, PAGE_SIZE):
+            if address < after:
+                continue
             cell = table.ptes[pte_index(Hva(address))]
             entry: int = yield Load(cell)
             total += 1
@@ -134,10 +147,20 @@ def walk_pte_range(
                 continue
             if window is not None:
                 yield from window.taken(cell, entry, address)
-            elif not (yield from lruvec.protocol.walk(mm, cell, Hva(address))):
+                nr = 1
+            else:
+                nr = yield from entries_at_once(lruvec, folio, table, Hva(address), entry, end)
+                after = Hva(address + nr * PAGE_SIZE)
+                total += nr - 1
+                stats[LEAF_TOTAL] += nr - 1
+                found = lruvec.protocol.walk(mm, entries(table, Hva(address), nr), Hva(address), nr * PAGE_SIZE)
+                if not (yield from found):
+                    continue
+            young += nr
+            stats[LEAF_YOUNG] += nr
+            if folio is last and lruvec.features.folio_told_once:
                 continue
-            young += 1
-            stats[LEAF_YOUNG] += 1
+            last = folio
             yield from walk_update_folio(lruvec, walk, folio, gen, executable=promotes_at_once(lruvec, folio, vma))
     yield Release(table.ptl)
     yield Count("ptes_walked", total)

@@ -23,6 +23,7 @@ from agewalk.core.units import PAGE_SIZE, Hva, Pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.faults.huge import do_huge_pmd_anonymous_page, do_huge_zero_page, do_huge_zero_wp_pmd, huge_fits
+from agewalk.model.mm.faults.mthp import alloc_anon_folio, pte_range_none
 from agewalk.model.mm.filemap import filemap_fault
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE
 from agewalk.model.mm.memory import alloc_folio
@@ -109,13 +110,16 @@ def do_anonymous_page(
             yield Store(cell, p.make_pte(ZERO_PFN, writable=False, special=True))
         yield Release(table.ptl)
         return
-    folio = yield from alloc_folio(memory, ANON)
-    yield Work("zero_page")
+    folio = yield from alloc_anon_folio(memory, vma, table, address)
+    yield Work("zero_page", folio.pages)
+    start = Hva(address & -folio.pages * PAGE_SIZE)
+    cells = [table.ptes[pte_index(start) + i] for i in range(folio.pages)]
     yield Acquire(table.ptl)
-    if (yield Load(cell)) == p.NONE:
-        yield from folio_add_new_anon_rmap(folio, mm, page_of(address))
+    if (yield from pte_range_none(cells)):
+        yield from folio_add_new_anon_rmap(folio, mm, start)
         yield from folio_add_lru_vma(memory, folio, vma, in_fault=in_fault)
-        yield Store(cell, p.make_pte(folio.pfn, writable=True, dirty=True))
+        for i, entry in enumerate(cells):
+            yield Store(entry, p.make_pte(Pfn(folio.pfn + i), writable=True, dirty=True))
     yield Release(table.ptl)
     yield from folio_put(memory, folio)
 
@@ -162,7 +166,9 @@ def do_swap_page(
     slots: tuple[SwapSlot, ...] = yield Load(folio.backing)
     frame = Pfn(folio.pfn + (slots.index(slot) if slots else 0))
     writable = write or memory.features.swapin_maps_writable
-    yield from folio_add_file_rmap(folio, mm, page_of(address))
+    start = Hva(page_of(address) - (frame - folio.pfn) * PAGE_SIZE)
+    if not folio.order or (mm, start) not in (yield Load(folio.mappings)):
+        yield from folio_add_file_rmap(folio, mm, start)
     yield Store(cell, p.make_pte(frame, writable=writable, dirty=write))
     yield from swap_free(memory, slot)
     if (yield Load(folio.flags)) & PG_SWAPCACHE and (memory.features.swapin_through_cache or write):

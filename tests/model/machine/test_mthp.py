@@ -1,0 +1,103 @@
+"""Folios between 4 KiB and 2 MiB: taken at a fault, asked about by one call, aged and reclaimed as one."""
+
+from __future__ import annotations
+
+import pytest
+
+from agewalk.core.units import Bytes, Pages
+from agewalk.model.machine import Machine
+from agewalk.model.profiles import profile
+from agewalk.model.protocols.registry import get_protocol
+
+
+def host(kernel: str, *, orders: int = 1 << 4, pages: int = 2048, memory: int = 1 << 16, mmu: str = "tdp"):
+    known = profile(kernel)
+    machine = Machine(known, get_protocol(known.protocol), memory=Pages(memory))
+    process = machine.add_process("p", Pages(pages), orders=orders)
+    return machine, process, machine.start_vm(process, mmu=mmu)
+
+
+@pytest.mark.parametrize("mmu", ["tdp", "legacy", "shadow"])
+@pytest.mark.parametrize(("kernel", "questions"), [("6.18", 2048), ("7.3", 128)])
+def test_a_walk_of_7_1_asks_once_for_16_pages(kernel: str, questions: int, mmu: str) -> None:
+    machine, _, vm = host(kernel, mmu=mmu)
+    for page in range(2048):
+        machine.touch_guest(vm, page, write=True)
+    machine.age()
+    before = machine.counters.snapshot()
+    machine.age()
+    counts = machine.counters.since(before)
+    assert counts["__mmu_notifier_clear_young"] == questions
+    assert counts["kvm_age_gfn"] == questions
+    assert counts["ptes_walked"] == 2048
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.18", "7.3"])
+def test_one_touch_keeps_its_16_pages_and_no_others(kernel: str) -> None:
+    machine, process, vm = host(kernel)
+    for page in range(2048):
+        machine.touch_guest(vm, page, write=True)
+    machine.drain()
+    for _ in range(3):
+        machine.age()
+    for _ in range(2):  # 6.14: the first access seen only marks
+        machine.touch_guest(vm, 37, write=False)
+        machine.age()
+    young = [page for page, seen in enumerate(machine.view(process)) if seen.seq == machine.max_seq - 1]
+    assert young == list(range(32, 48))
+
+
+def test_a_fault_takes_the_largest_size_that_meets_no_entry() -> None:
+    machine, process, _ = host("7.3", orders=1 << 4 | 1 << 2, pages=40)
+    machine.touch_host(process, 5, write=False)  # the zero page
+    machine.touch_host(process, 0, write=True)  # 16 pages would meet it
+    machine.touch_host(process, 20, write=True)
+    machine.touch_host(process, 39, write=True)  # 16 pages would leave the VMA
+    machine.drain()
+    there = [page for page, seen in enumerate(machine.view(process)) if seen.lru]
+    assert there == [*range(4), *range(16, 40)][: 4 + 16] + list(range(36, 40))
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "7.3"])
+def test_nothing_is_reclaimed_for_a_large_folio(kernel: str) -> None:
+    machine, process, _ = host(kernel, memory=3000, orders=1 << 8)
+    machine.touch_host(process, 0, write=True)
+    machine.drain()
+    there = sum(1 for seen in machine.view(process) if seen.lru)
+    assert there == (1 if kernel == "6.1" else 256)  # multi-size THP came with 6.8
+
+
+def test_what_goes_goes_whole_and_comes_back_page_by_page() -> None:
+    machine, process, vm = host("7.3")
+    for page in range(2048):
+        machine.touch_guest(vm, page, write=True)
+    machine.drain()
+    for _ in range(3):
+        machine.age()
+    free = machine.memory.free.value
+    assert machine.reclaim(Bytes(1 << 20)) == 0
+    gone = [page for _, page in machine.taken()]
+    assert len(gone) >= 256
+    assert len(gone) % 16 == 0
+    assert sorted({page // 16 for page in gone}) == sorted({page // 16 for page in gone[::16]})
+    assert machine.memory.free.value == free + len(gone)
+    machine.touch_guest(vm, gone[3], write=False)
+    assert [page for page, seen in enumerate(machine.view(process)) if seen.swapped] == [
+        page for page in sorted(gone) if page != gone[3]
+    ]
+
+
+def test_a_part_that_is_unmapped_leaves_the_rest_mapped() -> None:
+    machine, process, vm = host("7.3", pages=64)
+    for page in range(64):
+        machine.touch_guest(vm, page, write=True)
+    machine.drain()
+    free = machine.memory.free.value
+    machine.unmap(process, 0, 8)
+    assert machine.memory.free.value == free
+    machine.age()
+    before = machine.counters.snapshot()
+    machine.age()
+    assert machine.counters.since(before)["__mmu_notifier_clear_young"] == 4  # 8 pages, and three times 16
+    machine.unmap(process, 8, 8)
+    assert machine.memory.free.value == free + 16

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from agewalk.core.units import Bytes, Pages
-from agewalk.model.machine import Machine
+from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 
 
-def host(kernel: str, *, orders: int = 1 << 4, pages: int = 2048, memory: int = 1 << 16, mmu: str = "tdp"):
+def host(
+    kernel: str, *, orders: int = 1 << 4, pages: int = 2048, memory: int = 1 << 16, mmu: str = "tdp"
+) -> tuple[Machine, Process, VirtualMachine]:
     known = profile(kernel)
     machine = Machine(known, get_protocol(known.protocol), memory=Pages(memory))
     process = machine.add_process("p", Pages(pages), orders=orders)

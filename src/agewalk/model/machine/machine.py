@@ -318,6 +318,10 @@ class Machine:
         """Pages that reclaim has unmapped since the last call, in order, as (process, page)."""
         return self._said(self.ops.unmapped)
 
+    def victims(self) -> list[tuple[Process, int]]:
+        """As taken(), but the first page of each folio alone."""
+        return self._said(self.ops.victims)
+
     def freed(self) -> list[tuple[Process, int]]:
         """Pages whose folios reclaim has freed since the last call, in order. Before that, an unmapped
         folio may go back to a list."""

@@ -13,12 +13,15 @@ from agewalk.model.mm.mm_types import Folio, Memory, Mm
 class HostOps:
     """ReclaimOps of one host. No memcg limits: memory.min and memory.low are 0.
 
+    victims: the first page of each folio that reclaim unmapped, in order.
+
     unmapped: the 4 KiB pages that reclaim took away, in order; freed: those whose folios it freed after that, which it does not
     do while they are referenced. What the machine reports and forgets after each event.
     """
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
+        self.victims: list[tuple[Mm, Hva]] = []
         self.unmapped: list[tuple[Mm, Hva]] = []
         self.freed: list[tuple[Mm, Hva]] = []
         self._was_mapped: dict[Folio, list[tuple[Mm, Hva]]] = {}  # what unmapping it, most recently, took away
@@ -38,6 +41,7 @@ class HostOps:
         if done:
             pages = [(mm, Hva(start + i * PAGE_SIZE)) for mm, start in mappings for i in range(folio.pages)]
             self._was_mapped[folio] = pages
+            self.victims.extend(mappings)
             self.unmapped.extend(pages)
         return done
 

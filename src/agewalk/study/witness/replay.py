@@ -22,7 +22,7 @@ _PREEMPTED = frozenset(
 
 @dataclass(frozen=True)
 class Shown:
-    """What the model shows after a step. taken: pages that reclaim took, in order. ret: the command's answer, if it is one."""
+    """What the model shows after a step. taken: first page of each folio that reclaim took, in order. ret: the command's answer, if it is one."""
 
     max_seq: int
     min_seq: tuple[int, int]
@@ -103,5 +103,5 @@ def replay(witness: Witness, *, given: bool) -> Iterator[Shown]:
         calls = machine.counters.since(before)
         if step["op"] != "flush_tlb":
             stage.drain()
-        taken = [page for _, page in machine.taken()]
+        taken = [page for _, page in machine.victims()]
         yield Shown(machine.max_seq, machine.min_seq, list(machine.view(stage.process)), calls, taken, ret)

@@ -81,16 +81,20 @@ class ScanControl:
     memcgs_need_aging: bool = False
     need_aging: bool = False
     mm_walk: MmWalk | None = None
-    stop_at: int | None = None  # take this many victims in all, for a replay whose length is known
+    stop_at: int | None = None  # take this many pages in all, for a replay whose length is known
     taken: list[Folio] = field(default_factory=list)  # victims, in the order they were unmapped
+
+    def pages_taken(self) -> int:
+        """Pages of the victims so far."""
+        return sum(folio.pages for folio in self.taken)
 
     def done(self) -> bool:
         """Is the fixed number of victims reached?"""
-        return self.stop_at is not None and len(self.taken) >= self.stop_at
+        return self.stop_at is not None and self.pages_taken() >= self.stop_at
 
     def batch(self) -> int:
         """Pages that one scan isolates: MIN_LRU_BATCH, or what is missing from the fixed number."""
-        return MIN_LRU_BATCH if self.stop_at is None else min(MIN_LRU_BATCH, self.stop_at - len(self.taken))
+        return MIN_LRU_BATCH if self.stop_at is None else min(MIN_LRU_BATCH, self.stop_at - self.pages_taken())
 
     def set_mm_walk(self) -> MmWalk:
         """set_mm_walk(NULL, true): the task's walk, made when there is none."""

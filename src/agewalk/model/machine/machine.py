@@ -316,10 +316,12 @@ class Machine:
 
     def taken(self) -> list[tuple[Process, int]]:
         """Pages that reclaim has unmapped since the last call, in order, as (process, page)."""
+        self.ops.victims.clear()
         return self._said(self.ops.unmapped)
 
     def victims(self) -> list[tuple[Process, int]]:
-        """As taken(), but the first page of each folio alone."""
+        """The first page of each folio that reclaim has unmapped since the last call of this or of taken()."""
+        self.ops.unmapped.clear()
         return self._said(self.ops.victims)
 
     def freed(self) -> list[tuple[Process, int]]:

@@ -57,6 +57,12 @@ class MmFeatures:
         19eaf44954df, 6.8; read in 7.3: alloc_anon_folio()).""",
     ]
 
+    large_swapin: Annotated[
+        bool,
+        """A page that was swapped out with its neighbours as one folio comes back with them, if their size is enabled
+        (thp_swapin_suitable_orders(); 242d12c98174, 6.13; read and recorded in 7.3).""",
+    ]
+
     referenced_asks_about_folios: Annotated[
         bool,
         """Without MGLRU, folio_referenced_one() asks about neighbouring pages of a large folio by one call
@@ -78,6 +84,7 @@ MM_6_1: Final = MmFeatures(
     fault_under_vma_lock=False,
     drain_all_by_work=True,
     anon_mthp=False,
+    large_swapin=False,
     referenced_asks_about_folios=False,
     copies_huge_zero=False,
 )
@@ -85,7 +92,7 @@ MM_6_9: Final = replace(
     MM_6_1, folio_batch_size=31, swapin_maps_writable=True, fault_under_vma_lock=True, anon_mthp=True
 )
 MM_6_12: Final = MM_6_9
-MM_6_13: Final = replace(MM_6_12, copies_huge_zero=True)
+MM_6_13: Final = replace(MM_6_12, copies_huge_zero=True, large_swapin=True)
 MM_6_18: Final = replace(MM_6_13, gup_marks_folio=True)
 MM_7_3: Final = replace(MM_6_18, swapin_through_cache=True, drain_all_by_work=False, referenced_asks_about_folios=True)
 

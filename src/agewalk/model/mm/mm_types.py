@@ -9,13 +9,14 @@ Page tables have two levels here, the two that MGLRU reads bits from: PMD entrie
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from agewalk.core.cells import Cell, ListHead, Lock, Object, Slab, Srcu
 from agewalk.core.effects import Step
-from agewalk.core.units import PMD_SHIFT, PTRS_PER_PTE, Hva, Pages, Pfn
+from agewalk.core.units import PMD_SHIFT, Hva, Pages, Pfn
+from agewalk.model.mm import page_table
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.features import MmFeatures
 from agewalk.model.mm.folio import ANON, PG_SWAPBACKED, PG_UPTODATE
@@ -23,6 +24,7 @@ from agewalk.model.mm.folio import ANON, PG_SWAPBACKED, PG_UPTODATE
 HPAGE_PMD_ORDER: Final = 9
 HPAGE_PMD_NR: Final = 1 << HPAGE_PMD_ORDER
 ZERO_PFN: Final = Pfn(0)
+PteTable = page_table.PteTable
 
 
 @dataclass(frozen=True)
@@ -46,38 +48,6 @@ class Vma:
     huge: bool = False
     orders: int = 0
     executable: bool = False  # VM_EXEC
-
-
-class Ptes(dict[int, Cell]):
-    """The entries of a page table, by index, each made when it is first asked for. A dict, so that finding one is quick."""
-
-    __slots__ = ("_table",)
-
-    def __init__(self, table: PteTable) -> None:
-        super().__init__()
-        self._table = table
-
-    def __missing__(self, index: int) -> Cell:
-        if not 0 <= index < PTRS_PER_PTE:
-            raise IndexError(index)
-        cell = self[index] = Cell(self._table, index)
-        return cell
-
-    def every(self) -> Iterator[Cell]:
-        """All 512, in their order."""
-        return (self[i] for i in range(PTRS_PER_PTE))
-
-
-class PteTable(Object):
-    """A page table of 512 PTEs and its split lock."""
-
-    __slots__ = ("pfn", "ptes", "ptl")
-
-    def __init__(self, pfn: Pfn, label: str) -> None:
-        super().__init__(label)
-        self.pfn = pfn
-        self.ptes = Ptes(self)
-        self.ptl = Lock(self, "ptl")
 
 
 class Mm(Object):
@@ -269,13 +239,15 @@ class FolioBatches(Object):
 
 class SwapSlot(Object):
     """One page of swap. count: page table entries that name it. folio: its copy in the swap cache, or None. shadow: what
-    the folio that went there left behind (workingset_eviction()), or None."""
+    the folio that went there left behind (workingset_eviction()), or None. run: the slots that were allocated together for a
+    large folio, next to one another and aligned; fixed as long as the slot is in use."""
 
-    __slots__ = ("count", "folio", "index", "shadow")
+    __slots__ = ("count", "folio", "index", "run", "shadow")
 
     def __init__(self, index: int) -> None:
         super().__init__(f"swap{index}")
         self.index = index
+        self.run: tuple[SwapSlot, ...] = ()
         self.count = Cell(self, "count", 0)
         none: Folio | None = None
         nothing: int | None = None

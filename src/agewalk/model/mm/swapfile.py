@@ -28,6 +28,8 @@ def add_to_swap(memory: Memory, folio: Folio) -> Step[bool]:
         yield Store(slot.shadow, None)
         yield Store(slot.folio, folio)
         slots.append(slot)
+    for slot in slots:
+        slot.run = tuple(slots) if folio.order else ()
     yield FetchAdd(memory.swap_used, folio.pages)
     yield FetchAdd(folio.refcount, 1)
     yield Store(folio.backing, tuple(slots))

@@ -22,7 +22,8 @@ _PREEMPTED = frozenset(
 
 @dataclass(frozen=True)
 class Shown:
-    """What the model shows after a step. taken: first page of each folio that reclaim took, in order. ret: the command's answer, if it is one."""
+    """What the model shows after a step. taken: the first page of each folio that reclaim took, in order. ret: the command's
+    answer, if it is one."""
 
     max_seq: int
     min_seq: tuple[int, int]

@@ -19,11 +19,17 @@ from agewalk.core.effects import (
     Store,
     Work,
 )
-from agewalk.core.units import PAGE_SIZE, Hva, Pfn
+from agewalk.core.units import PAGE_SIZE, PTRS_PER_PTE, Hva, Pfn
 from agewalk.model.mm import mmu_notifier
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.faults.huge import do_huge_pmd_anonymous_page, do_huge_zero_page, do_huge_zero_wp_pmd, huge_fits
-from agewalk.model.mm.faults.mthp import alloc_anon_folio, pte_range_none
+from agewalk.model.mm.faults.mthp import (
+    alloc_anon_folio,
+    alloc_swapin_folio,
+    names_slots,
+    pte_range_none,
+    thp_swapin_suitable_orders,
+)
 from agewalk.model.mm.filemap import filemap_fault
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE
 from agewalk.model.mm.memory import alloc_folio
@@ -56,7 +62,7 @@ def handle_mm_fault(memory: Memory, mm: Mm, vma: Vma, address: Hva, *, write: bo
     cell = table.ptes[pte_index(address)]
     entry: int = yield Load(cell)
     if p.pte_is_swap(entry):
-        yield from do_swap_page(memory, mm, address, table, cell, entry, write=write, in_fault=in_fault)
+        yield from do_swap_page(memory, mm, vma, address, table, cell, entry, write=write, in_fault=in_fault)
     elif entry == p.NONE and vma.anon:
         yield from do_anonymous_page(memory, mm, vma, address, table, cell, write=write, in_fault=in_fault)
     elif entry == p.NONE:
@@ -141,7 +147,16 @@ def do_fault(
 
 
 def do_swap_page(
-    memory: Memory, mm: Mm, address: Hva, table: PteTable, cell: Cell, entry: int, *, write: bool, in_fault: bool
+    memory: Memory,
+    mm: Mm,
+    vma: Vma,
+    address: Hva,
+    table: PteTable,
+    cell: Cell,
+    entry: int,
+    *,
+    write: bool,
+    in_fault: bool,
 ) -> Step[None]:
     """do_swap_page(): back from swap, or from the swap cache if reclaim was stopped half way. No read-ahead: the device is
     synchronous (SWP_SYNCHRONOUS_IO)."""
@@ -149,9 +164,11 @@ def do_swap_page(
     slot = memory.slot(p.pte_pfn(entry))
     cached: Folio | None = yield Load(slot.folio)
     if cached is None:
-        folio = yield from swapin(memory, slot, in_fault=in_fault)
+        orders = yield from thp_swapin_suitable_orders(memory, vma, table, address, slot)
+        folio, slots = yield from swapin(memory, orders, slot, in_fault=in_fault)
     else:
         folio = cached
+        slots = yield Load(folio.backing)
         yield FetchAdd(folio.refcount, 1)
         if (yield FetchOr(folio.flags, PG_LOCKED)) & PG_LOCKED:  # folio_lock_or_retry()
             yield from folio_put(memory, folio)
@@ -163,14 +180,21 @@ def do_swap_page(
         yield Release(table.ptl)
         yield from _drop_swapin(memory, folio)
         return
-    slots: tuple[SwapSlot, ...] = yield Load(folio.backing)
-    frame = Pfn(folio.pfn + (slots.index(slot) if slots else 0))
+    page = slots.index(slot)
+    first = pte_index(address) - page
+    start = Hva(page_of(address) - page * PAGE_SIZE)
+    whole = folio.order and start >= vma.start and 0 <= first <= PTRS_PER_PTE - folio.pages
+    if not (whole and (yield from names_slots(table, first, slots))):
+        first, slots = first + page, (slot,)
+    else:
+        page = 0
     writable = write or memory.features.swapin_maps_writable
-    start = Hva(page_of(address) - (frame - folio.pfn) * PAGE_SIZE)
     if not folio.order or (mm, start) not in (yield Load(folio.mappings)):
         yield from folio_add_file_rmap(folio, mm, start)
-    yield Store(cell, p.make_pte(frame, writable=writable, dirty=write))
-    yield from swap_free(memory, slot)
+    for i, named in enumerate(slots):
+        frame = Pfn(folio.pfn + page + i)
+        yield Store(table.ptes[first + i], p.make_pte(frame, writable=writable, dirty=write))
+        yield from swap_free(memory, named)
     if (yield Load(folio.flags)) & PG_SWAPCACHE and (memory.features.swapin_through_cache or write):
         yield from folio_free_swap(memory, folio)
     yield FetchAnd(folio.flags, ~PG_LOCKED)
@@ -178,22 +202,26 @@ def do_swap_page(
     yield from folio_put(memory, folio)
 
 
-def swapin(memory: Memory, slot: SwapSlot, *, in_fault: bool) -> Step[Folio]:
-    """The part of do_swap_page() that reads the page: charged, told to the LRU as a refault, added to it, then read. In 7.3 it is
-    in the swap cache meanwhile (__swap_cache_alloc()). Comes back locked, with a reference for the caller."""
-    folio = yield from alloc_folio(memory, ANON)
+def swapin(
+    memory: Memory, orders: list[int], slot: SwapSlot, *, in_fault: bool
+) -> Step[tuple[Folio, tuple[SwapSlot, ...]]]:
+    """The part of do_swap_page() that reads the page, or a folio of one of `orders` around it: charged, told to the LRU as a
+    refault, added to it, then read. In 7.3 it is in the swap cache meanwhile (__swap_cache_alloc()). Comes back locked, with a
+    reference for the caller, and its slots."""
+    folio, slots = yield from alloc_swapin_folio(memory, orders, slot)
     yield FetchOr(folio.flags, PG_LOCKED)
     if memory.features.swapin_through_cache:
-        yield Store(slot.folio, folio)
-        yield Store(folio.backing, (slot,))
+        for each in slots:
+            yield Store(each.folio, folio)
+        yield Store(folio.backing, slots)
         yield FetchAdd(folio.refcount, 1)
         yield FetchOr(folio.flags, PG_SWAPCACHE)
     shadow: int | None = yield Load(slot.shadow)
     if shadow is not None:
         yield from folio.lruvec.refault(folio, shadow, in_fault=in_fault)
     yield from folio_add_lru(memory, folio, in_fault=in_fault)
-    yield Work("swap_read")
-    return folio
+    yield Work("swap_read", folio.pages)
+    return folio, slots
 
 
 def _drop_swapin(memory: Memory, folio: Folio) -> Step[None]:

@@ -6,7 +6,8 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agewalk.core.units import Bytes, Ns
+from agewalk.core.errors import ScenarioError
+from agewalk.core.units import PAGE_SHIFT, Bytes, Ns
 from agewalk.engine.state.config import region_shift
 from agewalk.study.merge_traces import Accesses, check_size
 from agewalk.study.policies import Keys, Policy, baseline_policy, protocol_policy
@@ -27,13 +28,15 @@ MOST_TICKS: Final = (1 << 31) - 1  # from the first access to the last: 16 month
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """One address space: `pages` of 4 KiB; mmu "" for an ordinary process; huge: THP "always"."""
+    """One address space: `pages` of 4 KiB; mmu "" for an ordinary process; huge: THP "always"; orders: mTHP "always" of
+    these sizes, a bit an order."""
 
     name: str
     pages: int
     mmu: Literal["tdp", "legacy", "shadow", ""]
     ad_bits: bool
     huge: bool
+    orders: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,20 @@ def spaces_of(scenario: Scenario, traces: list[Trace]) -> list[Space]:
             m.mmu if isinstance(m, VmSection) else "",
             m.ad_bits if isinstance(m, VmSection) else True,
             m.thp == "always",
+            sum(size >> PAGE_SHIFT for size in set(m.mthp)),
         )
         for m, t in zip(scenario.members, traces, strict=True)
     ]
+
+
+def _refuse_mthp(scenario: Scenario) -> None:
+    """Raise ScenarioError: the engine has folios of 4 KiB and 2 MiB only."""
+    for member in scenario.members:
+        if member.mthp:
+            raise ScenarioError(
+                f"{member.name}: mthp: the compiled engine has no folios between 4 KiB and 2 MiB",
+                hint="run the model: agewalk compare ... --engine direct, on a trace of up to some million accesses",
+            )
 
 
 def plan(scenario: Scenario, engine: Executor = "compiled", *, keys: Keys = Keys()) -> list[Job]:  # noqa: B008 - frozen
@@ -111,6 +125,8 @@ def plan(scenario: Scenario, engine: Executor = "compiled", *, keys: Keys = Keys
     """
     traces = open_traces(scenario)
     spaces = spaces_of(scenario, traces)
+    if engine == "compiled":
+        _refuse_mthp(scenario)
     rows = sum(trace.rows for trace in traces)
     kernel = scenario.host.kernel
     policies = [protocol_policy(choice, kernel, keys) for choice in scenario.protocols]

@@ -120,6 +120,12 @@ _NOT_REACHED: Final = {
     "mlock_batches",
     "drain_all_by_work",  # a context switch of a kernel thread
     "software_accessed",
+    "anon_mthp",  # no folios between 4 KiB and 2 MiB: Space has none, `study.job.plan` refuses them
+    "large_swapin",
+    "folio_told_once",
+    "asks_about_folios",
+    "referenced_asks_about_folios",
+    "rmap_age_strides",  # no range that it would show in
     "rmap_bit_lock",  # locks and races: one thing at a time here
     "rmap_age_by_cmpxchg",
     "tdp_age_retries",

@@ -13,7 +13,7 @@ from agewalk.core.units import PMD_SHIFT, PTRS_PER_PTE, Ns, Pages, pages_of
 from agewalk.engine.quality import Sample, assess, total
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.classic_host import TwoListMachine
-from agewalk.model.machine.view import cached_folio
+from agewalk.model.machine.view import cached_folio, folio_of
 from agewalk.model.mglru.aging.generations import MAX_NR_GENS
 from agewalk.model.mm.folio import folio_lru_gen
 from agewalk.model.mm.pte import PSE
@@ -89,7 +89,7 @@ class DirectRunner:
         self.processes: list[Process] = []
         self.vms: list[VirtualMachine | None] = []
         for space in job.spaces:
-            process = self.machine.add_process(space.name, Pages(space.pages), huge=space.huge)
+            process = self.machine.add_process(space.name, Pages(space.pages), huge=space.huge, orders=space.orders)
             self.processes.append(process)
             vm = self.machine.start_vm(process, space.name, mmu=space.mmu, ad_bits=space.ad_bits) if space.mmu else None
             self.vms.append(vm)
@@ -151,7 +151,11 @@ class DirectRunner:
         """What a fault brought in: (first page, pages)."""
         process = self.processes[space]
         pmd = process.mm.pmds.get(process.hva(page) >> PMD_SHIFT)
-        return (page - page % PTRS_PER_PTE, PTRS_PER_PTE) if pmd is not None and pmd.value & PSE else (page, 1)
+        if pmd is not None and pmd.value & PSE:
+            return page - page % PTRS_PER_PTE, PTRS_PER_PTE
+        folio = folio_of(self.machine.memory, process, page) if self.job.spaces[space].orders else None
+        pages = folio.pages if folio is not None else 1
+        return page - page % pages, pages
 
     def _until(self, time: int) -> None:
         while self.next_age is not None and self.every is not None and self.next_age <= time:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 from agewalk.core.errors import ScenarioError
 from agewalk.core.units import Ns
 from agewalk.model.protocols.base import AgingProtocol
-from agewalk.study.scenarios.values import Name, Period, Size, Source, Thp, Time
+from agewalk.study.scenarios.values import Mthp, Name, Period, Size, Source, Thp, Time
 from agewalk.trace import Trace, open_trace
 
 
@@ -63,6 +63,7 @@ class VmSection(Member):
     mmu: Literal["tdp", "legacy", "shadow"] = "tdp"
     ad_bits: bool = True
     thp: Thp = "never"
+    mthp: Mthp = []
     start: Time = Ns(0)
 
 
@@ -70,6 +71,7 @@ class ProcessSection(Member):
     """[[process]]: a trace replayed through the primary MMU alone."""
 
     thp: Thp = "never"
+    mthp: Mthp = []
     start: Time = Ns(0)
 
 

@@ -3,7 +3,7 @@
 import os
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from agewalk.core.errors import InputError
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, format_size, parse_size, parse_time
@@ -64,3 +64,14 @@ Period = Annotated[Ns, BeforeValidator(_period)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Source = Annotated[Any, BeforeValidator(_source)]  # the path of a trace, or a trace
 Thp = Literal["never", "always"]  # of the process's memory: 4 KiB pages, or 2 MiB at once where they fit and are free
+
+
+def _mthp_size(size: int) -> int:
+    if size & (size - 1) or not 2 * PAGE_SIZE <= size <= 1 << 20:
+        raise ValueError('a power of two from 8 KiB to 1 MiB; thp = "always" is for 2 MiB')
+    return size
+
+
+Mthp = list[
+    Annotated[Size, AfterValidator(_mthp_size)]
+]  # sizes of folios that a fault may take (hugepages-*kB/enabled)

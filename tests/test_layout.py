@@ -32,7 +32,8 @@ def test_files_hold_one_idea() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["agewalk", "agewalk.core.direct", "agewalk.model.machine", "agewalk.model.protocols.base"]
+    "package",
+    ["agewalk", "agewalk.core.direct", "agewalk.host.aging", "agewalk.model.machine", "agewalk.model.protocols.base"],
 )
 def test_importing_loads_nothing_heavy(package: str) -> None:
     code = f"import sys, {package}; print(*sorted({HEAVY!r} & set(sys.modules)))"

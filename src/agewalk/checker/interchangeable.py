@@ -1,4 +1,4 @@
-"""What a system says of its interchangeable pages: which cells, threads and answers belong to which page.
+"""A system's declaration of interchangeable pages: the cells, threads and answers that belong to each page.
 
 It is a claim. `agewalk.checker.reduction.symmetry` follows it through every edge of the automata and refuses it where it fails.
 """
@@ -51,7 +51,7 @@ class Interchangeable:
         return row[to[i]] if len(row) > 1 else item
 
     def value(self, place: Place, value: Any, to: Order) -> Any:
-        """What a value found in `place` is called afterwards."""
+        """The value that a value found in `place` becomes."""
         return self._inside(value if self.rename is None else self.rename(place, value, to), to)
 
     def _inside(self, value: Any, to: Order) -> Any:

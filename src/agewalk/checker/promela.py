@@ -52,7 +52,7 @@ def promela(source: Minimal) -> str:
 
 
 def _freed_table(source: Minimal) -> list[str]:
-    """What each value of the memory means for each object that can be freed."""
+    """Tables for C: in which values of the memory is each object freed?"""
     lines = []
     for i, mortal in enumerate(source.shared.mortals):
         bits = [str(int(mortal in m.freed)) for m in source.shared.values[MEMORY]]
@@ -176,8 +176,8 @@ def _assign(values: dict[int, int]) -> list[str]:
 
 @dataclass(frozen=True)
 class SpinResult:
-    """What SPIN's verifier said. errors: assertion violations and invalid end states. seconds, cpu_seconds: of all three steps
-    (spin, the C compiler, the verifier); verifier_cpu: of the verifier alone."""
+    """The result of SPIN's verifier. errors: assertion violations and invalid end states. seconds, cpu_seconds: of all three
+    steps (spin, the C compiler, the verifier); verifier_cpu: of the verifier alone."""
 
     states: int
     transitions: int

@@ -39,7 +39,7 @@ BUILT_IN: Final = (
 
 @dataclass(frozen=True)
 class Result:
-    """What a thread returned, as an argument of a property: None while it runs (a thread that returns None too)."""
+    """A thread's return value, as an argument of a property: None while the thread runs, or if it returns None."""
 
     thread: str
 

@@ -138,7 +138,7 @@ class Evaluation:
         )
 
     def _look(self, p: Property, states: NDArray[np.int64]) -> _Look:
-        """Where a predicate is true and where it is not, in the states and all that they stand for."""
+        """The first states in which a predicate is true and in which it is not, among the states and all that they stand for."""
         look = _Look()
         failing = np.zeros(self.graph.count, np.bool_)
         elements = self._elements(p.over)
@@ -210,7 +210,7 @@ class Evaluation:
     # --- states -------------------------------------------------------------------------------------------------------
 
     def values_of(self, over: tuple[Any, ...], state: int) -> tuple[Any, ...]:
-        """What a property is told in one state."""
+        """The values that a property is told in one state."""
         return next(values for _, _, values in self._projections(over, np.array([state])))
 
     def truth(self, p: Property, element: int = -1) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What a suspended generator will do next, as a value: its continuation.
+"""Continuations: all that decides what a suspended generator does next, as a value.
 
 Two generators whose frames stand at the same instruction with equal locals and evaluation stacks behave alike from
 there on (they are deterministic in what they are sent). So equal continuations are one node of a thread's automaton: a
@@ -140,7 +140,7 @@ class Continuation:
 
 @cache
 def _sort(kind: type) -> str:
-    """How values of the commonest types are told apart; "" for the rest."""
+    """The way in which values of a common type are told apart; "" for other types."""
     if issubclass(kind, (bool, float)):
         return "number"
     if issubclass(kind, _ATOMS):

@@ -81,7 +81,7 @@ def _freed(m: Memory, victim: Any) -> Memory:
 
 
 def step(m: Memory, effect: Effect, thread: int, victim: Any, base: int = 0) -> tuple[Memory, bool, Any]:
-    """What one lifetime effect of `thread` makes of `m`, whether the thread goes on (else it waits), and the answer.
+    """Perform one lifetime effect of `thread` on `m`: the memory after it, whether the thread goes on or waits, and the answer.
 
     victim: the canonical object, for effects that name one; base: how many objects of its slab the world was built with.
     Raises DoubleFreeError.

@@ -1,4 +1,7 @@
-"""Which nodes of finished automata become one: partition refinement that treats all orders of interchangeable pages alike."""
+"""Partition refinement: nodes of finished automata that behave alike become one.
+
+It treats all orders of interchangeable pages alike.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def minimise(automata: Automata, images: list[list[int]]) -> tuple[list[list[int
 
 
 def _static(automata: Automata, n: Node) -> Any:
-    """What no merging may mix."""
+    """A key of the node. Nodes with different keys never become one."""
     if n.kind == END:
         return (n.automaton, END, automata.shared.interned(n.result), n.warned)
     if n.kind == ERROR:

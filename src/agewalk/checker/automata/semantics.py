@@ -1,4 +1,4 @@
-"""What each effect does to the one variable it touches: for the exhaustive executor.
+"""The meaning of each effect, for the exhaustive executor: its change to the one variable that it touches.
 
 A variable is a cell (its value), a lock (0 free, -1 held for write, n readers), a list (its members, head first), or
 the memory (`agewalk.checker.automata.lifetimes`). `meaning` returns (new value, the answer that the generator is sent).
@@ -118,7 +118,7 @@ def initial(place: Cell | Lock | ListHead) -> Any:
 
 
 def place_name(place: Cell | Lock | ListHead) -> str:
-    """How people call it."""
+    """Its name in paths and messages."""
     return place.label if isinstance(place, ListHead) else place.name
 
 

@@ -76,7 +76,7 @@ class SharedState:
         return id(item) in self._fixed
 
     def slab_base(self, slab: Slab) -> int:
-        """How many objects a slab had given out when the world was built."""
+        """The number of objects that a slab had given out when the world was built."""
         return self._slab_base.get(id(slab), 0)
 
     # --- identity -----------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def _oldest(buffer: Cell) -> Step[None]:
 
 
 def may_leave(entries: tuple[Entry, ...]) -> list[int]:
-    """Which of the buffered stores may become visible next, in the weak mode."""
+    """The indices of the buffered stores that may become visible next, in the weak mode."""
     return [
         i
         for i, (cell, _, release) in enumerate(entries)

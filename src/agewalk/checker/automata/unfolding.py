@@ -48,7 +48,7 @@ _LEAVE: Final = (RcuReadUnlock, SrcuReadUnlock)
 
 @dataclass(frozen=True)
 class Context:
-    """What a thread holds, known without looking at any cell."""
+    """The locks and read sections that a thread holds. It is known without looking at any cell."""
 
     held: tuple[tuple[Any, str], ...] = ()  # (lock, mode), oldest first
     sections: tuple[Any, ...] = ()  # read sections it is in, by domain, nested ones repeated
@@ -181,7 +181,7 @@ class Automata:
         return self._error(node, NO_USE_AFTER_FREE, f"{name} used after it was freed")
 
     def choices(self, node: Node) -> int:
-        """How many answers a CHOICE node has."""
+        """The number of answers that a CHOICE node has."""
         return node.effect.n if isinstance(node.effect, Choose) else 2
 
     def _root(self, automaton: int) -> int:
@@ -346,14 +346,14 @@ class Automata:
         return self._by_key[key]
 
     def _warned(self, run: _Run) -> tuple[tuple[str, str], ...]:
-        """What a run has just warned of, filed under the system's property of that name, else under NO_WARNING."""
+        """The rules that a run has just broken by `Warn`: the property of that name, else NO_WARNING, and the text."""
         if not run.warned:
             return ()
         names = {p.name for p in self.system.properties}
         return tuple((what if what in names else NO_WARNING, what) for what in dict.fromkeys(run.warned))
 
     def _after(self, node: Node, answer: Any) -> Context:
-        """What the thread holds after `node`'s effect."""
+        """The thread's context after `node`'s effect."""
         context, effect = node.context, node.effect
         if isinstance(effect, Acquire) or (isinstance(effect, TryAcquire) and answer):
             lock = self.shared.canonical(effect.lock)

@@ -1,4 +1,4 @@
-"""What a thread's next step, and its later steps, can read and write: which steps are independent.
+"""Footprints: all that a thread's next step and its later steps can read and write. They tell which steps are independent.
 
 Sets of tokens as 62-bit masks (more tokens than bits share bits, which only makes steps look more dependent): one for
 each variable, one for the grace periods of each RCU or SRCU domain, one for the life of each object that is ever freed.

@@ -25,7 +25,7 @@ Element = tuple[int, tuple[int, ...]]  # (index of the order of pages, or -1; th
 
 
 class Asymmetric(Exception):
-    """Where a system is not as symmetric as it says."""
+    """A system is not as symmetric as it says; the text tells where."""
 
 
 def thread_groups(system: System) -> list[tuple[int, ...]]:
@@ -78,7 +78,7 @@ class Symmetry:
                 )
 
     def _parts(self, order: Order) -> tuple[int, ...]:
-        """Which thread takes whose part. Raises Asymmetric where the two are not alike."""
+        """For each thread, the thread whose part it takes. Raises Asymmetric where the two are not alike."""
         automata, exchange = self.automata, self.exchange
         assert exchange is not None
         found, groups = [], automata.system.threads
@@ -270,7 +270,7 @@ class Symmetry:
             raise self._tell(s, a, "has another number of answers to choose from")
 
     def _lifetimes(self, s: int) -> None:
-        """What can be freed: owners go where their cells go, and use after free to use after free."""
+        """Check objects that can be freed: owners go where their cells go, and use after free to use after free."""
         mortals = self.shared.mortals
         for var in range(1, len(self.shared.values)):
             owner, theirs = self.shared.owner_of(var), self.shared.owner_of(self.var(s, var))

@@ -39,7 +39,7 @@ UNBOUNDED: Final = Bounds()
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search has come."""
+    """The progress of a search."""
 
     states: int
     transitions: int
@@ -51,7 +51,7 @@ class Progress:
 
 @dataclass
 class Graph:
-    """What a search has found. `complete` is False when a bound ended it; `bound` then names it.
+    """The result of a search. `complete` is False when a bound ended it; `bound` then names it.
 
     States are rows of `states[:count]` in the order in which they were found; `parents` and `moves` (thread * 16 +
     choice) lead back to state 0.

@@ -73,16 +73,16 @@ class Simulator:
         self._cpus = len(cpus)
 
     def start(self) -> State:
-        """The state before anybody has run."""
+        """The state before the first step."""
         roots = tuple(self.automata.roots[a] for a in self.automata.automaton_of)
         return State(roots, (0,) * len(self.shared.values), (-1,) * self._cpus)
 
     def value(self, state: State, var: int) -> Any:
-        """What a variable holds."""
+        """The value of a variable."""
         return self.shared.values[var][state.values[var] if var < len(state.values) else 0]
 
     def node(self, state: State, thread: int) -> Node:
-        """Where a thread stands."""
+        """The node of a thread."""
         return self.automata.nodes[state.nodes[thread]]
 
     def stopped(self, state: State) -> Node | None:
@@ -225,7 +225,7 @@ class Simulator:
         return taken, state
 
     def outcome(self, state: State) -> tuple[Any, ...]:
-        """What can be seen of a state that is an end: results or broken rules of the threads, and the cells."""
+        """The visible part of a state that is an end: results or broken rules of the threads, and the cells."""
         threads = tuple(
             (n.kind, n.property, show(n.result)) for t in range(len(state.nodes)) if (n := self.node(state, t))
         )

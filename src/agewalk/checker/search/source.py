@@ -1,4 +1,4 @@
-"""What a search needs to know of the automata: tables of nodes and edges, symmetry, footprints."""
+"""The automata as a search needs them: tables of nodes and edges, symmetry, footprints."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Source(ABC):
         return nodes + [0] * self.cpus
 
     def initial_errors(self) -> list[int]:
-        """Where threads break a rule before their first step."""
+        """The first nodes of threads that break a rule before their first step."""
         return [n for n in self.roots() if self.tables.kind[n] == ERROR or self.tables.warned[n]]
 
     def model(self, layout: Layout) -> Model:
@@ -125,7 +125,7 @@ class Source(ABC):
         return self._images
 
     def fan(self) -> int:
-        """How many successors a state can have."""
+        """The largest number of successors that a state can have."""
         return len(self.daemons) * int(self.tables.choices.max())
 
     def dependence(self) -> Dependence:

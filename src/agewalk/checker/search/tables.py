@@ -44,7 +44,7 @@ def widened(widths: list[int], wanted: list[int]) -> list[int]:
 
 
 class Layout:
-    """Where each field of a state is packed: `words` 64-bit words, the top bit of the
+    """The place of each field in a packed state: `words` 64-bit words, the top bit of the
     first always set; `fields` says where each one is."""
 
     def __init__(self, widths: list[int]) -> None:

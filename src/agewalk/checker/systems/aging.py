@@ -74,7 +74,7 @@ def guest(
 
 
 def spte_rules(host: Host, *cells: Cell) -> list[Property]:
-    """What holds of every SPTE at every moment."""
+    """Rules that hold of every SPTE at every moment."""
     f = host.kvm.format
 
     def writable(*sptes: int) -> bool:

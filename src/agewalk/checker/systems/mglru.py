@@ -84,7 +84,7 @@ def build(protocol: AgingProtocol, pages: int, *, young: bool, referenced: bool 
 
 
 def _rules(lru: Lru) -> list[Property]:
-    """What holds whenever all threads have ended."""
+    """Rules that hold whenever all threads have ended."""
     sizes = tuple(cell for gen in lru.lruvec.nr_pages for cell in gen)
     flags = tuple(f.flags for f in lru.folios)
     links = tuple(f.lru for f in lru.folios)
@@ -234,7 +234,7 @@ def look_around_vs_eviction(protocol: AgingProtocol, _: str) -> System:
 
 
 def lag(max_seq: int, word: int) -> int:
-    """How many generations behind the youngest a folio is."""
+    """The number of generations that a folio is behind the youngest."""
     gen = folio_lru_gen(word)
     return 0 if gen < 0 else (max_seq - gen) % MAX_NR_GENS
 

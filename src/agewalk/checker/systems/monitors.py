@@ -1,4 +1,4 @@
-"""What a thread may not do, seen from its own effects (reference: the invariants of the seed mail, and KVM's own)."""
+"""Rules that are watched in a thread's own effects: the invariants of the mail ZmjtEBH42u7NUWRc@google.com, and KVM's own."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def word_rules(protocol: AgingProtocol) -> list[Property]:
 
 
 class WatchedAnswers:
-    """A protocol, as KVM asks it. Each answer of a VM is watched, whoever asked: WAS_FAST_SOUND."""
+    """A protocol, as KVM asks it. Each answer of a VM is watched for WAS_FAST_SOUND."""
 
     def __init__(self, protocol: AgingProtocol) -> None:
         self.protocol = protocol

@@ -1,4 +1,4 @@
-"""Questions one by one: what each of the notifiers' operations, and each of MGLRU's questions, may answer and change."""
+"""Each of the notifiers' operations and of MGLRU's questions: the answers that it may give, the bits that it may clear."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def young_in_shadow_mmu(protocol: AgingProtocol, mmu: str) -> System:
 
 @dataclass(frozen=True)
 class Told:
-    """What one question was told. question: its name."""
+    """The answer to one question. question: its name."""
 
     question: str
     young: bool

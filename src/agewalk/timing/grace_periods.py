@@ -1,4 +1,4 @@
-"""RCU and SRCU: who reads, and what waits for those readers: memory to be freed, threads to be woken."""
+"""RCU and SRCU: the threads that are inside read sections, and the memory and threads that wait until those have left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from agewalk.timing.threads import Thread
 class GracePeriods:
     """The read sections of a machine. Times are ps.
 
-    waiting: (readers to wait for, their domain or None for RCU, memory to free or thread to wake), in the order of the calls.
+    waiting: one entry for each call, in their order: the readers to wait for, the domain (None: RCU), the memory to free or the
+    thread to wake.
     """
 
     def __init__(self, hardware: Hardware, queues: RunQueues) -> None:
@@ -28,7 +29,7 @@ class GracePeriods:
         return self.rcu_readers if domain is None else self.srcu_readers.setdefault(domain, set())
 
     def reader_exited(self, thread: Thread, domain: Srcu | None, t: int) -> None:
-        """A reader has left its section: free what waited for it alone, wake the threads that did."""
+        """A thread has left its read section. Free the memory, and wake the threads, that waited for no other reader."""
         still: list[tuple[set[Thread], Srcu | None, Object | Thread]] = []
         for readers, where, what in self.waiting:
             if where is domain:
@@ -42,7 +43,7 @@ class GracePeriods:
         self.waiting[:] = still  # operations hold this very list
 
     def defer(self, domain: Srcu | None, memory: Object) -> None:
-        """call_rcu() and call_srcu(): free the memory once the readers of now have left."""
+        """call_rcu() and call_srcu(): free the memory when all present readers have left."""
         readers = self.readers_of(domain)
         if readers:
             self.waiting.append((set(readers), domain, memory))
@@ -50,8 +51,8 @@ class GracePeriods:
             self.free(memory)
 
     def synchronize(self, thread: Thread, domain: Srcu | None, t: int) -> int:
-        """synchronize_rcu() and synchronize_srcu(): the thread waits for the readers of now. Answers when it goes on if it does
-        not sleep, else -1."""
+        """synchronize_rcu() and synchronize_srcu(): the thread waits until all present readers have left. Returns the
+        time at which it goes on, or -1 if it sleeps."""
         readers = self.readers_of(domain)
         if thread in readers:
             what = "synchronize_rcu()" if domain is None else f"synchronize_srcu({domain})"

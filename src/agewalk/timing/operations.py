@@ -1,4 +1,4 @@
-"""What each effect does on the modelled CPUs, and what it costs. These functions run a million times a second."""
+"""What each effect does on the modelled CPUs, and what it costs. A run calls these functions a million times a second."""
 
 from __future__ import annotations
 

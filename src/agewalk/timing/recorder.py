@@ -1,4 +1,4 @@
-"""The events of a run for a timeline: the machine fills a recorder if it has one, `timeline.py` writes it."""
+"""The events of a run, for a timeline. The machine adds them to its recorder, if it has one; `timeline.py` writes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Slice(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """A lock's way from one thread to the next: released on `cpu` at `start`, taken on `to_cpu` at `end`."""
+    """A lock passes from one thread to the next: released on `cpu` at `start`, taken on `to_cpu` at `end`."""
 
     cpu: int
     to_cpu: int

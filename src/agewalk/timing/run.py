@@ -35,10 +35,10 @@ LEAST_CACHED: Final = 1024  # lines: what a CPU has touched in its last dozen fa
 class Row:
     """The result of one variant with one number of vCPUs. Times of the whole run are those of full memory: measured * factor.
 
-    factor: by which memory was scaled down. wall_s: until the last vCPU was done. pass_whole_s: mean of the host threads'
-    passes (aging, or eviction) as access_tracking_perf_test has it: time aged / passes, the pass under way at the end of the
-    vCPUs finished and counted as one. pass_s: the same with that pass counted for the share of it that lay before the end,
-    so that it does not jump when the number of passes does. stall_s: a vCPU's time on lines and locks of others, mean over
+    factor: memory was divided by it. wall_s: time until the last vCPU ended. pass_whole_s: mean duration of the host threads'
+    passes (aging, or eviction), as access_tracking_perf_test counts: the pass that is under way when the vCPUs end is finished
+    and counts as one. pass_s: the same, but that pass counts in part, by its share before the vCPUs' end. So it does not jump
+    when the number of passes changes. stall_s: a vCPU's time on lines and locks of others, mean over
     vCPUs; lock_wait_s: its part on each lock, by name. fault_ns: percentiles of one fault or touch, not scaled.
     """
 

@@ -1,4 +1,4 @@
-"""The effects that are performed less than once a microsecond: lock insides, spinning, sleeping, memory, lists, flushes."""
+"""The effects that are rare: steps inside locks, spinning, sleeping, allocation, lists, flushes."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ SLEEPS: Final = Answer("the thread sleeps; the answer is in Thread.value when it
 class Scheduler:
     """The thread whose turn it is, and the clock. Times are ps.
 
-    budget: how long the thread may run until it must give way; kept in place of the time, which is horizon - budget, because
-    the interpreter is fast with small numbers. next_due: the event of the thread that is due next. done: effects performed.
+    budget: how long the thread may run until it must give way. The time is horizon - budget; the budget is kept because the
+    interpreter is faster with small numbers. next_due: the event of the thread that is due next. done: effects performed.
     latest: when the last thread ended or slept.
     """
 

@@ -13,6 +13,7 @@ from agewalk.checker.systems import monitors
 from agewalk.checker.systems.aging import DIRTY_KEPT
 from agewalk.checker.systems.notifiers import NOT_OLD, STRANGER_SEEN
 from agewalk.checker.systems.questions import FAST_FINDS, FULL_FINDS, LOOKS, LOOKS_AT_FAST, WALK_FINDS
+from agewalk.checker.systems.trackers import RECLAIM_TOLD
 from agewalk.checker.verdicts import VIOLATED
 from agewalk.core.errors import InputError, UsageError
 from agewalk.model.protocols.registry import get_protocol
@@ -28,6 +29,7 @@ FOUND = {
     ("look-around-decision", "christopherson", "nested"): (LOOKS,),
     ("look-around-decision", "christopherson", "legacy"): (LOOKS,),
     ("subscribers", "v5", "tdp"): (monitors.COVERED, NOT_OLD),
+    **{("reclaim-vs-tracker", "christopherson", mmu): (RECLAIM_TOLD,) for mmu in ("tdp", "nested")},
     ("look-around-vs-eviction", "christopherson", "tdp"): ("the target counts as referenced",),
     **{("young-in-tdp-mmu", "v5", mmu): (FAST_FINDS, WALK_FINDS) for mmu in ("nested", "nested-noad")},
     **{("young-in-tdp-mmu", name, mmu): (WALK_FINDS,) for name in ("v2", "v3") for mmu in ("nested", "nested-noad")},
@@ -38,14 +40,15 @@ FOUND = {
     ("look-around-decision", "v4", "tdp"): (LOOKS, LOOKS_AT_FAST),
     **{("agers-vs-refault", name, "tdp-noad"): (TERMINATES,) for name in ("v4", "v5", "v6", "v6:variant=repaired")},
 }
-LESS = ("linux-6.9", "linux-6.13", "linux-7.3", "v7")  # enough of the slowest system
+LESS = ("linux-6.9", "linux-6.13", "linux-7.3", "v7")  # enough of the slowest systems
+FEWER = ("kvm-access-vs-aging", "tracker-vs-reclaim", "walk-vs-tracker")
 CHOSEN = [
     (system, protocol, mmu)
     for system, protocol, mmu in all_names()
     if (system, protocol, mmu) in FOUND
-    or (system != "kvm-access-vs-aging" and mmu == SYSTEMS[system].mmus[0] and system != "age-vs-nested-storm")
-    or (system == "kvm-access-vs-aging" and mmu == "tdp" and protocol in LESS)
-    or (protocol == "linux-7.3" and system not in {"age-vs-nested-storm", "kvm-access-vs-aging"})
+    or (system not in FEWER and mmu == SYSTEMS[system].mmus[0] and system != "age-vs-nested-storm")
+    or (system in FEWER and mmu == "tdp" and protocol in LESS)
+    or (protocol == "linux-7.3" and system not in {"age-vs-nested-storm", *FEWER})
 ]
 
 

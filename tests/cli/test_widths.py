@@ -31,6 +31,7 @@ VERBS = {
     "profile": ("list", "show"),
     "trace": ("info", "convert", "synth"),
     "witness": ("verify", "show"),
+    "host": ("probe",),
 }
 HELP = [
     "--help",

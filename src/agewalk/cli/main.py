@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
     },
     "Bring your own data": {
         "trace": "facts about a trace; convert other tools' files; synthesise",
+        "host": "what a live host tells about aging, and its VMs",
     },
     "Read": {
         "docs": "the pages of the documentation, each as text",

@@ -5,7 +5,7 @@ The id after "memcg" is padded in 6.12, and equals the inode of the cgroup from 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agewalk.core.errors import InputError
@@ -88,7 +88,7 @@ def _lruvecs(text: str) -> Iterator[Lruvec]:
 
 
 def _row(line: str, generations: list[Generation], number: int) -> None:
-    """Add a row: a generation (4 columns, two of them bare), a tier (a bare number, then marked ones), or a walk (all marked)."""
+    """Add a row: a generation (4 columns, two of them bare), a tier (7), or a walk (4 with marks, 6 on 6.1)."""
     found = [_VALUE.fullmatch(word) for word in line.split()]
     if not found or not all(found):
         raise _bad(number)
@@ -99,11 +99,13 @@ def _row(line: str, generations: list[Generation], number: int) -> None:
             raise _bad(number)
         generations.append(Generation(values[0], values[1], values[2], values[3]))
         return
-    if not generations or not all(marks[1:]):
+    if not generations or not (len(values) in {6, 7} or (len(values) == 4 and all(marks))):
         raise _bad(number)
     last = generations[-1]
-    tiers, walk = (last.tiers, tuple(values)) if marks[0] else ((*last.tiers, tuple(values[1:])), last.walk)
-    generations[-1] = Generation(last.seq, last.age_ms, last.anon, last.file, tiers, walk)
+    if len(values) == 7:
+        generations[-1] = replace(last, tiers=(*last.tiers, tuple(values[1:])))
+    else:
+        generations[-1] = replace(last, walk=tuple(values))
 
 
 def _bad(number: int) -> InputError:

@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 
 import agewalk
 from agewalk.engine.access.batch import plain
-from agewalk.engine.access.kvm_fault import run_rows
+from agewalk.engine.access.kvm_fault import run_tick
 from agewalk.engine.compiler.jit import entry
-from agewalk.engine.engine import Batch, Engine, build, compile_once
+from agewalk.engine.engine import Engine, HostAccesses, build, compile_once
 from agewalk.engine.eviction.reclaim import run_aging
 from agewalk.engine.state import layout as at
 from agewalk.engine.state.config import Host, Space
@@ -123,9 +123,9 @@ def _host(pages: int, memory: int, kernel: str, policy: str = "mglru", *, huge: 
     )  # fmt: skip
 
 
-def _batch(stream: Stream) -> Batch:
+def _batch(stream: Stream) -> HostAccesses:
     n = len(stream.pages)
-    return Batch(stream.times, np.zeros(n, np.uint16), stream.pages, stream.writes, np.zeros(n, np.uint8))
+    return HostAccesses(stream.times, np.zeros(n, np.uint16), stream.pages, stream.writes, np.zeros(n, np.uint8))
 
 
 def hit_path(pages: U32, *, times: int) -> dict[str, float]:
@@ -136,22 +136,22 @@ def hit_path(pages: U32, *, times: int) -> dict[str, float]:
     state = build(_host(top, 4 * top, "6.18"), encode(table)[0])
     kinds = np.full(n, at.P_TDP | at.A_TDP | at.USED_NOW, np.uint8)
     kinds[pages % 3 == 0] |= at.WRITTEN
-    run_rows(state, plain(pages, kinds), len(pages))
+    run_tick(state, plain(pages, kinds), len(pages))
     _bare(bits, pages[:1])
     bare, ours = [], []
     for _ in range(times):
         bare.append(_seconds(lambda: _bare(bits, pages)))
-        state.touch[:] &= 255 - at.A_TDP - at.USED_NOW
-        ours.append(_seconds(lambda: run_rows(state, plain(pages, kinds), len(pages))))
+        state.pte_bits[:] &= 255 - at.A_TDP - at.USED_NOW
+        ours.append(_seconds(lambda: run_tick(state, plain(pages, kinds), len(pages))))
     limit, speed = n / statistics.median(bare) / 1e6, n / statistics.median(ours) / 1e6
     return {"bare_M_s": limit, "engine_M_s": speed, "share": speed / limit}
 
 
-def _engine(host: Host, table: ProtocolTable, batch: Batch) -> tuple[float, int]:
+def _engine(host: Host, table: ProtocolTable, batch: HostAccesses) -> tuple[float, int]:
     """(CPU seconds, evictions) of one run."""
     engine = Engine(host, table, assess=False)
-    engine.state.page[:] += 0  # fault the host's own memory in first
-    engine.state.touch[:] = 0
+    engine.state.folios[:] += 0  # fault the host's own memory in first
+    engine.state.pte_bits[:] = 0
     return _seconds(lambda: engine.feed(batch)), engine.result().evictions
 
 
@@ -202,10 +202,10 @@ def aging_curve(*, smoke: bool) -> list[dict[str, float]]:
         state = build(_host(pages, 4 * pages, "6.18"), ask)
         everyone = np.arange(pages, dtype=np.uint32)
         kinds = np.full(pages, at.P_TDP | at.A_TDP | at.USED_NOW | at.WRITTEN, np.uint8)
-        run_rows(state, plain(everyone, kinds), len(everyone))
+        run_tick(state, plain(everyone, kinds), len(everyone))
 
         def once(state: Any = state, everyone: U32 = everyone, kinds: Any = kinds) -> float:
-            run_rows(state, plain(everyone, kinds), len(everyone))
+            run_tick(state, plain(everyone, kinds), len(everyone))
             return _seconds(lambda: run_aging(state, 1))
 
         seconds = _median(once, 3)
@@ -223,7 +223,7 @@ def small_and_huge(stream: Stream, *, times: int) -> dict[str, dict[str, float]]
     found: dict[str, dict[str, float]] = {}
     for name, huge in (("4 KiB", False), ("2 MiB", True)):
         engine = Engine(_host(top, 4 * top, "6.18", huge=huge), table, assess=False)
-        engine.state.page[:] += 0  # fault the host's own memory in first
+        engine.state.folios[:] += 0  # fault the host's own memory in first
         populate = _seconds(lambda engine=engine: engine.feed(turns[0]))  # type: ignore[misc]
         hits, pass_s = [], []
         before = engine.result().counts
@@ -255,14 +255,14 @@ def terabyte(*, smoke: bool) -> dict[str, float]:
     populate = 0.0
     for first in range(0, total, chunk):
         part = np.arange(first, min(total, first + chunk), dtype=np.uint32)
-        populate += _seconds(lambda part=part: run_rows(state, plain(part, kinds), len(part)))  # type: ignore[misc]
+        populate += _seconds(lambda part=part: run_tick(state, plain(part, kinds), len(part)))  # type: ignore[misc]
     aged = _seconds(lambda: run_aging(state, 1))
     rng = np.random.default_rng(3)
     stream = (np.minimum(rng.pareto(0.3, chunk), 1e12) * 50).astype(np.int64) % total
     touched = 0.0
     for turn in range(0, accesses, chunk):
         part = ((stream + turn * 7919) % total).astype(np.uint32)
-        touched += _seconds(lambda part=part: run_rows(state, plain(part, kinds), len(part)))  # type: ignore[misc]
+        touched += _seconds(lambda part=part: run_tick(state, plain(part, kinds), len(part)))  # type: ignore[misc]
     size = sum(array.nbytes for array in state)
     return {
         "pages": total, "bytes_per_page": size / total, "GiB": size / 2**30, "build_s": built, "populate_s": populate,
@@ -274,13 +274,13 @@ START = """
 import time; start = time.perf_counter()
 import numpy as np
 from agewalk.engine.state.config import Host, Space
-from agewalk.engine.engine import Batch, Engine, compile_once
+from agewalk.engine.engine import HostAccesses, Engine, compile_once
 from agewalk.model.protocols.tables.table import ProtocolTable
 said = []
 compile_once(said.append)
 engine = Engine(Host([Space("vm", 64)], 128, {}), ProtocolTable("none", (), ()))
 z = np.zeros(1, np.uint16)
-engine.feed(Batch(np.zeros(1, np.int64), z, np.zeros(1, np.uint32), np.ones(1, bool), np.zeros(1, np.uint8)))
+engine.feed(HostAccesses(np.zeros(1, np.int64), z, np.zeros(1, np.uint32), np.ones(1, bool), np.zeros(1, np.uint8)))
 print(time.perf_counter() - start, len(said))
 """
 

@@ -13,7 +13,7 @@ import numpy as np
 from tests.engine.ledger import HOT, Ledger
 
 from agewalk.core.units import Bytes, Hva, Ns, Pages
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state import layout as at
 from agewalk.engine.state.arrays import State
 from agewalk.engine.state.config import Host, Space
@@ -131,7 +131,7 @@ class Twin:
         self.machine.advance(Ns(self.now))
         columns = list(zip(*rows, strict=True))
         self.engine.feed(
-            Batch(
+            HostAccesses(
                 np.full(len(rows), self.now, np.int64),
                 np.array(columns[0], np.uint16),
                 np.array(columns[1], np.uint32),
@@ -254,9 +254,9 @@ class Twin:
             for page in range(process.pages):
                 number = int(s.space[i, at.S_FIRST]) + page
                 folio = int(folio_of(s.pmd, number))
-                meta, bits = int(s.page[folio, at.META]), int(s.touch[number])
+                meta, bits = int(s.folios[folio, at.META]), int(s.pte_bits[number])
                 if is_huge(s.pmd, number):  # one accessed bit for all, but for shadow SPTEs of guest tables
-                    bits |= int(accessed(s.touch, folio)) & at.A_ANY & ~int(s.space[i, at.S_SMALL])
+                    bits |= int(accessed(s.pte_bits, folio)) & at.A_ANY & ~int(s.space[i, at.S_SMALL])
                 kvm = bool(s.space[i, at.S_NOTIFIERS])
                 views.append(_view(meta, max_seq))
                 mapped = bool(meta & at.MAPPED)
@@ -264,7 +264,7 @@ class Twin:
                 if not s.space[i, at.S_TDP]:  # the nested guest's
                     fast, slow = False, fast or slow
                 young.append((bool(bits & at.A_PRIMARY and mapped), fast, slow))
-                alone = int(s.page[number, at.META])
+                alone = int(s.folios[number, at.META])
                 pair = _bits(alone, at.GA_SHADOW, at.GD_SHADOW), _bits(alone, at.GA_TDP, at.GD_TDP)
                 guest.append((pair[1], pair[0]) if s.space[i, at.S_TDP] else pair)
                 where[number] = (i, page)
@@ -279,7 +279,7 @@ class Twin:
             ],
             "sizes": [int(n) for n in word[at.NR_PAGES : at.NR_PAGES + 8]],
             "lists": [
-                [where[f] if s.page[f, at.META] & at.MAPPED else "unmapped" for f in members(s, n)] for n in range(8)
+                [where[f] if s.folios[f, at.META] & at.MAPPED else "unmapped" for f in members(s, n)] for n in range(8)
             ],
             "free": int(word[at.FRAMES] - word[at.HELD]),
             "avg_refaulted": [int(n) for n in word[at.AVG_REFAULTED : at.AVG_REFAULTED + 8]],
@@ -372,8 +372,8 @@ def members(state: State, number: int) -> list[int]:
     while place != state.word[at.HEADS + number]:
         if state.queue[place] != at.HOLE:
             out.append(int(state.queue[place]))
-            assert state.page[out[-1], at.SLOT] == place
-            assert len(out) <= len(state.page), "a list in a ring"
+            assert state.folios[out[-1], at.SLOT] == place
+            assert len(out) <= len(state.folios), "a list in a ring"
         place += 1
         if place % at.SEGMENT == 0:
             place = int(state.after[place // at.SEGMENT - 1]) * at.SEGMENT

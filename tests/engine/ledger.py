@@ -50,7 +50,7 @@ class Ledger:
         """The same as the engine says it."""
         result, s = engine.result(), engine.state
         numbers = [int(s.space[space, at.S_FIRST]) + page for space, page in sorted(self.used)]
-        used = np.where(s.touch & at.USED_NOW, s.word[at.NOW], s.used)
+        used = np.where(s.pte_bits & at.USED_NOW, s.word[at.NOW], s.used_at)
         return {
             "refaults": [space.refaults for space in result.spaces],
             "evictions": [space.evictions for space in result.spaces],

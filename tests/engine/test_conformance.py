@@ -210,7 +210,7 @@ def test_a_write_is_a_hit_from_the_second_on(kernel: str, mmu: str, guest: int) 
         twin.touch([(0, 3, True, guest), (0, 4, False, guest), (0, 4, True, guest)])
         twin.check()
     first = int(twin.engine.state.space[0, at.S_FIRST])
-    assert (twin.engine.state.touch[first + 3 : first + 5] & at.WRITTEN).all()
+    assert (twin.engine.state.pte_bits[first + 3 : first + 5] & at.WRITTEN).all()
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "6.18", "7.3"])

@@ -15,7 +15,7 @@ from tests.engine.conformance import Twin, features_of, table_of
 from tests.engine.test_conformance import KERNELS, PROTOCOLS, tell
 
 from agewalk.core.errors import UsageError
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state import layout as at
 from agewalk.engine.state.config import Host, Space
 from agewalk.engine.state.huge import folio_numbers, is_huge
@@ -123,7 +123,9 @@ def feed(engine: Engine, now: int, pages: list[int], *, write: bool = True) -> N
     n = len(pages)
     zeros = np.zeros(n, np.uint16)
     engine.feed(
-        Batch(np.full(n, now, np.int64), zeros, np.array(pages, np.uint32), np.full(n, write), zeros.astype(np.uint8))
+        HostAccesses(
+            np.full(n, now, np.int64), zeros, np.array(pages, np.uint32), np.full(n, write), zeros.astype(np.uint8)
+        )
     )
 
 
@@ -138,13 +140,13 @@ def test_one_page_of_512_makes_all_young_and_the_truth_knows_which() -> None:
     feed(engine, 9, [600], write=False)
     engine.age()
     engine.age()
-    meta = s.page[folio_numbers(s, 0, 1024), at.META]
+    meta = s.folios[folio_numbers(s, 0, 1024), at.META]
     gens = (meta & at.GEN_MASK) >> at.GEN_SHIFT
     assert len(set(gens[:512])) == len(set(gens[512:])) == 1
     assert gens[0] != gens[512]  # only one of the two folios was used
     assert is_huge(s.pmd, 600)
-    assert np.flatnonzero(s.used[512:1024] == 9).tolist() == [88]
-    assert s.used[601] == at.NEVER
+    assert np.flatnonzero(s.used_at[512:1024] == 9).tolist() == [88]
+    assert s.used_at[601] == at.NEVER
     assert engine.result().counts["pmds_walked"] == 2 * 5
     assert engine.result().counts["ptes_walked"] == 0
     sample = engine.samples[-1]

@@ -46,31 +46,36 @@ def test_unknown_features_and_sizes_are_refused() -> None:
 @jit.entry
 def _row_of(s: State, folio: jit.Int) -> jit.Int:
     row = s.asked[1]
-    row[3] += s.page[folio, at.META]
+    row[3] += s.folios[folio, at.META]
     return row[3] + s.word[at.NOW]
 
 
 def test_kernels_see_a_state_as_it_is() -> None:
     """Elements, rows, stores of every width; the same arrays, not copies."""
     state = build(Host([Space("vm", 1024)], 1024, {}), np.zeros((3, MODES * 8), np.uint8))
-    state.page[1023, at.META], state.asked[1, 3], state.word[at.NOW] = -7, 50, 1 << 40
+    state.folios[1023, at.META], state.asked[1, 3], state.word[at.NOW] = -7, 50, 1 << 40
     assert _row_of(state, 1023) == 43 + (1 << 40)
     assert (state.asked[1, 3], state.asked.sum()) == (43, 43)
 
 
 @jit.entry
 def _sums(s: State, first: jit.Int, count: jit.Int, out: jit.Array) -> None:
-    which = which_of(s.touch, first, count, 5)
+    which = which_of(s.pte_bits, first, count, 5)
     out[0] = count_bits(which)
     while which:
         out[1] += first + lowest_bit(which)
         which &= which - 1
-    out[2] = count_bits(~which_of(s.page, first, count, at.MAPPED | at.ZERO) & which_of(s.touch, first, count, 255))
+    out[2] = count_bits(
+        ~which_of(s.folios, first, count, at.MAPPED | at.ZERO) & which_of(s.pte_bits, first, count, 255)
+    )
     block, shift = first // 64, first % 64
-    s.listed[0], s.listed[1] = which_of(s.touch, block * 64, 64, 9), which_of(s.touch, min(block + 1, 15) * 64, 64, 9)
+    s.listed[0], s.listed[1] = (
+        which_of(s.pte_bits, block * 64, 64, 9),
+        which_of(s.pte_bits, min(block + 1, 15) * 64, 64, 9),
+    )
     joined = window(s.listed[0], s.listed[1], shift, count)
-    out[3] = count_bits(joined & ~which_of(s.touch, first, count, 9)) + count_bits(
-        which_of(s.touch, first, count, 9) & ~joined
+    out[3] = count_bits(joined & ~which_of(s.pte_bits, first, count, 9)) + count_bits(
+        which_of(s.pte_bits, first, count, 9) & ~joined
     )
 
 
@@ -78,11 +83,11 @@ def test_windows_of_up_to_64_elements() -> None:
     """Vectors find what NumPy finds, and so does plain Python; nothing is seen beyond the window, or the end of the arrays."""
     state = build(Host([Space("vm", 1024)], 1024, {}), np.zeros((3, MODES * 8), np.uint8))
     dice = np.random.default_rng(1)
-    state.touch[:] = dice.integers(0, 256, 1024) * dice.integers(0, 2, 1024)
-    state.page[:, at.META] = dice.integers(-(1 << 31), 1 << 31, len(state.page))
-    state.page[:, at.SLOT] = -1
+    state.pte_bits[:] = dice.integers(0, 256, 1024) * dice.integers(0, 2, 1024)
+    state.folios[:, at.META] = dice.integers(-(1 << 31), 1 << 31, len(state.folios))
+    state.folios[:, at.SLOT] = -1
     for first, count in [(0, 64), (0, 1), (63, 2), (500, 64), (960, 64), (1023, 1), (1000, 24), (300, 63)]:
-        touch, meta = state.touch[first : first + count], state.page[first : first + count, at.META]
+        touch, meta = state.pte_bits[first : first + count], state.folios[first : first + count, at.META]
         found = np.flatnonzero(touch & 5)
         wanted = [
             len(found),

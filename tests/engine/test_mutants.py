@@ -34,4 +34,4 @@ def test_a_fault_is_caught_a_hint_is_not_and_what_nobody_runs_is_named() -> None
     )  # fmt: skip
     said = done.stdout.splitlines()
     assert "caught s.queue[place] = folio  ->  pass" in said
-    assert "ALIVE fetch_row(s.page, i64(s.queue[then]))  ->  pass" in said
+    assert "ALIVE fetch_row(s.folios, i64(s.queue[then]))  ->  pass" in said

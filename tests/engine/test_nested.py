@@ -65,12 +65,12 @@ class Watched(Twin):
     def bits(self, page: int) -> int:
         """Its byte of `touch`."""
         s = self.engine.state
-        return int(s.touch[int(s.space[0, at.S_FIRST]) + page])
+        return int(s.pte_bits[int(s.space[0, at.S_FIRST]) + page])
 
     def meta(self, page: int) -> int:
         """Its META."""
         s = self.engine.state
-        return int(s.page[int(s.space[0, at.S_FIRST]) + page, at.META])
+        return int(s.folios[int(s.space[0, at.S_FIRST]) + page, at.META])
 
     @property
     def mode(self) -> int:

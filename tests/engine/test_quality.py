@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.engine.conformance import features_of
 
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.quality import Sample, assess, skew, total
 from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
@@ -87,7 +87,7 @@ def test_a_host_knows_the_truth() -> None:
             pages = np.arange(8 if second == 0 else 4, dtype=np.uint32)
             n = len(pages)
             columns = np.zeros(n, np.uint16), pages, np.ones(n, np.bool_), np.zeros(n, np.uint8)
-            engine.feed(Batch(np.full(n, 1_000 * second + 500, np.int64), *columns))
+            engine.feed(HostAccesses(np.full(n, 1_000 * second + 500, np.int64), *columns))
         engine.advance(6_000)
         seen[protocol] = engine.samples[-1]
     good, bad = seen["linux-6.13"], seen["linux-6.9"]

@@ -15,7 +15,7 @@ import pytest
 from tests.engine.conformance import features_of
 
 from agewalk.engine import quality
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.eviction.reclaim import run_aging
 from agewalk.engine.quality import FALSE_OLD, FALSE_YOUNG, Sample
 from agewalk.engine.state.config import Host, Space
@@ -60,7 +60,7 @@ class Story:
             np.ones(n, np.bool_),
             np.full(n, context, np.uint8),
         )
-        self.engine.feed(Batch(np.full(n, time, np.int64), *columns))
+        self.engine.feed(HostAccesses(np.full(n, time, np.int64), *columns))
 
     def age(self, time: int, *, force: bool = True) -> Sample:
         """A pass, and its sample."""

@@ -12,7 +12,7 @@ from tests.engine.conformance import features_of, table_of
 
 from agewalk.engine.baselines.curve import LruCurve, Shards
 from agewalk.engine.baselines.queues import POLICIES, Queue
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state import layout as at
 from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
@@ -30,7 +30,7 @@ ROWS = 500
 SPACES = (160, 90)
 
 
-def stream(seed: int) -> Batch:
+def stream(seed: int) -> HostAccesses:
     """Bursts and pauses, hot and cold pages, two VMs with a nested guest each."""
     dice = np.random.default_rng(seed)
     times = np.cumsum(dice.choice([0, 0, 0, 1, 40], ROWS)).astype(np.int64)
@@ -38,17 +38,17 @@ def stream(seed: int) -> Batch:
     hot = dice.integers(0, 12, ROWS)
     pages = np.where(dice.random(ROWS) < 0.5, hot, dice.integers(0, 90, ROWS) + 70 * (space == 0)).astype(np.uint32)
     context = dice.choice([0, 0, 1, 2], ROWS).astype(np.uint8)
-    return Batch(times, space, pages, dice.random(ROWS) < 0.8, context)
+    return HostAccesses(times, space, pages, dice.random(ROWS) < 0.8, context)
 
 
-def parts(whole: Batch, cuts: list[int]) -> list[Batch]:
+def parts(whole: HostAccesses, cuts: list[int]) -> list[HostAccesses]:
     """The same rows in several batches; some may be empty."""
     places = [0, *sorted(cuts), ROWS]
     columns: tuple[Any, ...] = (whole.time_ns, whole.space, whole.page, whole.write, whole.context)
-    return [Batch(*(column[a:b] for column in columns)) for a, b in pairwise(places)]
+    return [HostAccesses(*(column[a:b] for column in columns)) for a, b in pairwise(places)]
 
 
-def told(kernel: str, protocol: str, policy: str, batches: list[Batch]) -> dict[str, Any]:
+def told(kernel: str, protocol: str, policy: str, batches: list[HostAccesses]) -> dict[str, Any]:
     """Everything that a host knows after its batches."""
     host = Host(
         [Space("a", SPACES[0]), Space("b", SPACES[1], tdp=False, shadow=True)], 80, features_of(profile(kernel)),
@@ -92,10 +92,10 @@ def test_a_difference_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """A seeded fault: time is rounded down to the start of the batch."""
     feed = Engine.feed
 
-    def late(self: Engine, batch: Batch) -> None:
+    def late(self: Engine, batch: HostAccesses) -> None:
         if len(batch.page):
             times = np.full(len(batch.page), max(int(batch.time_ns[0]), self._now_ns), np.int64)
-            feed(self, Batch(times, batch.space, batch.page, batch.write, batch.context))
+            feed(self, HostAccesses(times, batch.space, batch.page, batch.write, batch.context))
 
     monkeypatch.setattr(Engine, "feed", late)
     whole, rows = every_row()

@@ -1,4 +1,4 @@
-"""Rows on their way into a host: long ticks and short ones, rows that a host cannot take, columns of any kind."""
+"""EncodedAccesses on their way into a host: long ticks and short ones, rows that a host cannot take, columns of any kind."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,8 +8,8 @@ import pytest
 from tests.engine.conformance import features_of, table_of
 
 from agewalk.core.errors import UsageError
-from agewalk.engine.access.batch import BLOCK, CHUNK, Rows, end_of_tick, plain
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.access.batch import BLOCK, CHUNK, EncodedAccesses, end_of_tick, plain
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state import layout as at
 from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
@@ -27,12 +27,12 @@ def engine_of(policy: str = "mglru", *, tick_ns: int = 1000, age_every_ns: int =
     return Engine(host, table_of(get_protocol("linux-6.18")))
 
 
-def stream(rows: int, *, turn: int = 1) -> Batch:
+def stream(rows: int, *, turn: int = 1) -> HostAccesses:
     """The spaces take turns of `turn` rows; time goes on by 1 a row."""
     dice = np.random.default_rng(rows)
     space = (np.arange(rows) // turn % 2).astype(np.uint16)
     pages = dice.integers(0, PAGES, rows).astype(np.uint32)
-    return Batch(np.arange(rows), space, pages, dice.random(rows) < 0.6, np.zeros(rows, np.uint8))
+    return HostAccesses(np.arange(rows), space, pages, dice.random(rows) < 0.6, np.zeros(rows, np.uint8))
 
 
 def told(engine: Engine) -> dict[str, Any]:
@@ -43,10 +43,10 @@ def told(engine: Engine) -> dict[str, Any]:
     return {**found, "samples": engine.samples}
 
 
-def cut(batch: Batch, start: int, end: int) -> Batch:
+def cut(batch: HostAccesses, start: int, end: int) -> HostAccesses:
     """Some of its rows."""
     columns: tuple[Any, ...] = (batch.time_ns, batch.space, batch.page, batch.write, batch.context)
-    return Batch(*(column[start:end] for column in columns))
+    return HostAccesses(*(column[start:end] for column in columns))
 
 
 @pytest.mark.parametrize("policy", ["mglru", "two-list"])
@@ -62,8 +62,8 @@ def test_ticks_of_every_length(policy: str, turn: int, tick_ns: int) -> None:
     assert told(whole) == told(parts)
     last = {(space, page): row for row, (space, page) in enumerate(zip(batch.space, batch.page, strict=True))}
     for (space, page), row in last.items():
-        assert whole.state.used[whole.state.space[space, at.S_FIRST] + page] == row // tick_ns
-    assert not (whole.state.touch & at.USED_NOW).any()
+        assert whole.state.used_at[whole.state.space[space, at.S_FIRST] + page] == row // tick_ns
+    assert not (whole.state.pte_bits & at.USED_NOW).any()
 
 
 @pytest.mark.parametrize("row", [0, 1, BLOCK + 5, CHUNK - 1, CHUNK, CHUNK + 700])
@@ -89,7 +89,7 @@ def test_another_tick_would_show() -> None:
     usual, longer = engine_of(tick_ns=300), engine_of(tick_ns=301)
     for engine in (usual, longer):
         engine.feed(stream(CHUNK))
-    assert told(usual)["used"] != told(longer)["used"]
+    assert told(usual)["used_at"] != told(longer)["used_at"]
 
 
 def test_a_batch_that_runs_back_changes_nothing() -> None:
@@ -111,7 +111,7 @@ def test_columns_of_any_kind() -> None:
     fixed = batch.write.copy()
     fixed.flags.writeable = False
     other.feed(
-        Batch(batch.time_ns.astype(np.uint64), batch.space.astype(np.int32), sparse[:, 0], fixed, batch.context)  # type: ignore[arg-type]
+        HostAccesses(batch.time_ns.astype(np.uint64), batch.space.astype(np.int32), sparse[:, 0], fixed, batch.context)  # type: ignore[arg-type]
     )
     assert told(usual) == told(other)
 
@@ -119,8 +119,8 @@ def test_columns_of_any_kind() -> None:
 def test_the_end_of_a_tick() -> None:
     dice = np.random.default_rng(1)
     times = np.sort(dice.integers(0, 300, 2 * CHUNK))
-    rows = plain(np.zeros(1, np.uint32), np.zeros(1, np.uint8))._replace(time=times)
-    assert isinstance(rows, Rows)
+    rows = plain(np.zeros(1, np.uint32), np.zeros(1, np.uint8))._replace(time_ns=times)
+    assert isinstance(rows, EncodedAccesses)
     for start in range(0, 2 * CHUNK, 37):
         for end in (start + 1, start + 40, 2 * CHUNK):
             until = int(times[start]) + 1

@@ -16,7 +16,7 @@ from tests.engine.test_huge import huge_story
 from tests.engine.two_lists import ListTwin
 
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state.config import Host, Space
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.tables.table import ProtocolTable
@@ -113,7 +113,7 @@ def test_it_takes_no_commands() -> None:
     host = Host([Space("vm", 512)], 512, features_of(profile("6.12")), policy="two-list", age_every_ns=5)
     engine = Engine(host, ProtocolTable("none", (), ()))
     columns = np.zeros(1, np.uint16), np.zeros(1, np.uint32), np.ones(1, np.bool_), np.zeros(1, np.uint8)
-    engine.feed(Batch(np.full(1, 1000, np.int64), *columns))  # the clock of proactive aging is off, too
+    engine.feed(HostAccesses(np.full(1, 1000, np.int64), *columns))  # the clock of proactive aging is off, too
     assert engine.result().counts["agings"] == 0
     commands: tuple[Callable[[], object], ...] = (engine.age, lambda: engine.reclaim(1), lambda: engine.evict(0, 1))
     for command in commands:
@@ -147,6 +147,6 @@ def test_a_host_smaller_than_its_batches_runs_out_of_memory(kernel: str) -> None
     engine = Engine(host, ProtocolTable("none", (), ()), assess=False)
     n = len(rows)
     with pytest.raises(ModelError, match="out of memory") as ours:
-        engine.feed(Batch(np.zeros(n, np.int64), np.zeros(n, np.uint16), np.arange(n, dtype=np.uint32),
+        engine.feed(HostAccesses(np.zeros(n, np.int64), np.zeros(n, np.uint16), np.arange(n, dtype=np.uint32),
                           np.ones(n, np.bool_), np.zeros(n, np.uint8)))  # fmt: skip
     assert str(theirs.value).split(",")[0] == str(ours.value).split(",")[0]

@@ -58,7 +58,7 @@ class ListTwin(Twin):
             **_shared(both),
             "inactive": [self._folio(f) for f in inactive],
             "active": [self._folio(f) for f in active],
-            "flags": [bool(s.page[f, at.META] & at.ACTIVE) for f in inactive + active],
+            "flags": [bool(s.folios[f, at.META] & at.ACTIVE) for f in inactive + active],
             "sizes": [int(word[at.NR_INACTIVE]), int(word[at.NR_ACTIVE])],
             "clock": int(word[at.T_AGE]),
             "cost": int(word[at.T_COST]),
@@ -67,7 +67,7 @@ class ListTwin(Twin):
 
     def _folio(self, folio: int) -> Any:
         s = self.engine.state
-        if not s.page[folio, at.META] & at.MAPPED:
+        if not s.folios[folio, at.META] & at.MAPPED:
             return "unmapped"
         firsts = s.space[:, at.S_FIRST]
         space = int(np.searchsorted(firsts, folio, side="right")) - 1

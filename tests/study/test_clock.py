@@ -8,7 +8,7 @@ from tests.study.test_metrics import S, job
 
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import Ns
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state.config import Host, Space
 from agewalk.model.protocols.tables.table import ProtocolTable
 from agewalk.study.heatmap import heat_maps
@@ -68,9 +68,9 @@ def test_a_million_agings_of_nothing_are_refused(write: Any, engine: Executor) -
 def test_the_engine_takes_no_time_that_its_words_do_not_hold() -> None:
     engine = Engine(Host([Space("a", 16)], 16, {}, tick_ns=10), ProtocolTable("none", (), ()))
 
-    def at(time: int) -> Batch:
+    def at(time: int) -> HostAccesses:
         one = np.zeros(1, np.uint16)
-        return Batch(np.array([time]), one, one.astype(np.uint32), one == 0, one.astype(np.uint8))
+        return HostAccesses(np.array([time]), one, one.astype(np.uint32), one == 0, one.astype(np.uint8))
 
     engine.feed(at(10 * (1 << 31) - 1))
     with pytest.raises(UsageError, match="past 2\\^31 - 1 ticks"):

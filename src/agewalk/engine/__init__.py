@@ -3,7 +3,7 @@
 It shares no code with `agewalk.model` and gives equal answers, event by event (tests/engine/conformance.py). It takes plain
 numbers and dataclasses of its own:
 
-    from agewalk.engine import Batch, Engine, Host, Space, compile_once
+    from agewalk.engine import Engine, Host, HostAccesses, Space, compile_once
 
     compile_once(print)                          # says so, once per change of sources; seconds later, loads in a moment
     host = Host(
@@ -19,7 +19,7 @@ numbers and dataclasses of its own:
     result = engine.result()                     # counters by name, per space, costs, quality
     engine.samples                               # one `quality.Sample` per aging pass
 
-Batch(time_ns int64[n], space uint16[n], page uint32[n], write bool[n], context uint8[n]): `page` counts 4 KiB pages from
+HostAccesses(time_ns int64[n], space uint16[n], page uint32[n], write bool[n], context uint8[n]): `page` counts 4 KiB pages from
 the start of its space (a gfn of a VM with one slot), `context` is 0 guest, 1 nested guest, 2 host process.
 
 Events between batches: `engine.age(force_scan)`, `engine.reclaim(pages)`, `engine.evict(seq, pages)`,
@@ -36,23 +36,23 @@ live: docs/engine.md. Importing this package loads neither numba nor NumPy; the 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agewalk.engine.engine import Batch as Batch
     from agewalk.engine.engine import Engine as Engine
+    from agewalk.engine.engine import HostAccesses as HostAccesses
     from agewalk.engine.engine import Result as Result
     from agewalk.engine.engine import compile_once as compile_once
     from agewalk.engine.state.config import Host as Host
     from agewalk.engine.state.config import Space as Space
 
 _HOMES = {
-    "Host": "config",
-    "Space": "config",
-    "Batch": "host",
-    "Engine": "host",
-    "Result": "host",
-    "compile_once": "host",
+    "Host": "state.config",
+    "Space": "state.config",
+    "HostAccesses": "engine",
+    "Engine": "engine",
+    "Result": "engine",
+    "compile_once": "engine",
 }
 
-__all__ = ["Batch", "Engine", "Host", "Result", "Space", "compile_once"]
+__all__ = ["Engine", "Host", "HostAccesses", "Result", "Space", "compile_once"]
 
 
 def __getattr__(name: str) -> Any:

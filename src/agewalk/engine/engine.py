@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agewalk.core.errors import ModelError, UsageError
-from agewalk.engine.access.batch import AHEAD, CHUNK, WORD, Rows
+from agewalk.engine.access.batch import AHEAD, CHUNK, WORD, EncodedAccesses
 from agewalk.engine.access.kvm_fault import nested_change, run_batch
 from agewalk.engine.compiler import jit
 from agewalk.engine.eviction.reclaim import COMMAND, PROACTIVE, reclaim, run_aging
@@ -28,7 +28,7 @@ TWO_LIST: Final = "two-list"
 
 
 @dataclass(frozen=True)
-class Batch:
+class HostAccesses:
     """Accesses in the order of time; all columns of one length.
 
     time_ns: int64 or uint64. space: index into Host.spaces. page: 4 KiB pages from the start of that space.
@@ -122,40 +122,40 @@ def build(host: Host, answers: npt.NDArray[np.uint8]) -> State:
     word[at.FRESH] = at.N_LISTS + 1
     word[at.HEADS : at.HEADS + at.N_LISTS] = np.arange(1, at.N_LISTS + 1) * at.SEGMENT
     word[at.TAILS : at.TAILS + at.N_LISTS] = np.arange(1, at.N_LISTS + 1) * at.SEGMENT
-    rows = np.zeros((len(host.spaces), at.S_COLUMNS), np.int64)
+    spaces = np.zeros((len(host.spaces), at.S_COLUMNS), np.int64)
     regions = 0
     pmd = np.zeros((total // at.PTES, at.M_COLUMNS), np.int32)
     for number, (space, first) in enumerate(zip(host.spaces, firsts, strict=True)):
         start, end = first // at.PTES, -(-(first + space.pages) // at.PTES)
-        rows[number, at.S_FIRST] = first
-        rows[number, at.S_PAGES] = space.pages
-        rows[number, at.S_NOTIFIERS] = space.kvm
-        rows[number, at.S_USED] = 1
-        rows[number, at.S_NEW] = number == 0
-        rows[number, at.S_AD] = space.ad_bits
-        rows[number, at.S_TDP] = space.tdp
-        rows[number, at.S_HUGE] = space.huge
-        rows[number, at.S_SMALL] = small_of(space)
-        rows[number, at.S_PMD] = space.hva >> 21
-        rows[number, at.S_MODE] = start_mode(space)
-        rows[number, at.S_ASKED], rows[number, at.S_SHORTCUT] = walks_of(space, host.spaces, int(word[at.FEATURES]))
-        rows[number, at.S_KINDS : at.S_KINDS + 4] = kinds_of(space)
-        rows[number, at.S_REGION] = regions
-        rows[number, at.S_REGION_SHIFT] = shift = region_shift(space.pages, host.regions)
+        spaces[number, at.S_FIRST] = first
+        spaces[number, at.S_PAGES] = space.pages
+        spaces[number, at.S_NOTIFIERS] = space.kvm
+        spaces[number, at.S_USED] = 1
+        spaces[number, at.S_NEW] = number == 0
+        spaces[number, at.S_AD] = space.ad_bits
+        spaces[number, at.S_TDP] = space.tdp
+        spaces[number, at.S_HUGE] = space.huge
+        spaces[number, at.S_SMALL] = small_of(space)
+        spaces[number, at.S_PMD] = space.hva >> 21
+        spaces[number, at.S_MODE] = start_mode(space)
+        spaces[number, at.S_ASKED], spaces[number, at.S_SHORTCUT] = walks_of(space, host.spaces, int(word[at.FEATURES]))
+        spaces[number, at.S_KINDS : at.S_KINDS + 4] = kinds_of(space)
+        spaces[number, at.S_REGION] = regions
+        spaces[number, at.S_REGION_SHIFT] = shift = region_shift(space.pages, host.regions)
         regions += (space.pages + (1 << shift) - 1) >> shift
         pmd[start:end, at.M_SPACE] = number
         pmd[start:end, at.M_KEY0 : at.M_KEY1 + 1] = bloom_keys(number, space.hva >> 21, end - start)
     asked = np.zeros(answers.shape, np.int64)
     return State(
-        touch=np.zeros(total + at.SPARE, np.uint8)[: -at.SPARE],
-        page=np.zeros((total + at.SPARE, 2), np.int32)[: -at.SPARE],
-        used=np.zeros(total, np.int32),
-        left=np.zeros(total, np.int32),
-        rest=np.zeros(total if host.policy == TWO_LIST else 1, np.uint16),
+        pte_bits=np.zeros(total + at.SPARE, np.uint8)[: -at.SPARE],
+        folios=np.zeros((total + at.SPARE, 2), np.int32)[: -at.SPARE],
+        used_at=np.zeros(total, np.int32),
+        evicted_at=np.zeros(total, np.int32),
+        shadow_rest=np.zeros(total if host.policy == TWO_LIST else 1, np.uint16),
         queue=np.zeros(segments * at.SEGMENT + at.SPARE, np.int32),
         after=np.zeros(segments, np.int32),
         word=word,
-        space=rows,
+        space=spaces,
         pmd=pmd,
         ask=answers,
         asked=asked,
@@ -184,7 +184,7 @@ def walks_of(space: Space, spaces: Sequence[Space], features: int) -> tuple[bool
 
 
 def kinds_of(space: Space) -> tuple[int, int, int, int]:
-    """Bits of `touch` that an access needs and sets, by context. The last is for any other context: the guest's."""
+    """Bits of `pte_bits` that an access needs and sets, by context. The last is for any other context: the guest's."""
     if not space.kvm:
         return (at.P_PRIMARY | at.A_PRIMARY | at.A_TDP | at.USED_NOW,) * 4
     fast, slow = at.P_TDP | at.A_TDP | at.USED_NOW, at.P_SHADOW | at.A_SHADOW | at.USED_NOW
@@ -227,7 +227,7 @@ class Engine:
 
             self._run = run_batch_two_list
 
-    def feed(self, batch: Batch) -> None:
+    def feed(self, batch: HostAccesses) -> None:
         """Take the next accesses. Agings that fall due before an access come before it.
 
         Raises UsageError for a batch that begins before the last one ended or ends past 2^31 - 1 ticks, of which nothing is taken
@@ -238,7 +238,7 @@ class Engine:
         n = len(batch.page)
         if not n:
             return
-        rows = Rows(
+        accesses = EncodedAccesses(
             np.ascontiguousarray(batch.time_ns, np.int64),
             np.ascontiguousarray(batch.space, np.uint16),
             np.ascontiguousarray(batch.page, np.uint32),
@@ -246,16 +246,16 @@ class Engine:
             np.ascontiguousarray(batch.context, np.uint8),
             *self._chunk,
         )
-        if int(rows.time[0]) < self._now_ns:
+        if int(accesses.time_ns[0]) < self._now_ns:
             raise UsageError("accesses run back in time", hint="feed batches in order, and sort each by time_ns")
-        self._in_reach(int(rows.time[-1]))
+        self._in_reach(int(accesses.time_ns[-1]))
         done = 0
         while done < n:
-            self.advance(int(rows.time[done]))
-            end = n if self._next_age is None else done + int(np.searchsorted(rows.time[done:], self._next_age))
-            stopped = int(self._run(self.state, rows, done, end, self.host.tick_ns))
+            self.advance(int(accesses.time_ns[done]))
+            end = n if self._next_age is None else done + int(np.searchsorted(accesses.time_ns[done:], self._next_age))
+            stopped = int(self._run(self.state, accesses, done, end, self.host.tick_ns))
             if stopped > done:
-                self._now_ns = int(rows.time[stopped - 1])
+                self._now_ns = int(accesses.time_ns[stopped - 1])
             if self.state.word[at.EXHAUSTED]:
                 raise ModelError(
                     f"out of memory: {self.host.memory_pages} frames, none can be reclaimed",
@@ -273,7 +273,7 @@ class Engine:
                 hint="count time from the first access, or make tick_ns longer",
             )
 
-    def _refusal(self, batch: Batch, row: int) -> UsageError:
+    def _refusal(self, batch: HostAccesses, row: int) -> UsageError:
         """Why the host cannot take a row."""
         return UsageError(
             f"row {row}: page {batch.page[row]} of space {batch.space[row]} does not exist",
@@ -384,7 +384,9 @@ def compile_once(say: Callable[[str], None] | None = None) -> None:
     host = Host([Space("vm", 2048), Space("process", 600, kvm=False)], 1024, {}, age_every_ns=10)
     engine = Engine(host, ProtocolTable("none", (), ()))
     rows = np.arange(2048)
-    engine.feed(Batch(rows, np.zeros(2048, np.uint16), rows.astype(np.uint32), rows % 2 == 0, np.zeros(2048, np.uint8)))
+    engine.feed(
+        HostAccesses(rows, np.zeros(2048, np.uint16), rows.astype(np.uint32), rows % 2 == 0, np.zeros(2048, np.uint8))
+    )
     engine.nested(0, alive=True)
     engine.nested(0, alive=False)
     engine.result()

@@ -224,7 +224,7 @@ def _unread(s: State, pmd: Int, space: Int, bits: Int, used: Int) -> Int:
 
 
 @njit
-def _old_cause(s: State, folio: Int, meta: Int, seq: Int, used: Int, unread: Int, bits: Int) -> Int:
+def _old_cause(s: State, page: Int, meta: Int, seq: Int, used: Int, unread: Int, bits: Int) -> Int:
     """Which of FALSE_OLD. unread: what `_unread` says of the accessed bits, if `bits` are set."""
     word = s.word
     if bits and unread >= 0:
@@ -234,13 +234,13 @@ def _old_cause(s: State, folio: Int, meta: Int, seq: Int, used: Int, unread: Int
     if word[at.FEATURES] & f.WORKINGSET_PROTECTION and meta & at.REFERENCED:
         return i64(_FIRST_SIGHT)
     for i in range(word[at.Q_ACTIVATE]):
-        if word[at.Q_ACTIVATE + 1 + i] == folio:
+        if word[at.Q_ACTIVATE + 1 + i] == page:
             return i64(_BATCH)
     return i64(_LOST)
 
 
 @njit
-def _young_cause(s: State, meta: Int, seq: Int, used: Int, latest: Int, left: Int) -> Int:
+def _young_cause(s: State, meta: Int, seq: Int, used: Int, latest: Int, survived: Int) -> Int:
     """Which of FALSE_YOUNG. latest: tick of the last use of any page that one entry maps; left: cause + 1 for which an accessed
     bit survived the pass before, 0 for none."""
     opened, by = s.word[at.OPENED + seq % at.N_GENS], meta & at.BY_MASK
@@ -250,8 +250,8 @@ def _young_cause(s: State, meta: Int, seq: Int, used: Int, latest: Int, left: In
         return i64(_HUGE)
     if by == at.BY_FAULT:
         return i64(_BATCHED)
-    if left:
-        return _LEFT + left - 1
+    if survived:
+        return _LEFT + survived - 1
     if by in (at.BY_KEPT, at.BY_CARRY):
         return i64(_KEPT)
     return i64(_BATCHED) if by == at.BY_BATCH else i64(_STALE)
@@ -260,11 +260,11 @@ def _young_cause(s: State, meta: Int, seq: Int, used: Int, latest: Int, left: In
 @njit
 def _last_use(s: State, page: Int) -> Int:
     """Tick of the last use of a page: the truth."""
-    return s.word[at.NOW] if s.touch[page] & at.USED_NOW else i64(s.used[page])
+    return s.word[at.NOW] if s.pte_bits[page] & at.USED_NOW else i64(s.used_at[page])
 
 
 @entry
-def _survey(s: State, regions: Int, table: Array, cold_after: Int, left: Array, old: Array, young: Array) -> None:
+def _survey(s: State, regions: Int, table: Array, cold_after: Int, survived: Array, old: Array, young: Array) -> None:
     """The contingency table of a host: resident 4 KiB pages on a list, by generations below max_seq and by ticks of idleness;
     false old and false young ones by cause; columns LISTED, YOUNG and USED of by_region[].
 
@@ -283,9 +283,9 @@ def _survey(s: State, regions: Int, table: Array, cold_after: Int, left: Array, 
             for page in range(first, first + at.PTES):
                 latest = max(latest, _last_use(s, i64(page)))
         for page in range(first, first + at.PTES):
-            meta = i64(s.page[folio_of(s.pmd, i64(page)), at.META])
+            meta = i64(s.folios[folio_of(s.pmd, i64(page)), at.META])
             if not meta & at.GEN_MASK:
-                left[page] = 0
+                survived[page] = 0
                 continue
             used = _last_use(s, i64(page))
             idle = word[at.NOW] - used
@@ -298,13 +298,13 @@ def _survey(s: State, regions: Int, table: Array, cold_after: Int, left: Array, 
                 s.by_region[region, c.YOUNG] += 1
             if idle < cold_after:
                 s.by_region[region, c.USED] += 1
-            bits = i64(s.touch[page]) & seen
+            bits = i64(s.pte_bits[page]) & seen
             unread = _unread(s, i64(pmd), space, bits, used) if bits else i64(-1)
             if below < at.MIN_GENS and idle >= cold_after:
-                young[_young_cause(s, meta, seq, used, latest, i64(left[page]))] += 1
+                young[_young_cause(s, meta, seq, used, latest, i64(survived[page]))] += 1
             elif below >= at.MIN_GENS and idle < cold_after:
                 old[_old_cause(s, i64(page), meta, seq, used, unread, bits)] += 1
-            left[page] = (unread + 1 if unread >= 0 else _NOT_CLEARED - _LEFT + 1) if bits else 0
+            survived[page] = (unread + 1 if unread >= 0 else _NOT_CLEARED - _LEFT + 1) if bits else 0
 
 
 class Assessor:
@@ -312,7 +312,7 @@ class Assessor:
 
     def __init__(self, host: Host, s: State) -> None:
         self._cold_after = max(1, -(-host.cold_after_ns // host.tick_ns))
-        self._left = np.zeros(len(s.touch), np.uint8)
+        self._left = np.zeros(len(s.pte_bits), np.uint8)
 
     def __call__(self, s: State, time_ns: int) -> Sample:
         """A page is cold if it was idle for `host.cold_after_ns` or longer; idle times beyond 8 times that count as equal."""

@@ -16,7 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agewalk.checker.search import bfs_numba
-from agewalk.checker.search.bfs_numba import CODE, COUNT, GROW, MISSING, POS, STOP, TRANSITIONS, UNFOLD, Batch, States
+from agewalk.checker.search.bfs_numba import (
+    CODE,
+    COUNT,
+    GROW,
+    MISSING,
+    POS,
+    STOP,
+    TRANSITIONS,
+    UNFOLD,
+    States,
+    SuccessorBuffer,
+)
 from agewalk.checker.search.source import Source
 from agewalk.checker.search.tables import Layout, widened
 
@@ -206,7 +217,7 @@ class Search:
         size = max(_BATCH, 2 * model.fan)
         if len(self.states) <= 2 * size:
             self._grow()
-        batch = Batch(
+        batch = SuccessorBuffer(
             np.empty((size, self.layout.words), np.uint64), np.empty(size, np.uint8), np.empty(size, np.int64),
             np.empty(size, np.uint64),
         )  # fmt: skip

@@ -101,7 +101,7 @@ class States(NamedTuple):
     table: Any
 
 
-class Batch(NamedTuple):
+class SuccessorBuffer(NamedTuple):
     """Successors on their way into the table."""
 
     rows: Any
@@ -143,7 +143,7 @@ def look_up(states: Any, table: Any, rows: Any, i: int, h: Any) -> Any:
 
 
 @compiled()
-def prefetch(states: States, batch: Batch, filled: int) -> Any:
+def prefetch(states: States, batch: SuccessorBuffer, filled: int) -> Any:
     """Load the slots of the first `filled` successors, and the states that these name. The sum makes the loads needed."""
     slots = np.uint64(states.table.shape[0] - 1)
     total = np.uint64(0)
@@ -198,7 +198,7 @@ def may_run(row: Any, fields: Fields, nodes: Nodes, cpus: Cpus, t: int) -> bool:
 
 @compiled()
 def successors(
-    model: Model, states: Any, flags: Any, pos: int, stop: int, only: int, fold: bool, batch: Batch, filled: int,
+    model: Model, states: Any, flags: Any, pos: int, stop: int, only: int, fold: bool, batch: SuccessorBuffer, filled: int,
     missing: Any, ctl: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Write the successors of states pos .. stop - 1 to the batch, from place `filled` on, as long as there is room.
@@ -309,7 +309,8 @@ def independent(model: Model, row: Any, masks: Dependence, t: int) -> bool:
 
 @compiled()
 def reduced(
-    model: Model, states: States, pos: int, batch: Batch, filled: int, masks: Dependence, proviso: bool, missing: Any, ctl: Any
+    model: Model, states: States, pos: int, batch: SuccessorBuffer, filled: int,
+    masks: Dependence, proviso: bool, missing: Any, ctl: Any
 ) -> int:  # fmt: skip
     """Write the successors by one thread that suffice for all (docs/check.md proves when). Returns the next free place;
     `filled` if no thread suffices, -1 if an edge is unknown.
@@ -331,7 +332,7 @@ def reduced(
 
 @compiled()
 def search(
-    model: Model, states: States, batch: Batch, masks: Dependence, reduce: bool, proviso: bool, missing: Any, ctl: Any
+    model: Model, states: States, batch: SuccessorBuffer, masks: Dependence, reduce: bool, proviso: bool, missing: Any, ctl: Any
 ) -> None:  # fmt: skip
     """Expand states ctl[POS] .. ctl[STOP] - 1 in order, until all are done, memory must grow, or an edge is unknown."""
     rows, parents, moves, flags, first_error, table = states

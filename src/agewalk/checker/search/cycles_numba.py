@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from agewalk.checker.jit import compiled
-from agewalk.checker.search.bfs_numba import PREFETCHED, Batch, Model, States, look_up, prefetch, successors
+from agewalk.checker.search.bfs_numba import PREFETCHED, Model, States, SuccessorBuffer, look_up, prefetch, successors
 
 
 @compiled()
 def edges(model: Model, states: States, n: int, start: Any, target: Any, move: Any) -> None:
     """All transitions, sorted by state: those of state i are start[i] .. start[i + 1] - 1."""
     size = max(1024, model.fan)
-    batch = Batch(
+    batch = SuccessorBuffer(
         np.empty((size, states.rows.shape[1]), np.uint64), np.empty(size, np.uint8), np.empty(size, np.int64),
         np.empty(size, np.uint64),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from agewalk.checker.automata.unfolding import CHOICE
 from agewalk.checker.reduction.canonical_numba import image
 from agewalk.checker.reduction.symmetry import Symmetry
 from agewalk.checker.search.bfs import Graph
-from agewalk.checker.search.bfs_numba import Batch, successors
+from agewalk.checker.search.bfs_numba import SuccessorBuffer, successors
 
 
 class _Change(NamedTuple):
@@ -74,7 +74,7 @@ def _element_of(graph: Graph, before: int, move: int, behind: int) -> int:
     """The element that makes the kept state of what a move led to."""
     model, words = graph.source.model(graph.layout), graph.layout.words
     fan = model.fan
-    batch = Batch(
+    batch = SuccessorBuffer(
         np.empty((fan, words), np.uint64), np.empty(fan, np.uint8), np.empty(fan, np.int64), np.empty(fan, np.uint64)
     )
     _, made = successors(

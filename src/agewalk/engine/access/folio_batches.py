@@ -41,13 +41,13 @@ def drain_add(s: State) -> None:
 @njit
 def drain_activate(s: State) -> None:
     """folio_batch_move_lru(lru_activate): off its list, and back as active; isolated ones are left alone."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     for i in range(word[Q_ACTIVATE]):
         folio = i64(word[Q_ACTIVATE + 1 + i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         if meta & GEN_MASK and not meta & ACTIVE:
             del_folio(s, folio)
-            page[folio, META] |= ACTIVE | BY_BATCH
+            folios[folio, META] |= ACTIVE | BY_BATCH
             add_folios(s, i64(Q_ACTIVATE + 1 + i), i64(1))
     word[Q_ACTIVATE] = 0
 
@@ -62,23 +62,23 @@ def lru_add_drain(s: State) -> None:
 @njit_merge
 def queue_add(s: State, folio: Int, meta: Int) -> Int:
     """folio_add_lru() past the flags, from META to META. Large folios are not kept waiting (folio_may_be_lru_cached())."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     waiting = word[Q_ADD] + 1
     word[LAST_ENTRY] = meta
     word[Q_ADD] = waiting
     word[Q_ADD + waiting] = folio
     if waiting >= word[ADD_BATCH] or meta & HUGE:
-        page[folio, META] = meta
+        folios[folio, META] = meta
         drain_add(s)
-        return i64(page[folio, META])
+        return i64(folios[folio, META])
     return meta
 
 
 @njit
 def queue_activate(s: State, folio: Int) -> None:
     """folio_activate()."""
-    word, page = s.word, s.page
-    meta = i64(page[folio, META])
+    word, folios = s.word, s.folios
+    meta = i64(folios[folio, META])
     if meta & ACTIVE or not meta & GEN_MASK:
         return
     word[Q_ACTIVATE + 1 + word[Q_ACTIVATE]] = folio
@@ -102,25 +102,25 @@ def is_queued(word: Array, folio: Int) -> bool:
 @njit
 def seen_young(s: State, folio: Int, has_walk: Int) -> None:
     """walk_update_folio(): an accessed bit of the folio was found and cleared, by a task with an mm_walk or without."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     if has_walk:
-        update_gen(word, page, folio, i64(BY_LOOK))
+        update_gen(word, folios, folio, i64(BY_LOOK))
         return
     new_gen = word[MAX_SEQ] % N_GENS
     if word[FEATURES] & f.WORKINGSET_PROTECTION:
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         marked = set_refs(word, meta & ~ACTIVE)
-        page[folio, META] = (marked & ~ACTIVE) | meta & ACTIVE
+        folios[folio, META] = (marked & ~ACTIVE) | meta & ACTIVE
         if not marked & ACTIVE:
             return
     else:
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         gen = gen_of(meta)
         if gen < 0:
-            page[folio, META] = meta | REFERENCED
+            folios[folio, META] = meta | REFERENCED
         elif gen != new_gen:
-            page[folio, META] = meta & ~REFS_FLAGS_OLD
-    gen = gen_of(i64(page[folio, META]))
+            folios[folio, META] = meta & ~REFS_FLAGS_OLD
+    gen = gen_of(i64(folios[folio, META]))
     if gen not in (-1, new_gen):
         queue_activate(s, folio)
 
@@ -129,12 +129,12 @@ def seen_young(s: State, folio: Int, has_walk: Int) -> None:
 def classic_activate(s: State, folio: Int, meta: Int) -> Int:
     """The second access with the classic lists: the folio is activated, in its batch, if it still waits there
     (__lru_cache_activate_folio()). From META to META."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     rarely()  # not so here; but merged into every fault it takes registers from all of them
     if meta & GEN_MASK:
-        page[folio, META] = meta
+        folios[folio, META] = meta
         queue_activate(s, folio)
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
     else:
         for i in range(word[Q_ADD]):
             if word[Q_ADD + 1 + i] == folio:

@@ -8,7 +8,7 @@ The two are equal as long as the key names all that the flags depend on; the con
 
 from typing import Final
 
-from agewalk.engine.access.batch import Rows
+from agewalk.engine.access.batch import EncodedAccesses
 from agewalk.engine.access.folio_batches import drain_add, queue_activate
 from agewalk.engine.access.mm_fault import refault_tier
 from agewalk.engine.classic_lru.lists import is_far
@@ -45,62 +45,62 @@ def counting(word: Array) -> tuple[Int, Int]:
 
 
 @njit_merge
-def combination(s: State, folio: Int, meta: Int, write: Int, first: Int, count: Int) -> Int:
+def memo_key(s: State, page: Int, meta: Int, write: Int, first: Int, count: Int) -> Int:
     """Which combination a fault there is; -1 if it is of another kind. first, count: as of counting()."""
-    page = s.page
+    folios = s.folios
     if meta & ~(at.EVICTED | at.GUEST_BITS):
         return i64(-1)  # mapped, or on its way out
     writes = write // (at.WRITTEN // WRITES)
     if not meta & at.EVICTED:
         return writes if write and not meta else i64(-1)  # a read maps the zero page
-    shadow = i64(page[folio, at.SHADOW])
+    shadow = i64(folios[page, at.SHADOW])
     if not count:
-        return writes | BACK if is_far(s, folio) else i64(-1)
+        return writes | BACK if is_far(s, page) else i64(-1)
     if 0 <= (shadow >> 3) - first < count:
         return writes | BACK | RECENT | (shadow & 7) << SHADOW_SHIFT
     return writes | BACK
 
 
 @njit_merge
-def has_table(s: State, folio: Int, space: Int) -> bool:
+def has_table(s: State, page: Int, space: Int) -> bool:
     """Is there a page table, under a VM with the TDP MMU?"""
-    return bool(s.pmd[folio // at.PTES, at.M_STATE] == at.TABLE and s.space[space, at.S_TDP])
+    return bool(s.pmd[page // at.PTES, at.M_STATE] == at.TABLE and s.space[space, at.S_TDP])
 
 
 @njit
-def learn(s: State, folio: Int, which: Int, shadow: Int, clock: Int, activated: Int) -> None:
+def memoise(s: State, page: Int, which: Int, shadow: Int, clock: Int, activated: Int) -> None:
     """Record the flags that this fault produced, under its key `which`. Sampled before the fault: shadow, the page's SHADOW;
     clock, T_AGE; activated, the length of the activation batch."""
     word = s.word
-    left = i64(s.page[folio, META]) & ~at.GUEST_BITS
+    flags = i64(s.folios[page, META]) & ~at.GUEST_BITS
     if which & FILLS:
-        left &= ~at.GEN_MASK  # draining the batch decides the generation
+        flags &= ~at.GEN_MASK  # draining the batch decides the generation
     if which & RECENT:
-        left |= refault_tier(word, shadow) << TIER_SHIFT
-    left |= (word[at.T_AGE] - clock) << CLOCK_SHIFT | (word[at.Q_ACTIVATE] - activated) << ACTIVATES_SHIFT
-    word[at.MEMO_FLAGS + which] = left
+        flags |= refault_tier(word, shadow) << TIER_SHIFT
+    flags |= (word[at.T_AGE] - clock) << CLOCK_SHIFT | (word[at.Q_ACTIVATE] - activated) << ACTIVATES_SHIFT
+    word[at.MEMO_FLAGS + which] = flags
     word[at.MEMO_ENTRY + (which & ~FILLS)] = word[at.LAST_ENTRY] & ~at.GUEST_BITS
 
 
 @njit
-def fill(s: State, folio: Int, enters: Int, activates: Int) -> Int:
+def fill(s: State, page: Int, enters: Int, activates: Int) -> Int:
     """This page fills the CPU's lru_add batch, so drain it (lru_add_drain_cpu()). Returns the page's generation bits of META."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     rarely()
-    page[folio, META] = enters
+    folios[page, META] = enters
     word[at.Q_ADD] += 1
-    word[at.Q_ADD + word[at.Q_ADD]] = folio
+    word[at.Q_ADD + word[at.Q_ADD]] = page
     drain_add(s)
     if activates:
-        queue_activate(s, folio)
-    return i64(page[folio, META]) & at.GEN_MASK
+        queue_activate(s, page)
+    return i64(folios[page, META]) & at.GEN_MASK
 
 
 @njit
-def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
+def memoised_faults(s: State, r: EncodedAccesses, start: Int, missed: Int) -> Int:
     """Accesses start + i for each bit i of `missed`, as long as each is a fault of a known combination that needs no reclaim and
     wakes no kswapd, or finds its page brought by an earlier one. Returns the first that is neither, else start + 64."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     room = max(word[at.FRAMES] - word[at.HELD] - word[at.LOW], i64(0))
     now, queued, batch = word[at.NOW], word[at.Q_ADD], word[at.ADD_BATCH] - 1
     first, count = counting(word)
@@ -108,18 +108,18 @@ def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
     i = i64(start + 64)
     while missed:
         i = start + lowest_bit(missed)
-        folio, kind = i64(r.pages[i]), i64(r.kinds[i])
-        if folio // at.PTES != pmd:
+        page, kind = i64(r.host_pages[i]), i64(r.kinds[i])
+        if page // at.PTES != pmd:
             s.space[space, at.S_RSS] += faults - since
             since = faults
-            pmd = folio // at.PTES
+            pmd = page // at.PTES
             space = i64(s.pmd[pmd, at.M_SPACE])
-            if not has_table(s, folio, space):
+            if not has_table(s, page, space):
                 break
-        meta = i64(page[folio, META])
-        which = combination(s, folio, meta, kind & at.WRITTEN, first, count)
+        meta = i64(folios[page, META])
+        which = memo_key(s, page, meta, kind & at.WRITTEN, first, count)
         if which < 0 or not kind & at.P_TDP:
-            if kind & ~i64(s.touch[folio]) > 0xF:
+            if kind & ~i64(s.pte_bits[page]) > 0xF:
                 break  # else it has been brought, and used
             missed &= missed - 1
             continue
@@ -129,29 +129,29 @@ def usual_faults(s: State, r: Rows, start: Int, missed: Int) -> Int:
             which |= FILLS
             if word[at.Q_ACTIVATE] + 1 >= word[at.ACTIVATE_BATCH]:
                 break
-        left = word[at.MEMO_FLAGS + which]
-        if left < 0:
+        flags = word[at.MEMO_FLAGS + which]
+        if flags < 0:
             break
-        region = region_of(s.space, space, folio)
+        region = region_of(s.space, space, page)
         s.by_region[region, c.BY_FAULTS] += 1
         if which & BACK:
             s.by_region[region, c.BY_REFAULTS] += 1
-            s.intervals[bit_length(now - s.left[folio])] += 1
+            s.intervals[bit_length(now - s.evicted_at[page])] += 1
             if which & RECENT:
-                word[at.REFAULTED_IN + (left >> TIER_SHIFT & 3)] += 1
+                word[at.REFAULTED_IN + (flags >> TIER_SHIFT & 3)] += 1
         meta &= at.GUEST_BITS
         if which & FILLS:
             word[at.Q_ADD] = queued
-            meta |= fill(s, folio, word[at.MEMO_ENTRY + (which & ~FILLS)] | meta, left >> ACTIVATES_SHIFT)
+            meta |= fill(s, page, word[at.MEMO_ENTRY + (which & ~FILLS)] | meta, flags >> ACTIVATES_SHIFT)
             queued = i64(0)
         else:
             queued += 1
-            word[at.Q_ADD + queued] = folio
+            word[at.Q_ADD + queued] = page
         if not count:
-            word[at.T_AGE] += left >> CLOCK_SHIFT & 63
-        meta |= left & 0xFFFFFFFF
-        page[folio, META] = meta
-        s.touch[folio] = at.P_TDP | at.A_TDP | at.A_PRIMARY | at.USED_NOW | (at.WRITTEN if meta & at.W_TDP else 0)
+            word[at.T_AGE] += flags >> CLOCK_SHIFT & 63
+        meta |= flags & 0xFFFFFFFF
+        folios[page, META] = meta
+        s.pte_bits[page] = at.P_TDP | at.A_TDP | at.A_PRIMARY | at.USED_NOW | (at.WRITTEN if meta & at.W_TDP else 0)
         faults += 1
         missed &= missed - 1
     s.space[space, at.S_RSS] += faults - since

@@ -86,7 +86,7 @@ def entry_of(word: Array, meta: Int) -> tuple[Int, Int]:
 def add_folios(s: State, first: Int, count: Int) -> None:
     """lru_gen_add_folio() for those in word[first], word[first + 1] ..., to the heads of their lists. Mostly one enters as the
     one before did: what is the same for both is done once."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     if word[FEATURES] & f.TWO_LIST:
         for i in range(first, first + count):
             classic_add(s, i64(word[i]))
@@ -95,7 +95,7 @@ def add_folios(s: State, first: Int, count: Int) -> None:
     mark = gone = place = since = i64(0)
     for i in range(first, first + count):
         folio = i64(word[i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         if meta & ENTRY_BITS != alike:
             if number >= 0:
                 word[HEADS + number] = place
@@ -104,7 +104,7 @@ def add_folios(s: State, first: Int, count: Int) -> None:
             gen, gone = entry_of(word, meta)
             mark, number = (gen + 1) << GEN_SHIFT, gen * 2 + ANON
             place = i64(word[HEADS + number])
-        page[folio, META] = meta & ~gone | mark
+        folios[folio, META] = meta & ~gone | mark
         place = push(s, place, folio)
     if number >= 0:
         word[HEADS + number] = place
@@ -114,38 +114,38 @@ def add_folios(s: State, first: Int, count: Int) -> None:
 @njit_merge
 def del_folio(s: State, folio: Int) -> None:
     """lru_gen_del_folio(reclaiming)."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     if word[FEATURES] & f.TWO_LIST:
         classic_del(s, folio)
         return
-    meta = i64(page[folio, META])
+    meta = i64(folios[folio, META])
     word[NR_PAGES + gen_of(meta) * 2 + ANON] -= nr_pages(meta)
-    page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
+    folios[folio, META] = meta & ~(GEN_MASK | BY_MASK)
     list_del(s, folio)
 
 
 @njit
-def update_gen(word: Array, page: Array, folio: Int, by: Int) -> None:
+def update_gen(word: Array, folios: Array, folio: Int, by: Int) -> None:
     """folio_update_gen() to max_seq: the folio was seen young. Its place in the list stays; sort_folio() moves it later.
 
     Up to 6.13 at once; since 6.14 the first sight only sets PG_referenced. by: BY_WALK or BY_LOOK.
     """
-    meta = i64(page[folio, META])
+    meta = i64(folios[folio, META])
     gen = gen_of(meta)
     new_gen = word[MAX_SEQ] % N_GENS
     if word[FEATURES] & f.WORKINGSET_PROTECTION:
         if not meta & (REFERENCED | WORKINGSET):
-            page[folio, META] = (meta & ~REFS_MASK) | REFERENCED
+            folios[folio, META] = (meta & ~REFS_MASK) | REFERENCED
             return
         if gen < 0:
             return
         meta = (meta & ~(GEN_MASK | REFS_FLAGS | BY_MASK)) | (new_gen + 1) << GEN_SHIFT | WORKINGSET | by
     else:
         if gen < 0:
-            page[folio, META] = meta | REFERENCED
+            folios[folio, META] = meta | REFERENCED
             return
         meta = (meta & ~(GEN_MASK | REFS_FLAGS_OLD | BY_MASK)) | (new_gen + 1) << GEN_SHIFT | by
-    page[folio, META] = meta
+    folios[folio, META] = meta
     if gen != new_gen:
         pages = nr_pages(meta)
         word[NR_PAGES + gen * 2 + ANON] -= pages
@@ -153,16 +153,16 @@ def update_gen(word: Array, page: Array, folio: Int, by: Int) -> None:
 
 
 @njit
-def inc_gen(word: Array, page: Array, folio: Int) -> Int:
+def inc_gen(word: Array, folios: Array, folio: Int) -> Int:
     """folio_inc_gen(): out of the oldest generation into the next; a folio promoted meanwhile stays. Returns its index."""
-    meta = i64(page[folio, META])
+    meta = i64(folios[folio, META])
     old = word[MIN_SEQ + ANON] % N_GENS
     gen = gen_of(meta)
     if gen not in (-1, old):
         return gen
     gen = (old + 1) % N_GENS
     cleared = REFS_FLAGS if word[FEATURES] & f.WORKINGSET_PROTECTION else REFS_FLAGS_OLD
-    page[folio, META] = (meta & ~(GEN_MASK | cleared | BY_MASK)) | (gen + 1) << GEN_SHIFT | BY_CARRY
+    folios[folio, META] = (meta & ~(GEN_MASK | cleared | BY_MASK)) | (gen + 1) << GEN_SHIFT | BY_CARRY
     pages = nr_pages(meta)
     word[NR_PAGES + old * 2 + ANON] -= pages
     word[NR_PAGES + gen * 2 + ANON] += pages
@@ -172,7 +172,7 @@ def inc_gen(word: Array, page: Array, folio: Int) -> Int:
 @njit
 def inc_min_seq(s: State, kind: Int) -> bool:
     """inc_min_seq(): empty the oldest generation into the next, tail to tail; False if more than MAX_LRU_BATCH are left."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     swappiness = word[SWAPPINESS]
     if not (kind == ANON and swappiness == 0) and not (kind == 1 and swappiness > 200):
         number = word[MIN_SEQ + kind] % N_GENS * 2 + kind
@@ -182,8 +182,8 @@ def inc_min_seq(s: State, kind: Int) -> bool:
             if place == word[HEADS + number]:
                 break
             folio, word[TAILS + number] = take(s, place)
-            meta = i64(page[folio, META])
-            gen = inc_gen(word, page, folio)
+            meta = i64(folios[folio, META])
+            gen = inc_gen(word, folios, folio)
             list_add_tail(s, gen * 2 + kind, folio)
             if rework:
                 refs, workingset = lru_refs(word, meta), i64(1 if meta & WORKINGSET else 0)

@@ -89,11 +89,11 @@ def suitable_to_scan(total: Int, young: Int) -> bool:
 
 
 @njit
-def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, features: Int) -> None:
+def clear_bits(pte_bits: Array, folios: Array, page: Int, cleared: Int, ad: Int, features: Int) -> None:
     """Clear accessed bits. An SPTE without A/D bits of its own loses its permissions instead (mark_spte_for_access_track())."""
-    bits = i64(touch[folio])
+    bits = i64(pte_bits[page])
     if not ad and bits & cleared & (A_TDP | A_SHADOW):
-        meta = i64(page[folio, META])
+        meta = i64(folios[page, META])
         dirty = False
         if cleared & bits & A_TDP:
             bits &= ~P_TDP
@@ -105,12 +105,12 @@ def clear_bits(touch: Array, page: Array, folio: Int, cleared: Int, ad: Int, fea
             meta |= TRACKED_SHADOW | LOST_W_SHADOW
         if dirty and features & f.AGE_TRACKING_MARKS_DIRTY:
             meta |= DIRTY
-        page[folio, META] = meta
-    touch[folio] = bits & ~cleared
+        folios[page, META] = meta
+    pte_bits[page] = bits & ~cleared
 
 
 @njit_merge
-def without_idle(s: State, question: Int, mode: Int, which: Int, idle: Int) -> Int:
+def without_old(s: State, question: Int, mode: Int, which: Int, idle: Int) -> Int:
     """Ask about pages of a window that have no accessed bit set, all at once, if the answer can only be "old": nothing is cleared
     then. which, idle: bits, as of `which_of`. Returns what is left to be asked about one by one."""
     row = mode * 8
@@ -127,33 +127,33 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
     `everyone`: secondary MMUs are asked about PTEs that are old in the primary MMU, too (get_pte_pfn()). `seen`: the accessed
     bits that this space has.
     """
-    touch, page, word = s.touch, s.page, s.word
+    pte_bits, folios, word = s.pte_bits, s.folios, s.word
     ask, asked = s.ask[ASK_WALK], s.asked[ASK_WALK]
     young = i64(0)
     for start in range(first, end, 64):
         count = min(end - start, i64(64))
-        which = which_of(page, start, count, MAPPED)
+        which = which_of(folios, start, count, MAPPED)
         if not which:
             continue
         if not everyone:
-            primary = which_of(touch, start, count, A_PRIMARY)
+            primary = which_of(pte_bits, start, count, A_PRIMARY)
             s.counts[c.LEAF_OLD] += count_bits(which & ~primary)
             which &= primary
         if word[FEATURES] & f.WORKINGSET_PROTECTION:  # since 6.14 isolated folios are passed over
-            which &= which_of(page, start, count, GEN_MASK)
-        which = without_idle(s, i64(ASK_WALK), mode, which, ~which_of(touch, start, count, seen))
+            which &= which_of(folios, start, count, GEN_MASK)
+        which = without_old(s, i64(ASK_WALK), mode, which, ~which_of(pte_bits, start, count, seen))
         while which:
-            folio = start + lowest_bit(which)
+            page = start + lowest_bit(which)
             which &= which - 1
-            bits = i64(touch[folio])
+            bits = i64(pte_bits[page])
             row = mode * 8 + (bits & seen)
             asked[row] += 1
             answer = i64(ask[row])
             if answer & bits & A_ANY:
-                clear_bits(touch, page, folio, answer & A_ANY, ad, word[FEATURES])
+                clear_bits(pte_bits, folios, page, answer & A_ANY, ad, word[FEATURES])
             if answer & YOUNG:
                 young += 1
-                update_gen(word, page, folio, i64(BY_WALK))
+                update_gen(word, folios, page, i64(BY_WALK))
     s.counts[c.LEAF_TOTAL] += end - first
     s.counts[c.PTES_WALKED] += end - first
     s.counts[c.LEAF_YOUNG] += young
@@ -163,7 +163,7 @@ def walk_pte_range(s: State, first: Int, end: Int, mode: Int, everyone: Int, ad:
 @njit_inline
 def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
     """clear_bits() of the entries that map 2 MiB, and of those in their place that map 4 KiB, one by one."""
-    touch, page = s.touch, s.page
+    pte_bits, folios = s.pte_bits, s.folios
     drop = i64(cleared)
     if not s.space[space, S_AD] and cleared & (A_TDP | A_SHADOW):
         dirty = False
@@ -173,25 +173,25 @@ def clear_huge(s: State, first: Int, space: Int, cleared: Int) -> None:
                 continue
             one = not s.space[space, S_SMALL] & mine
             for each in range(first, first + (1 if one else PTES)):
-                if one or touch[each] & mine:
-                    meta = i64(page[each, META])
+                if one or pte_bits[each] & mine:
+                    meta = i64(folios[each, META])
                     dirty = dirty or bool(meta & lost == W_SHADOW >> shift)
-                    page[each, META] = meta | (TRACKED_SHADOW | LOST_W_SHADOW) >> shift
-                    touch[each] &= 255 - (P_SHADOW >> shift | WRITTEN)
+                    folios[each, META] = meta | (TRACKED_SHADOW | LOST_W_SHADOW) >> shift
+                    pte_bits[each] &= 255 - (P_SHADOW >> shift | WRITTEN)
             if one:  # it mapped them all
                 drop |= P_SHADOW >> shift | WRITTEN
         if dirty and s.word[FEATURES] & f.AGE_TRACKING_MARKS_DIRTY:
-            page[first, META] = page[first, META] | DIRTY
+            folios[first, META] = folios[first, META] | DIRTY
     keep = 255 - drop
     for each in range(first, first + PTES):
-        touch[each] &= keep
+        pte_bits[each] &= keep
 
 
 @njit
 def ask_huge(s: State, first: Int, space: Int, question: Int) -> Int:
     """Ask the protocol about an entry of 2 MiB and clear what it clears; its answer."""
     rarely()
-    bits = accessed(s.touch, first)
+    bits = accessed(s.pte_bits, first)
     seen = i64(A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY)
     row = s.space[space, S_MODE] * 8 + (bits & seen)
     s.asked[question, row] += 1
@@ -204,17 +204,17 @@ def ask_huge(s: State, first: Int, space: Int, question: Int) -> Int:
 @njit_inline
 def walk_huge(s: State, first: Int, space: Int, everyone: Int) -> None:
     """walk_pmd_range_locked(): one entry of 2 MiB is a leaf. No Bloom filter stands before it."""
-    meta = i64(s.page[first, META])
+    meta = i64(s.folios[first, META])
     s.counts[c.LEAF_TOTAL] += 1
     s.counts[c.PMDS_WALKED] += 1
-    if not everyone and not accessed(s.touch, first) & A_PRIMARY:
+    if not everyone and not accessed(s.pte_bits, first) & A_PRIMARY:
         s.counts[c.LEAF_OLD] += 1
         return
     if not meta & MAPPED or (s.word[FEATURES] & f.WORKINGSET_PROTECTION and not meta & GEN_MASK):
         return  # the huge zero page; a folio that reclaim holds
     if ask_huge(s, first, space, i64(ASK_HUGE_WALK)) & YOUNG:
         s.counts[c.LEAF_YOUNG] += 1
-        update_gen(s.word, s.page, first, i64(BY_WALK))
+        update_gen(s.word, s.folios, first, i64(BY_WALK))
 
 
 @njit
@@ -223,10 +223,10 @@ def pmd_test_and_clear_young(s: State, pmd: Int, process: Int) -> bool:
     young = bool(s.pmd[pmd, M_YOUNG] != 0)
     s.pmd[pmd, M_YOUNG] = 0
     if process:
-        for folio in range(pmd * PTES, pmd * PTES + PTES):
-            if s.touch[folio] & A_TDP:
+        for page in range(pmd * PTES, pmd * PTES + PTES):
+            if s.pte_bits[page] & A_TDP:
                 young = True
-                s.touch[folio] &= 255 - A_TDP
+                s.pte_bits[page] &= 255 - A_TDP
     return young
 
 
@@ -234,9 +234,9 @@ def pmd_test_and_clear_young(s: State, pmd: Int, process: Int) -> bool:
 def pud_present(s: State, space: Int, pmd: Int) -> bool:
     """Is any table built in the 1 GiB whose first PMD of this space is `pmd`?"""
     end = (s.space[space, S_FIRST] + s.space[space, S_PAGES] + PTES - 1) // PTES
-    left = PTES - (s.space[space, S_PMD] + pmd - s.space[space, S_FIRST] // PTES) % PTES
+    to_pud_end = PTES - (s.space[space, S_PMD] + pmd - s.space[space, S_FIRST] // PTES) % PTES
     tables = i64(0)
-    for at in range(pmd, min(end, pmd + left)):
+    for at in range(pmd, min(end, pmd + to_pud_end)):
         tables += s.pmd[at, M_STATE]
     return bool(tables)
 

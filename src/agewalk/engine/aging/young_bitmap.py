@@ -28,24 +28,24 @@ def count_bitmaps(s: State, first: Int, end: Int, space: Int, walk: Int, takes: 
     window of up to 64, a clear at the end of a window in which a page is aged. takes: may pages be aged at all? walk: it is the
     walk, which counts old entries."""
     rarely()
-    touch, page, features = s.touch, s.page, s.word[FEATURES]
+    pte_bits, folios, features = s.pte_bits, s.folios, s.word[FEATURES]
     mode = s.space[space, S_MODE]
     listed = i64(GEN_MASK if features & f.WORKINGSET_PROTECTION else MAPPED)
     calls, at = i64(0), first
     while at < end:
-        if not page[at, META] & MAPPED:
+        if not folios[at, META] & MAPPED:
             at += 1
             continue
         last = min(at + BATCH, end)
         aged = False
         for near in range(at, last):
-            if not page[near, META] & MAPPED:
+            if not folios[near, META] & MAPPED:
                 continue
-            bits = i64(touch[near]) & A_ANY
+            bits = i64(pte_bits[near]) & A_ANY
             answer = i64(s.ask[ASK_WALK, mode * 8 + bits])
             if walk and not answer & YOUNG:
                 s.counts[c.LEAF_OLD] += 1
-            if page[near, META] & listed and answer & bits & A_TDP:
+            if folios[near, META] & listed and answer & bits & A_TDP:
                 aged = True
         calls += 2 if aged and takes else 1
         at = last

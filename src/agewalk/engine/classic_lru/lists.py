@@ -33,9 +33,9 @@ SWAP_CLUSTER_MAX: Final = 32
 @njit
 def classic_add(s: State, folio: Int) -> None:
     """lruvec_add_folio(), to the head of the list that PG_active names."""
-    word, page = s.word, s.page
-    meta = i64(page[folio, META])
-    page[folio, META] = meta | 1 << GEN_SHIFT
+    word, folios = s.word, s.folios
+    meta = i64(folios[folio, META])
+    folios[folio, META] = meta | 1 << GEN_SHIFT
     if meta & ACTIVE:
         word[NR_ACTIVE] += nr_pages(meta)
         list_add(s, i64(LIST_ACTIVE), folio)
@@ -47,9 +47,9 @@ def classic_add(s: State, folio: Int) -> None:
 @njit
 def classic_del(s: State, folio: Int) -> None:
     """lruvec_del_folio()."""
-    word, page = s.word, s.page
-    meta = i64(page[folio, META])
-    page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
+    word, folios = s.word, s.folios
+    meta = i64(folios[folio, META])
+    folios[folio, META] = meta & ~(GEN_MASK | BY_MASK)
     word[NR_ACTIVE if meta & ACTIVE else NR_INACTIVE] -= nr_pages(meta)
     list_del(s, folio)
 
@@ -73,7 +73,7 @@ def classic_shadow(s: State, folio: Int, meta: Int) -> None:
     """workingset_eviction(): the clock at eviction, and was the folio active before? `rest` holds what SHADOW has no room for."""
     word = s.word
     for each in range(folio, folio + nr_pages(meta)):
-        s.rest[each] = shadow_rest(word[T_AGE], meta)
+        s.shadow_rest[each] = shadow_rest(word[T_AGE], meta)
     word[T_AGE] += nr_pages(meta)
 
 
@@ -81,7 +81,7 @@ def classic_shadow(s: State, folio: Int, meta: Int) -> None:
 def is_far(s: State, folio: Int) -> bool:
     """workingset_test_recent(), the other way round: was more evicted and activated since then than there are active pages?"""
     word = s.word
-    eviction = i64(s.rest[folio]) >> 1 << 31 | i64(s.page[folio, SHADOW])
+    eviction = i64(s.shadow_rest[folio]) >> 1 << 31 | i64(s.folios[folio, SHADOW])
     return bool((word[T_AGE] - eviction) & EVICTION_MASK > word[NR_ACTIVE])
 
 
@@ -94,7 +94,7 @@ def classic_refault(s: State, folio: Int, meta: Int) -> Int:
         return meta
     word[T_AGE] += 1
     word[T_ACTIVATIONS] += 1
-    if s.rest[folio] & 1:
+    if s.shadow_rest[folio] & 1:
         note_cost(word, i64(SWAP_CLUSTER_MAX))
         return meta | ACTIVE | WORKINGSET
     return meta | ACTIVE

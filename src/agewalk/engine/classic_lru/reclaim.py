@@ -3,10 +3,10 @@
 Compiled on its own: hosts under MGLRU do not wait for it.
 """
 
-from agewalk.engine.access.batch import Rows, encode_rows, end_of_tick, has_many, note_all, note_used
+from agewalk.engine.access.batch import EncodedAccesses, encode_accesses, end_of_tick, has_many, note_all, note_used
 from agewalk.engine.access.folio_batches import is_queued, lru_add_drain
-from agewalk.engine.access.hit_path import run_usual
-from agewalk.engine.access.kvm_fault import any_fault, mark_running
+from agewalk.engine.access.hit_path import run_hits
+from agewalk.engine.access.kvm_fault import mark_running, memoising_access
 from agewalk.engine.access.mm_fault import needs_frame
 from agewalk.engine.aging.page_table_walk import ask_huge, clear_bits
 from agewalk.engine.aging.tiers import nr_pages
@@ -14,8 +14,8 @@ from agewalk.engine.classic_lru.lists import SWAP_CLUSTER_MAX, classic_add, clas
 from agewalk.engine.compiler.jit import Array, Int, entry, i64, njit, njit_inline, njit_merge
 from agewalk.engine.compiler.state_types import fetch_row
 from agewalk.engine.eviction.reclaim import DEF_PRIORITY, DIRECT, KSWAPD_RUN, MAX_RECLAIM_RETRIES, next_priority
-from agewalk.engine.eviction.shrink_folio_list import leave, unmap
-from agewalk.engine.eviction.uniform_batch import bits_of_all, book, leave_idle, unmapped
+from agewalk.engine.eviction.shrink_folio_list import free_folio, unmap
+from agewalk.engine.eviction.uniform_batch import common_bits, count_scanned, free_old, unmapped
 from agewalk.engine.state import counters as c
 from agewalk.engine.state.arrays import State
 from agewalk.engine.state.layout import (
@@ -93,37 +93,37 @@ def asked(s: State, folio: Int, meta: Int) -> bool:
     space = i64(s.pmd[folio // PTES, M_SPACE])
     if meta & HUGE:
         return bool(ask_huge(s, folio, space, i64(ASK_HUGE_TARGET)) & YOUNG)
-    bits = i64(s.touch[folio])
+    bits = i64(s.pte_bits[folio])
     row = s.space[space, S_MODE] * 8 + (bits & (A_ANY if s.space[space, S_NOTIFIERS] else A_PRIMARY))
     s.asked[ASK_TARGET, row] += 1
     answer = i64(s.ask[ASK_TARGET, row])
     if answer & bits & A_ANY:
-        clear_bits(s.touch, s.page, folio, answer & A_ANY, s.space[space, S_AD], s.word[FEATURES])
+        clear_bits(s.pte_bits, s.folios, folio, answer & A_ANY, s.space[space, S_AD], s.word[FEATURES])
     return bool(answer & YOUNG)
 
 
 @njit
 def isolate(s: State, active: Int, nr_to_scan: Int) -> Int:
     """isolate_lru_folios(): from the tail of a list, which is cut once at the end, to ISOLATED. How many pages."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     number = LIST_ACTIVE if active else LIST_INACTIVE
-    taken, folios = i64(0), i64(0)
+    taken, isolated = i64(0), i64(0)
     place, head = i64(word[TAILS + number]), word[HEADS + number]
     while taken < nr_to_scan and place != head:
         folio, place = take(s, place)
         if folio == HOLE:
             continue
-        fetch_row(s.touch, folio)
-        fetch_row(s.used, folio)
-        fetch_row(s.left, folio)
-        fetch_row(s.rest, folio)
-        meta = i64(page[folio, META])
+        fetch_row(s.pte_bits, folio)
+        fetch_row(s.used_at, folio)
+        fetch_row(s.evicted_at, folio)
+        fetch_row(s.shadow_rest, folio)
+        meta = i64(folios[folio, META])
         taken += nr_pages(meta)
-        page[folio, META] = meta & ~(GEN_MASK | BY_MASK)
-        folios += 1
-        word[ISOLATED + folios] = folio
+        folios[folio, META] = meta & ~(GEN_MASK | BY_MASK)
+        isolated += 1
+        word[ISOLATED + isolated] = folio
     word[TAILS + number] = place
-    word[ISOLATED] = folios
+    word[ISOLATED] = isolated
     word[NR_ACTIVE if active else NR_INACTIVE] -= taken
     return taken
 
@@ -131,11 +131,11 @@ def isolate(s: State, active: Int, nr_to_scan: Int) -> Int:
 @njit_inline
 def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
     """shrink_folio_list() for one folio: was it freed? The first use that is seen marks it, the second activates it."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     used = bool(meta & MAPPED) and asked(s, folio, meta)
-    meta = i64(page[folio, META])
+    meta = i64(folios[folio, META])
     if used:
-        page[folio, META] = meta | ACTIVE | REFERENCED if meta & REFERENCED else meta | REFERENCED
+        folios[folio, META] = meta | ACTIVE | REFERENCED if meta & REFERENCED else meta | REFERENCED
         return False
     meta &= ~REFERENCED
     if not meta & SWAPCACHE:
@@ -147,25 +147,25 @@ def shrink_one(s: State, folio: Int, meta: Int, pages: Int) -> bool:
         meta &= ~DIRTY
         s.counts[c.SWAP_WRITES] += pages
     if is_queued(word, folio):
-        page[folio, META] = meta
+        folios[folio, META] = meta
         return False
-    leave(s, folio, pages, space, word[T_AGE] & 0x7FFFFFFF, meta)
+    free_folio(s, folio, pages, space, word[T_AGE] & 0x7FFFFFFF, meta)
     classic_shadow(s, folio, meta)
     return True
 
 
 @njit
-def free_idle(s: State, space: Int) -> None:
+def free_all_old(s: State, space: Int) -> None:
     """shrink_one() for all of ISOLATED, small mapped pages of this space without accessed bits, which the protocol calls old."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     count, now, clock = word[ISOLATED], word[NOW], word[T_AGE]
     s.asked[ASK_TARGET, s.space[space, S_MODE] * 8] += count
     written = i64(0)
     for i in range(1, count + 1):
         folio = i64(word[ISOLATED + i])
-        meta = i64(page[folio, META])
-        written += leave_idle(s, folio, space, meta, clock & 0x7FFFFFFF, now)
-        s.rest[folio] = shadow_rest(clock, meta)
+        meta = i64(folios[folio, META])
+        written += free_old(s, folio, space, meta, clock & 0x7FFFFFFF, now)
+        s.shadow_rest[folio] = shadow_rest(clock, meta)
         clock += 1
     word[T_AGE] = clock
     unmapped(s, space, count, written)
@@ -174,31 +174,31 @@ def free_idle(s: State, space: Int) -> None:
 @njit
 def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
     """shrink_inactive_list(): pages reclaimed."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     lru_add_drain(s)
     taken = isolate(s, i64(0), nr_to_scan)
     if not taken:
         return i64(0)
     reclaimed = activated = kept = i64(0)
     space = i64(s.pmd[i64(word[ISOLATED + 1]) // PTES, M_SPACE])
-    if not s.ask[ASK_TARGET, s.space[space, S_MODE] * 8] and not bits_of_all(s, space, i64(0)):
-        free_idle(s, space)
+    if not s.ask[ASK_TARGET, s.space[space, S_MODE] * 8] and not common_bits(s, space, i64(0)):
+        free_all_old(s, space)
         reclaimed = taken
         word[ISOLATED] = 0
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         pages = nr_pages(meta)
         if shrink_one(s, folio, meta, pages):
             reclaimed += pages
         else:
             word[KEPT + kept] = folio
             kept += 1
-    book(s, reclaimed, taken)
+    count_scanned(s, reclaimed, taken)
     for i in range(kept):  # move_folios_to_lru()
         folio = i64(word[KEPT + i])
-        if page[folio, META] & ACTIVE:
-            activated += nr_pages(i64(page[folio, META]))
+        if folios[folio, META] & ACTIVE:
+            activated += nr_pages(i64(folios[folio, META]))
         classic_add(s, folio)
     word[T_AGE] += activated
     note_cost(word, reclaimed * SWAP_CLUSTER_MAX + taken - reclaimed)
@@ -208,15 +208,15 @@ def shrink_inactive(s: State, nr_to_scan: Int) -> Int:
 @njit
 def shrink_active(s: State, nr_to_scan: Int) -> None:
     """shrink_active_list(): back to the inactive list, accessed bits cleared on the way, whatever they say."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     lru_add_drain(s)
     isolate(s, i64(1), nr_to_scan)
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         if meta & MAPPED:
             asked(s, folio, meta)
-        page[folio, META] = (page[folio, META] & ~ACTIVE) | WORKINGSET
+        folios[folio, META] = (folios[folio, META] & ~ACTIVE) | WORKINGSET
         classic_add(s, folio)
 
 
@@ -291,16 +291,16 @@ def reclaim_lists(s: State, why: Int) -> Int:
 
 
 @njit
-def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
-    """touch.run_rows() with the classic lists behind it."""
+def run_tick_two_list(s: State, r: EncodedAccesses, n: Int) -> None:
+    """touch.run_tick() with the classic lists behind it."""
     word = s.word
     word[NOTED] = 0
-    i = run_usual(s, r, i64(0), n)
+    i = run_hits(s, r, i64(0), n)
     while i < n:
         if word[SOME_UNUSED]:
             mark_running(s, r, i + 1)
         word[NOTED] = i + 1
-        folio, kind = i64(r.pages[i]), i64(r.kinds[i])
+        folio, kind = i64(r.host_pages[i]), i64(r.kinds[i])
         space = i64(s.pmd[folio // PTES, M_SPACE])
         seq = i64(s.space[space, S_INVALIDATED])
         wakes = False
@@ -311,10 +311,10 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
                 retries = 0 if reclaim_lists(s, i64(DIRECT)) else retries + 1
             if word[HELD] >= word[FRAMES]:
                 word[EXHAUSTED] = 1
-        any_fault(s, folio, space, kind, seq)
+        memoising_access(s, folio, space, kind, seq)
         if wakes:
             reclaim_lists(s, i64(KSWAPD_RUN))
-        i = run_usual(s, r, i + 1, n)
+        i = run_hits(s, r, i + 1, n)
     if word[SOME_UNUSED]:
         mark_running(s, r, n)
     word[NOTED] = n
@@ -322,18 +322,18 @@ def run_rows_two_list(s: State, r: Rows, n: Int) -> None:
 
 
 @entry
-def run_batch_two_list(s: State, r: Rows, start: Int, end: Int, tick_ns: Int) -> Int:
-    """touch.run_batch() with the classic lists behind it."""
+def run_batch_two_list(s: State, r: EncodedAccesses, start: Int, end: Int, tick_ns: Int) -> Int:
+    """kvm_fault.run_batch() with the classic lists behind it."""
     refused = False
     while start < end and not refused:
-        tick = r.time[start] // tick_ns
+        tick = r.time_ns[start] // tick_ns
         s.word[NOW] = tick
         until = (tick + 1) * tick_ns
         many = has_many(s, r, start, end, until)
-        while start < end and r.time[start] < until and not refused:
+        while start < end and r.time_ns[start] < until and not refused:
             wanted = end_of_tick(r, start, end, until) - start
-            n = encode_rows(s, r, start, start + wanted)
-            run_rows_two_list(s, r, n)
+            n = encode_accesses(s, r, start, start + wanted)
+            run_tick_two_list(s, r, n)
             if not many:
                 note_used(s, r, n)
             start += n

@@ -43,9 +43,9 @@ SORT_BITS: Final = GEN_MASK | REFERENCED | WORKINGSET | REFS_MASK | HUGE  # what
 @njit
 def protect(s: State, folio: Int, meta: Int, kind: Int) -> None:
     """sort_folio() of one whose tier is protected: it goes on to the next generation."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
-    gen = inc_gen(word, page, folio)
+    gen = inc_gen(word, folios, folio)
     if protects:
         list_add(s, gen * 2 + kind, folio)
     else:
@@ -59,12 +59,12 @@ def protect(s: State, folio: Int, meta: Int, kind: Int) -> None:
 def sort_folios(s: State, count: Int, kind: Int, oldest: Int) -> None:
     """sort_folio() for the first folios of MOVING, in their order: they were promoted by their flags, mostly to where the one
     before was, or their tier is protected. oldest: index of the generation that they leave."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     rarely()
     number, place = i64(-1), i64(0)
     for i in range(count):
         folio = i64(word[MOVING + i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         to = gen_of(meta) * 2 + kind
         if to != number:
             if number >= 0:
@@ -88,7 +88,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     What is looked at leaves its list, one way or the other, so that is cut once at the end. What eviction reads next of an
     isolated page is asked for here. Mostly a folio is like the one before: what is the same for both is decided once.
     """
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     if word[MAX_SEQ] - word[MIN_SEQ + kind] + 1 == MIN_GENS:
         return i64(0), i64(0)
     if not word[TIER_OF]:
@@ -104,21 +104,21 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
         unused &= ~REFS_FLAGS_OLD
         used &= ~REFERENCED
     scanned = isolated = moving = i64(0)
-    left, taken = i64(budget), i64(word[ISOLATED])
+    budget_left, taken = i64(budget), i64(word[ISOLATED])
     alike, pages, stays, moves = i64(-1), i64(0), i64(0), False
     place, head = i64(word[TAILS + number]), word[HEADS + number]
-    while left and isolated < BATCH and place != head:
+    while budget_left and isolated < BATCH and place != head:
         folio, place = take(s, place)
         if folio == HOLE:
             continue
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         if meta & SORT_BITS != alike:
             alike = meta & SORT_BITS
             pages = nr_pages(meta)
             moves = bool(meta & GEN_MASK != here or protected >> flags_of(meta) & 1)
             stays = used if meta & REFERENCED else unused
         scanned += pages
-        left -= 1
+        budget_left -= 1
         if moves:
             word[MOVING + moving] = folio
             moving += 1
@@ -126,10 +126,10 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
                 sort_folios(s, moving, kind, oldest)
                 moving = i64(0)
         else:
-            fetch_row(s.touch, folio)
-            fetch_row(s.used, folio)
-            fetch_row(s.left, folio)
-            page[folio, META] = meta & stays
+            fetch_row(s.pte_bits, folio)
+            fetch_row(s.used_at, folio)
+            fetch_row(s.evicted_at, folio)
+            folios[folio, META] = meta & stays
             taken += 1
             word[ISOLATED + taken] = folio
             isolated += pages
@@ -138,7 +138,7 @@ def scan_folios(s: State, budget: Int, kind: Int, last_tier: Int) -> tuple[Int, 
     word[TAILS + number] = place
     word[ISOLATED] = taken
     word[NR_PAGES + number] -= isolated
-    if left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
+    if budget_left and not isolated and not word[FEATURES] & f.LOOP_FIXED_BUDGET:
         scanned = i64(0)
     return scanned, isolated
 

@@ -155,17 +155,17 @@ def shrink_lruvec(s: State, goal: Int, proactive: Int) -> None:
         set_initial_priority(word, goal)
     seq = i64(word[MAX_SEQ])
     if features & f.LOOP_FIXED_BUDGET:
-        left, aged = nr_to_scan(s), False
-        while left > 0:
+        budget_left, aged = nr_to_scan(s), False
+        while budget_left > 0:
             seq = i64(word[MAX_SEQ])
             if should_run_aging(word):
                 word[HAS_WALK] = max(word[HAS_WALK], i64(1))
                 try_to_inc_max_seq(s, i64(0))
                 aged = True
-            done = evict_folios(s, min(left, i64(BATCH)))
+            done = evict_folios(s, min(budget_left, i64(BATCH)))
             if not done or should_abort(word, goal, seq) or (aged and not word[TARGET_MEMCG]):
                 break
-            left -= done
+            budget_left -= done
     else:
         scanned, before = i64(0), i64(word[RECLAIMED])
         while True:
@@ -235,8 +235,8 @@ def reclaim(s: State, why: Int, first: Int, second: Int) -> Int:
     if why == PROACTIVE:
         done, retries = i64(0), i64(MAX_RECLAIM_RETRIES)
         while done < first:
-            left = first - done
-            goal = left // 4 if word[FEATURES] & f.RECLAIM_QUARTERS else left
+            budget_left = first - done
+            goal = budget_left // 4 if word[FEATURES] & f.RECLAIM_QUARTERS else budget_left
             if not retries:
                 lru_add_drain(s)
             freed = do_try_to_free_pages(s, max(goal, i64(SWAP_CLUSTER_MAX)), i64(1))

@@ -7,7 +7,7 @@ from agewalk.engine.aging.tiers import flags_of, nr_pages
 from agewalk.engine.compiler.jit import Array, Int, i64, njit, njit_inline, njit_merge
 from agewalk.engine.compiler.state_types import rarely
 from agewalk.engine.eviction.isolate import isolate_folios
-from agewalk.engine.eviction.uniform_batch import book, entry_is_dirty, leave_page, shrink_alike
+from agewalk.engine.eviction.uniform_batch import count_scanned, entry_is_dirty, free_page, shrink_uniform
 from agewalk.engine.state import counters as c
 from agewalk.engine.state import features as f
 from agewalk.engine.state.arrays import State
@@ -61,31 +61,31 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
     """try_to_unmap() of 2 MiB: KVM's tables first, in which the shadow MMU may map its pages one by one; then the entry is split
     into a page table (TTU_SPLIT_HUGE_PMD), whose entries go."""
     rarely()
-    word, page, touch = s.word, s.page, s.touch
-    bits = accessed(touch, folio)
+    word, folios, pte_bits = s.word, s.folios, s.pte_bits
+    bits = accessed(pte_bits, folio)
     used, written = i64(0), False
     for shift in range(2):  # the shadow MMU's bits, the TDP MMU's beside them
         mine, lost = A_SHADOW >> shift, (W_SHADOW | LOST_W_SHADOW) >> shift
         one = not s.space[space, S_SMALL] & mine
         for each in range(folio, folio + (1 if one else PTES)):
-            used += 1 if (bits if one else touch[each]) & mine else 0
+            used += 1 if (bits if one else pte_bits[each]) & mine else 0
             written = written or bool(
-                touch[each] & (P_SHADOW >> shift) and page[each, META] & lost == W_SHADOW >> shift
+                pte_bits[each] & (P_SHADOW >> shift) and folios[each, META] & lost == W_SHADOW >> shift
             )
     for each in range(folio, folio + PTES):
-        if touch[each] & USED_NOW:
-            s.used[each] = word[NOW]
-        touch[each] = 0
+        if pte_bits[each] & USED_NOW:
+            s.used_at[each] = word[NOW]
+        pte_bits[each] = 0
     if s.space[space, S_NOTIFIERS]:
         if word[FEATURES] & f.ZAP_PROPAGATES_ACCESSED:
             for _ in range(used):
-                page[folio, META] = mark_accessed(s, folio, i64(page[folio, META]))
+                folios[folio, META] = mark_accessed(s, folio, i64(folios[folio, META]))
         if written and word[FEATURES] & f.ZAP_PROPAGATES_DIRTY:
-            page[folio, META] = page[folio, META] | DIRTY
-    if page[folio, META] & D_PRIMARY:
-        page[folio, META] = page[folio, META] | DIRTY
+            folios[folio, META] = folios[folio, META] | DIRTY
+    if folios[folio, META] & D_PRIMARY:
+        folios[folio, META] = folios[folio, META] | DIRTY
     for each in range(folio, folio + PTES):
-        page[each, META] = page[each, META] & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
+        folios[each, META] = folios[each, META] & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
     s.pmd[folio // PTES, M_STATE] = TABLE
     s.pmd[folio // PTES, M_YOUNG] = 1
     s.space[space, S_RSS] -= PTES
@@ -96,12 +96,12 @@ def unmap_huge(s: State, folio: Int, space: Int) -> None:
 def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
     """try_to_unmap(): KVM's tables first, then the entry; its dirty bit goes to the folio. The last use is written down.
     meta: its META, which need not be written yet; returns what to write."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     if meta & HUGE:
-        page[folio, META] = meta
+        folios[folio, META] = meta
         unmap_huge(s, folio, space)
-        return i64(page[folio, META])
-    bits = i64(s.touch[folio])
+        return i64(folios[folio, META])
+    bits = i64(s.pte_bits[folio])
     if not s.space[space, S_NOTIFIERS]:
         if bits & A_TDP:
             s.pmd[folio // PTES, M_YOUNG] = 1
@@ -113,21 +113,21 @@ def unmap(s: State, folio: Int, space: Int, meta: Int) -> Int:
     if not meta & DIRTY and entry_is_dirty(s, space, meta, bits):
         meta |= DIRTY
     if bits & USED_NOW:
-        s.used[folio] = word[NOW]
-    s.touch[folio] = 0
+        s.used_at[folio] = word[NOW]
+    s.pte_bits[folio] = 0
     s.space[space, S_RSS] -= 1
     s.space[space, S_INVALIDATED] += 1
     return meta & ~(MAPPED | RW_PRIMARY | D_PRIMARY | SPTE_BITS)
 
 
 @njit_merge
-def leave(s: State, folio: Int, pages: Int, space: Int, shadow: Int, meta: Int) -> None:
+def free_folio(s: State, folio: Int, pages: Int, space: Int, shadow: Int, meta: Int) -> None:
     """The folio is to be free; its pages remember when, and have a shadow entry each. meta: its META."""
     if pages == 1:
-        leave_page(s, folio, space, shadow, meta, s.word[NOW])
+        free_page(s, folio, space, shadow, meta, s.word[NOW])
     else:
         for each in range(folio, folio + pages):
-            leave_page(s, i64(each), space, shadow, i64(s.page[each, META]), s.word[NOW])
+            free_page(s, i64(each), space, shadow, i64(s.folios[each, META]), s.word[NOW])
 
 
 @njit_merge
@@ -135,19 +135,19 @@ def remove_mapping(s: State, folio: Int, pages: Int, space: Int, meta: Int) -> b
     """__remove_mapping(): out of the swap cache, a shadow entry in its place. Not while a batch still holds it."""
     word = s.word
     if is_queued(word, folio):
-        s.page[folio, META] = meta
+        s.folios[folio, META] = meta
         return False
     flags = flags_of(meta)
     word[EVICTED_IN + ANON * 4 + (word[TIER_OF] >> 2 * flags & 3)] += pages
     shadow = (word[MIN_SEQ + ANON] << 3 | word[SHADOW_OF] >> 3 * flags & 7) & 0x7FFFFFFF
-    leave(s, folio, pages, space, shadow, meta)
+    free_folio(s, folio, pages, space, shadow, meta)
     return True
 
 
 @njit_inline
 def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
     """shrink_folio_list() for one isolated folio: pages that are to be free. Was it used? If not, it is written to swap."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     if word[FEATURES] & f.KEEPS_REFERENCED_MAPPED and meta & MAPPED and meta & REFERENCED:
         return i64(0)  # a look-around found it young while it was isolated
     space = i64(s.pmd[folio // PTES, M_SPACE])
@@ -156,9 +156,9 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
         used, meta = referenced(s, folio, space, meta)
         if used:
             if protects:
-                page[folio, META] = set_refs(word, meta)
+                folios[folio, META] = set_refs(word, meta)
             else:
-                page[folio, META] = meta | REFERENCED | (ACTIVE if meta & REFERENCED else 0)
+                folios[folio, META] = meta | REFERENCED | (ACTIVE if meta & REFERENCED else 0)
             return i64(0)
     pages = nr_pages(meta)
     if not protects:
@@ -177,17 +177,17 @@ def shrink_folio(s: State, folio: Int, meta: Int) -> Int:
 def put_back(s: State, kept: Int, retried: Int) -> None:
     """The end of evict_folios(), for the first folios of KEPT: those that stay are kept out of the oldest generation and go back
     to a list (move_folios_to_lru()); clean unmapped ones get one more try, in ISOLATED."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     protects = word[FEATURES] & f.WORKINGSET_PROTECTION
     back = i64(0)
     for i in range(kept):
         folio = i64(word[KEPT + i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         if not retried and not meta & (MAPPED | ACTIVE | DIRTY) and (protects or not meta & REFERENCED):
             word[ISOLATED] += 1
             word[ISOLATED + word[ISOLATED]] = folio
             continue
-        page[folio, META] = kept_flags(word, meta) | BY_KEPT
+        folios[folio, META] = kept_flags(word, meta) | BY_KEPT
         word[KEPT + back] = folio
         back += 1
     add_folios(s, i64(KEPT), back)
@@ -196,8 +196,8 @@ def put_back(s: State, kept: Int, retried: Int) -> None:
 @njit_inline
 def shrink_isolated(s: State) -> None:
     """shrink_folio_list() for all of ISOLATED, and what becomes of them."""
-    word, page = s.word, s.page
-    if word[ISOLATED] and shrink_alike(s):
+    word, folios = s.word, s.folios
+    if word[ISOLATED] and shrink_uniform(s):
         word[ISOLATED] = 0
         return
     for retried in range(2):
@@ -205,14 +205,14 @@ def shrink_isolated(s: State) -> None:
         kept = seen = freed = i64(0)
         for i in range(1, word[ISOLATED] + 1):
             folio = i64(word[ISOLATED + i])
-            meta = i64(page[folio, META])
+            meta = i64(folios[folio, META])
             seen += nr_pages(meta)
             pages = shrink_folio(s, folio, meta)
             freed += pages
             if not pages:
                 word[KEPT + kept] = folio
                 kept += 1
-        book(s, freed, seen)
+        count_scanned(s, freed, seen)
         word[ISOLATED] = 0
         put_back(s, kept, i64(retried))
 

@@ -73,7 +73,7 @@ USE_BITS: Final = REFERENCED | WORKINGSET | REFS_MASK | ACTIVE | SWAPCACHE  # wh
 @njit_merge
 def entry_is_dirty(s: State, space: Int, meta: Int, bits: Int) -> bool:
     """Does an entry say that a small page was written: its PTE, or one of KVM's SPTEs, where a kernel asks those? meta, bits: its
-    META and its byte of `touch`, before it is unmapped."""
+    META and its byte of `pte_bits`, before it is unmapped."""
     if meta & D_PRIMARY:
         return True
     writable = meta & (W_TDP | LOST_W_TDP) == W_TDP and bits & P_TDP
@@ -82,7 +82,7 @@ def entry_is_dirty(s: State, space: Int, meta: Int, bits: Int) -> bool:
 
 
 @njit
-def book(s: State, freed: Int, seen: Int) -> None:
+def count_scanned(s: State, freed: Int, seen: Int) -> None:
     """What a batch brought: pages that are free, and pages that were looked at."""
     s.counts[c.EVICTIONS] += freed
     s.word[HELD] -= freed
@@ -92,42 +92,42 @@ def book(s: State, freed: Int, seen: Int) -> None:
 
 
 @njit
-def bits_of_all(s: State, space: Int, spared: Int) -> Int:
+def common_bits(s: State, space: Int, spared: Int) -> Int:
     """The accessed bits that each page of ISOLATED has, if they all have the same, are small, mapped and of this address space,
     and no batch of a CPU can hold them; else -1, as if one has a flag of `spared`."""
-    word, page, touch = s.word, s.page, s.touch
+    word, folios, pte_bits = s.word, s.folios, s.pte_bits
     if word[Q_ADD] | word[Q_ACTIVATE]:
         return i64(-1)
     first, end = s.space[space, S_FIRST], s.space[space, S_FIRST] + s.space[space, S_PAGES]
-    bits = i64(touch[i64(word[ISOLATED + 1])]) & A_ANY
+    bits = i64(pte_bits[i64(word[ISOLATED + 1])]) & A_ANY
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
-        meta = i64(page[folio, META])
-        if meta & (MAPPED | HUGE | spared) != MAPPED or touch[folio] & A_ANY != bits or not first <= folio < end:
+        meta = i64(folios[folio, META])
+        if meta & (MAPPED | HUGE | spared) != MAPPED or pte_bits[folio] & A_ANY != bits or not first <= folio < end:
             return i64(-1)
     return bits
 
 
 @njit
-def shrink_alike(s: State) -> bool:
+def shrink_uniform(s: State) -> bool:
     """shrink_folio_list() for ISOLATED, if that can be done for all alike. Was it? Which answer of the protocol means what, says
     `look.referenced`."""
     word, features = s.word, s.word[FEATURES]
     space = i64(s.pmd[i64(word[ISOLATED + 1]) // PTES, M_SPACE])
     spared = i64(REFERENCED if features & f.KEEPS_REFERENCED_MAPPED else 0)
-    bits = bits_of_all(s, space, spared)
+    bits = common_bits(s, space, spared)
     if bits < 0:
         return False
     row = s.space[space, S_MODE] * 8 + (bits if s.space[space, S_NOTIFIERS] else bits & A_PRIMARY)
     answer = i64(s.ask[ASK_TARGET, row])
     if not bits and not answer:
-        free_idle(s, space)
-        book(s, word[ISOLATED], word[ISOLATED])
+        free_all_old(s, space)
+        count_scanned(s, word[ISOLATED], word[ISOLATED])
     elif features & f.WORKINGSET_PROTECTION and features & f.LOOK_AROUND_TESTS_TARGET and answer & YOUNG:
         if not answer & LOOK_AROUND or not s.space[space, S_AD]:
             return False
-        keep_used(s, space, answer & bits & A_ANY)
-        book(s, i64(0), word[ISOLATED])
+        keep_all_young(s, space, answer & bits & A_ANY)
+        count_scanned(s, i64(0), word[ISOLATED])
         add_folios(s, i64(ISOLATED + 1), i64(word[ISOLATED]))
     else:
         return False
@@ -138,44 +138,44 @@ def shrink_alike(s: State) -> bool:
 
 
 @njit
-def keep_used(s: State, space: Int, cleared: Int) -> None:
+def keep_all_young(s: State, space: Int, cleared: Int) -> None:
     """The folios of ISOLATED were all used: since 6.14 (isolated pages are no neighbours of another's look-around) they differ in
     flags only. They stay; `gens.add_folios` is left to do. cleared: their accessed bits that go."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     word[LISTED] = word[LISTED + 1] = -1
     alike, stays = i64(-1), i64(0)
     for i in range(1, word[ISOLATED] + 1):
         folio = i64(word[ISOLATED + i])
         look_around(s, folio, space, i64(1), i64(0))
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         if meta & USE_BITS != alike:
             alike = meta & USE_BITS
             stays = kept_flags(word, set_refs(word, alike)) | BY_KEPT
-        page[folio, META] = meta & ~USE_BITS | stays
+        folios[folio, META] = meta & ~USE_BITS | stays
     for i in range(1, word[ISOLATED] + 1):  # not above: reading the 64 bytes around the next one would wait for it
-        s.touch[i64(word[ISOLATED + i])] &= 255 - cleared
+        s.pte_bits[i64(word[ISOLATED + i])] &= 255 - cleared
 
 
 @njit_merge
-def leave_page(s: State, number: Int, space: Int, shadow: Int, meta: Int, now: Int) -> None:
+def free_page(s: State, page: Int, space: Int, shadow: Int, meta: Int, now: Int) -> None:
     """A page is to be free; it remembers when, and what its shadow entry is. meta: its META."""
-    s.page[number, META] = EVICTED | meta & GUEST_BITS
-    s.page[number, SHADOW] = shadow
-    s.left[number] = now
-    region = region_of(s.space, space, number)
+    s.folios[page, META] = EVICTED | meta & GUEST_BITS
+    s.folios[page, SHADOW] = shadow
+    s.evicted_at[page] = now
+    region = region_of(s.space, space, page)
     s.by_region[region, c.BY_EVICTIONS] += 1
-    s.by_region[region, c.BY_HOT] += now - s.used[number] < s.word[HOT_AFTER]
+    s.by_region[region, c.BY_HOT] += now - s.used_at[page] < s.word[HOT_AFTER]
 
 
 @njit_merge
-def leave_idle(s: State, folio: Int, space: Int, meta: Int, shadow: Int, now: Int) -> Int:
-    """evict.unmap() of a small page without accessed bits, and leave_page(); `unmapped` is left to do. Was it to be written? One
+def free_old(s: State, folio: Int, space: Int, meta: Int, shadow: Int, now: Int) -> Int:
+    """evict.unmap() of a small page without accessed bits, and free_page(); `unmapped` is left to do. Was it to be written? One
     that is new to the swap cache always is. meta: its META."""
-    bits = i64(s.touch[folio])
-    s.touch[folio] = 0
+    bits = i64(s.pte_bits[folio])
+    s.pte_bits[folio] = 0
     if bits & USED_NOW:
-        s.used[folio] = now
-    leave_page(s, folio, space, shadow, meta, now)
+        s.used_at[folio] = now
+    free_page(s, folio, space, shadow, meta, now)
     return i64(1 if meta & DIRTY or not meta & SWAPCACHE or entry_is_dirty(s, space, meta, bits) else 0)
 
 
@@ -188,19 +188,19 @@ def unmapped(s: State, space: Int, count: Int, written: Int) -> None:
 
 
 @njit
-def free_idle(s: State, space: Int) -> None:
+def free_all_old(s: State, space: Int) -> None:
     """The folios of ISOLATED have no accessed bit: unmapped, written, free."""
-    word, page = s.word, s.page
+    word, folios = s.word, s.folios
     count, now = word[ISOLATED], word[NOW]
     unmarked = ~0 if word[FEATURES] & f.WORKINGSET_PROTECTION else ~REFERENCED
     tiers, shadows, seq = word[TIER_OF], word[SHADOW_OF], word[MIN_SEQ + ANON] << 3
     written = by_tier = i64(0)
     for i in range(1, count + 1):
         folio = i64(word[ISOLATED + i])
-        meta = i64(page[folio, META])
+        meta = i64(folios[folio, META])
         flags = flags_of(meta & unmarked)
         by_tier += i64(1) << 16 * (tiers >> 2 * flags & 3)
-        written += leave_idle(s, folio, space, meta, (seq | shadows >> 3 * flags & 7) & 0x7FFFFFFF, now)
+        written += free_old(s, folio, space, meta, (seq | shadows >> 3 * flags & 7) & 0x7FFFFFFF, now)
     for tier in range(N_TIERS):
         word[EVICTED_IN + ANON * 4 + tier] += by_tier >> 16 * tier & 0xFFFF
     unmapped(s, space, count, written)

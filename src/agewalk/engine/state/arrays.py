@@ -10,11 +10,11 @@ from agewalk.engine.compiler.state_types import one_argument
 class State(NamedTuple):
     """Everything that a run changes. Shapes and columns: `agewalk.engine.state.layout`."""
 
-    touch: Array  # uint8[pages]
-    page: Array  # int32[pages, 2]
-    used: Array  # int32[pages]: tick of the last access
-    left: Array  # int32[pages]: tick of the eviction, if EVICTED
-    rest: Array  # uint16[pages]: the classic lists' shadow entries, what SHADOW has no room for (else: of one element)
+    pte_bits: Array  # uint8[pages]
+    folios: Array  # int32[pages, 2]
+    used_at: Array  # int32[pages]: tick of the last access
+    evicted_at: Array  # int32[pages]: tick of the eviction, if EVICTED
+    shadow_rest: Array  # uint16[pages]: of the classic lists' shadow entries, what SHADOW has no room for (else [1])
     queue: Array  # int32[segments * SEGMENT + SPARE]: lists
     after: Array  # int32[segments]: which segment follows in a list
     word: Array  # int64[N_WORDS]

@@ -25,11 +25,11 @@ def folio_of(pmd: Array, page: Int) -> Int:
 
 
 @entry
-def accessed(touch: Array, first: Int) -> Int:
-    """The or of 512 bytes of `touch`: the accessed bits of the entries of 2 MiB, or of any smaller one inside."""
-    bits = touch[first]
+def accessed(pte_bits: Array, first: Int) -> Int:
+    """The or of 512 bytes of `pte_bits`: the accessed bits of the entries of 2 MiB, or of any smaller one inside."""
+    bits = pte_bits[first]
     for page in range(first + 1, first + PTES):
-        bits |= touch[page]
+        bits |= pte_bits[page]
     return i64(bits)
 
 

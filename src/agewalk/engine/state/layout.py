@@ -1,16 +1,16 @@
 """Where the bits of a page live: one byte that every access reads, 8 bytes that faults, aging and eviction read.
 
-`touch[page]` (uint8)         what an access finds: which tables map the page for hardware, which accessed bits are set
-`page[page]`  (2 x int32)     META flags; SLOT, its place on the LRU list; not resident: SHADOW, the shadow entry, instead
-`used[page]`  (int32)         tick of the last access
-`left[page]`  (int32)         tick of the eviction
+`pte_bits[page]` (uint8)         what an access finds: which tables map the page for hardware, which accessed bits are set
+`folios[page]`  (2 x int32)     META flags; SLOT, its place on the LRU list; not resident: SHADOW, the shadow entry, instead
+`used_at[page]`  (int32)         tick of the last access
+`evicted_at[page]`  (int32)         tick of the eviction
 `queue`       (int32)         the LRU lists: a place for each page, and some to spare (lists.py)
 
 Page numbers run over all address spaces, each starting at a multiple of 512: `page >> 9` is the PMD (a 2 MiB range, a page
 table). All of it is 21.6 bytes a page and 32 a PMD.
 
 A 2 MiB folio is the 512 pages of one PMD, mapped by one entry (M_STATE is HUGE_ENTRY). Its first page stands for it: there are
-META and SLOT of the folio, and the state of the entry that maps all of it. `touch` keeps a byte for each of the 512:
+META and SLOT of the folio, and the state of the entry that maps all of it. `pte_bits` keeps a byte for each of the 512:
 the bits that an access needs are set in all of them, an accessed bit of the entry is the or of 512, USED_NOW and USED stay true
 for each page. META of the other 511 holds only what is theirs alone: 4 KiB SPTEs of the shadow MMU, and the guest's bits.
 """
@@ -32,12 +32,12 @@ class Record:
         return first
 
 
-# --- touch[page]. An access carries the same layout: the bits it needs above, the bits it sets below.
+# --- pte_bits[page]. An access carries the same layout: the bits it needs above, the bits it sets below.
 # A VM without the TDP MMU has the SPTEs of its nested guest where others have the TDP MMU's.
 A_TDP: Final = 1 << 0  # accessed bit of the TDP MMU's SPTE
 A_SHADOW: Final = 1 << 1  # of the shadow MMU's SPTE
 A_PRIMARY: Final = 1 << 2  # of the PTE
-USED_NOW: Final = 1 << 3  # touched since `used[page]` was brought up to date; the truth, no kernel has it
+USED_NOW: Final = 1 << 3  # touched since `used_at[page]` was brought up to date; the truth, no kernel has it
 P_TDP: Final = 1 << 4  # hardware can use the SPTE of the TDP MMU
 P_SHADOW: Final = 1 << 5
 P_PRIMARY: Final = 1 << 6
@@ -49,9 +49,9 @@ P_ANY: Final = P_TDP | P_SHADOW | P_PRIMARY
 META: Final = 0
 SLOT: Final = 1
 SHADOW: Final = 1  # if EVICTED
-NEVER: Final = -(1 << 30)  # used[] of a page of a 2 MiB folio that was never touched
+NEVER: Final = -(1 << 30)  # used_at[] of a page of a 2 MiB folio that was never touched
 
-# --- page[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
+# --- folios[META]. The folio's flags (include/linux/page-flags.h, page-flags-layout.h), and bits of its mappings.
 REFERENCED: Final = 1 << 0
 WORKINGSET: Final = 1 << 1
 ACTIVE: Final = 1 << 2
@@ -103,7 +103,7 @@ LIST_INACTIVE: Final = 8  # + type, of policy "two-list"; 0 .. 7: generation ind
 LIST_ACTIVE: Final = 10  # + type
 N_LISTS: Final = 12
 PTES: Final = 512  # PTRS_PER_PTE
-SPARE: Final = 64  # elements behind `touch` and `page` that vectors may read, too
+SPARE: Final = 64  # elements behind `pte_bits` and `folios` that vectors may read, too
 SEGMENT: Final = 128  # places of a list that follow each other in `queue`
 HOLE: Final = -1  # an unused place in it
 
@@ -197,7 +197,7 @@ S_INVALIDATED: Final = 11  # mmu_invalidate_seq
 S_HUGE: Final = 12  # THP "always"
 S_REGION: Final = 13  # its first row of by_region[]
 S_REGION_SHIFT: Final = 14  # pages of a region, as a power of two
-S_KINDS: Final = 15  # + context: bits of `touch` that an access needs and sets
+S_KINDS: Final = 15  # + context: bits of `pte_bits` that an access needs and sets
 S_ASKED: Final = 19  # walks and look-around ask its secondary MMUs about old entries (should_walk_secondary_mmu())
 S_SHORTCUT: Final = 20  # an old PMD entry says that its table need not be read
 S_COLUMNS: Final = 32  # 21 are used: rows are found by a shift
@@ -207,7 +207,7 @@ M_SPACE: Final = 0
 M_STATE: Final = 1  # NOTHING, TABLE or HUGE_ENTRY
 M_KEY0: Final = 2  # the two bits of its address in a Bloom filter
 M_KEY1: Final = 3
-M_YOUNG: Final = 4  # accessed bit of the entry itself, where `touch` cannot hold it
+M_YOUNG: Final = 4  # accessed bit of the entry itself, where `pte_bits` cannot hold it
 M_WALK: Final = 5  # the last walk that came by: max_seq of then * 4 + what it did
 M_LOOK: Final = 6  # tick of the last look-around
 M_COLUMNS: Final = 8  # 7 are used

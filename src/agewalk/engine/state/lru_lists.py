@@ -4,8 +4,8 @@ A list is a run of places in `queue`, from word[TAILS + number] to before word[H
 `after` says which segment follows, towards the head. The head's segment has a place left. A walk from the tail knows early
 which pages it will meet, and asks memory for their rows: one that follows links would wait for each.
 
-`page[folio, SLOT]` is the folio's place while it is on a list. Off the middle of one, it leaves a HOLE, which walks pass over; if
-there get to be too many, all lists are closed up. Segments that no list needs wait in a list of their own, which ends with 0.
+`folios[folio, SLOT]` is the folio's place while it is on a list. Off the middle of one, it leaves a HOLE, which walks pass over;
+if there get to be too many, all lists are closed up. Segments that no list needs wait in a list of their own, which ends with 0.
 """
 
 from typing import Final
@@ -67,7 +67,7 @@ def give_back(s: State, segment: Int) -> Int:
 def push(s: State, place: Int, folio: Int) -> Int:
     """list_add(): the folio gets the place at the head of a list; returns the next one, which is to become the list's head."""
     s.queue[place] = folio
-    s.page[folio, SLOT] = place
+    s.folios[folio, SLOT] = place
     place += 1
     return place if place % SEGMENT else lengthen(s, place)
 
@@ -85,7 +85,7 @@ def fetch_ahead(s: State, place: Int) -> None:
     then = place + AHEAD
     if place % SEGMENT >= SEGMENT - AHEAD:
         then = i64(s.after[place // SEGMENT]) * SEGMENT + then % SEGMENT
-    fetch_row(s.page, i64(s.queue[then]))
+    fetch_row(s.folios, i64(s.queue[then]))
 
 
 @njit_merge
@@ -131,14 +131,14 @@ def list_add_tail(s: State, number: Int, folio: Int) -> None:
         place = (segment + 1) * SEGMENT
     place -= 1
     s.queue[place] = folio
-    s.page[folio, SLOT] = place
+    s.folios[folio, SLOT] = place
     s.word[TAILS + number] = place
 
 
 @njit
 def list_del(s: State, folio: Int) -> None:
     """Off whatever list it is on."""
-    s.queue[i64(s.page[folio, SLOT])] = HOLE
+    s.queue[i64(s.folios[folio, SLOT])] = HOLE
     s.word[HOLES] += 1
     if s.word[HOLES] > s.word[MAX_HOLES]:
         for number in range(N_LISTS):
@@ -156,7 +156,7 @@ def close_up(s: State, number: Int) -> None:
         folio = i64(s.queue[place])
         if folio != HOLE:
             s.queue[to] = folio
-            s.page[folio, SLOT] = to
+            s.folios[folio, SLOT] = to
             to = following(s, to)
         place = following(s, place)
     s.word[HEADS + number] = to
@@ -176,6 +176,6 @@ def following(s: State, place: Int) -> Int:
 
 
 @njit
-def region_of(spaces: Array, space: Int, folio: Int) -> Int:
+def region_of(spaces: Array, space: Int, page: Int) -> Int:
     """Row of by_region[] that a page belongs to."""
-    return spaces[space, S_REGION] + (folio - spaces[space, S_FIRST] >> spaces[space, S_REGION_SHIFT])
+    return spaces[space, S_REGION] + (page - spaces[space, S_FIRST] >> spaces[space, S_REGION_SHIFT])

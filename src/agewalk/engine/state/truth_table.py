@@ -27,7 +27,7 @@ M_SHADOW_PAGES: Final = 1 << 5
 
 
 def row_of(state: State) -> int:
-    """Row of a state: its mode times eight, plus the accessed bits as `touch` has them."""
+    """Row of a state: its mode times eight, plus the accessed bits as `pte_bits` has them."""
     mode = (
         state.has_notifiers * M_NOTIFIERS
         | state.subscribed * M_SUBSCRIBED

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from agewalk.core.errors import ScenarioError, UsageError
 from agewalk.core.units import format_time, pages_of
-from agewalk.engine.engine import Batch, Engine
+from agewalk.engine.engine import Engine, HostAccesses
 from agewalk.engine.state import counters as c
 from agewalk.engine.state.config import Host, Space
 from agewalk.model.protocols.tables.table import ProtocolTable
@@ -69,7 +69,7 @@ class CompiledRunner:
 
     def feed(self, rows: Accesses) -> None:
         """Take the next accesses."""
-        batch = Batch(rows.time_ns, rows.space, rows.page.astype(np.uint32), rows.write, rows.context)
+        batch = HostAccesses(rows.time_ns, rows.space, rows.page.astype(np.uint32), rows.write, rows.context)
         before = int(self.engine.state.counts[c.ACCESSES])
         try:
             self.engine.feed(batch)

@@ -75,6 +75,14 @@ def test_a_dead_worker_is_told_as_what_it_is(job: tuple[str, int], said: str, hi
     assert ("memory" in caught.value.hint) == (job[1] == signal.SIGKILL)
 
 
+def test_a_job_that_cannot_be_sent_is_an_error_and_no_hang() -> None:
+    class Local:
+        """Known in this process alone."""
+
+    with ProcessPool(work, [(0, ("square", Local()))], 1) as pool, pytest.raises(Exception, match="Local"):
+        list(pool.results())
+
+
 def test_a_signal_without_a_name_has_a_number() -> None:
     assert "signal 99" in str(died("x", -99))
 

@@ -90,7 +90,12 @@ class ProcessPool(Generic[Job, Result]):
             except Empty:
                 return
             try:
-                pickle.dump((i, job), process.stdin)
+                packed = pickle.dumps((i, job))
+            except Exception as error:  # no worker would ever answer
+                self._results.put((i, error))
+                continue
+            try:
+                process.stdin.write(packed)
                 process.stdin.flush()
                 self._results.put((i, pickle.load(process.stdout)))
             except (EOFError, OSError, pickle.UnpicklingError):

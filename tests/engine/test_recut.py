@@ -99,7 +99,7 @@ def test_a_difference_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Engine, "feed", late)
     whole, rows = every_row()
-    assert whole["used"] != rows["used"]
+    assert whole["used_at"] != rows["used_at"]
 
 
 def baselines(batches: list[tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""EncodedAccesses on their way into a host: long ticks and short ones, rows that a host cannot take, columns of any kind."""
+"""Rows on their way into a host: long ticks and short ones, rows that a host cannot take, columns of any kind."""
 
 from dataclasses import replace
 from typing import Any

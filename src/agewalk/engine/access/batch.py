@@ -26,7 +26,7 @@ class EncodedAccesses(NamedTuple):
     context: Array  # uint8[rows]
     host_pages: Array  # uint32[CHUNK + AHEAD]: page of the host
     kinds: Array  # uint8[CHUNK]: bits of `pte_bits` that the access needs, and sets
-    found: Array  # uint8[WORD]: what some accesses, tried at a time, found in `pte_bits` (hits.py)
+    found: Array  # uint8[WORD]: what some accesses, tried at a time, found in `pte_bits` (hit_path.py)
 
 
 def plain(pages: Array, kinds: Array) -> EncodedAccesses:

@@ -277,7 +277,7 @@ def mark_running(s: State, r: EncodedAccesses, end: Int) -> None:
 
 @entry
 def run_tick(s: State, r: EncodedAccesses, n: Int) -> None:
-    """The first n accesses of `r.pages` and `r.kinds`, all of one tick, in order."""
+    """The first n accesses of `r.host_pages` and `r.kinds`, all of one tick, in order."""
     s.word[at.NOTED] = 0
     i = run_hits(s, r, i64(0), n)
     while i < n:

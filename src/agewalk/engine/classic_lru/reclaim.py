@@ -292,7 +292,7 @@ def reclaim_lists(s: State, why: Int) -> Int:
 
 @njit
 def run_tick_two_list(s: State, r: EncodedAccesses, n: Int) -> None:
-    """touch.run_tick() with the classic lists behind it."""
+    """kvm_fault.run_tick() with the classic lists behind it."""
     word = s.word
     word[NOTED] = 0
     i = run_hits(s, r, i64(0), n)

@@ -1,9 +1,9 @@
-"""How compiled kernels see a `State`: one pointer to the addresses of its arrays.
+"""How compiled functions see a `State`: one pointer to the addresses of its arrays.
 
 numba passes an array as its shape, strides, size and address, so a NamedTuple of eleven arrays is some eighty arguments of
 every call, and an access to a row multiplies by a shape and tests for a negative index. Here a State is one argument, a field
 of it one address; rows have the width that they have, indices are not negative, and accesses to different fields are known not
-to overlap (TBAA). Without the compiler nothing of this applies: kernels then index NumPy arrays, with the same syntax.
+to overlap (TBAA). Without the compiler nothing of this applies: functions then index NumPy arrays, with the same syntax.
 
 Indexing: `field[i]` for one dimension, `field[i, j]` for two, `field[i]` of two is its row. Nothing else; no slices.
 """
@@ -74,7 +74,7 @@ def _type_of(state: Any, _context: Any) -> StateType:
 
 
 def one_argument(record: type[T]) -> type[T]:
-    """Let kernels take a NamedTuple of arrays in this way."""
+    """Let compiled functions take a NamedTuple of arrays in this way."""
     if COMPILED:
         extending.typeof_impl.register(record)(_type_of)
     return record

@@ -8,7 +8,7 @@ import pytest
 
 from agewalk.checker.catalog import SYSTEMS, VARIANTS, all_names, built, get_system
 from agewalk.checker.explore import check
-from agewalk.checker.system import TERMINATES
+from agewalk.checker.system import BALANCED, TERMINATES
 from agewalk.checker.systems import monitors
 from agewalk.checker.systems.aging import DIRTY_KEPT
 from agewalk.checker.systems.notifiers import NOT_OLD, STRANGER_SEEN
@@ -29,6 +29,7 @@ FOUND = {
     ("look-around-decision", "christopherson", "nested"): (LOOKS,),
     ("look-around-decision", "christopherson", "legacy"): (LOOKS,),
     ("subscribers", "v5", "tdp"): (monitors.COVERED, NOT_OLD),
+    **{("stage2-vs-exit", "v5", mmu): (BALANCED,) for mmu in ("arm64", "arm64-noaf")},
     **{("reclaim-vs-tracker", "christopherson", mmu): (RECLAIM_TOLD,) for mmu in ("tdp", "nested")},
     ("look-around-vs-eviction", "christopherson", "tdp"): ("the target counts as referenced",),
     **{("young-in-tdp-mmu", "v5", mmu): (FAST_FINDS, WALK_FINDS) for mmu in ("nested", "nested-noad")},

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.checker.faults import kvm, mm, protocols, trackers
+from tests.checker.faults import kvm, mm, protocols, stage2, trackers
 from tests.checker.faults.base import Fault
 
 from agewalk.checker.explore import check
 from agewalk.checker.search.bfs import Bounds
 from agewalk.checker.system import System
 
-FAULTS = (*kvm.FAULTS, *mm.FAULTS, *protocols.FAULTS, *trackers.FAULTS)
+FAULTS = (*kvm.FAULTS, *mm.FAULTS, *protocols.FAULTS, *stage2.FAULTS, *trackers.FAULTS)
 BOUNDS = Bounds(states=3_000_000)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agewalk.checker.system import System
-from agewalk.checker.systems import aging, mglru, nested, notifiers, pages, questions, refault, trackers, zap
+from agewalk.checker.systems import aging, mglru, nested, notifiers, pages, questions, refault, stage2, trackers, zap
 from agewalk.checker.systems.hosts import MMUS
 from agewalk.core.errors import AgewalkError, InputError, UsageError
 from agewalk.core.userfile import run_user_file, users_output
@@ -62,9 +62,11 @@ SYSTEMS: Final[dict[str, Shipped]] = {
     "max-seq-vs-walkers": Shipped(mglru.max_seq_vs_walkers, ("tdp",), "7.15"),
     "update-gen-vs-isolation": Shipped(mglru.update_gen_vs_isolation, ("tdp",), "7.15"),
     "look-around-vs-eviction": Shipped(mglru.look_around_vs_eviction, ("tdp",), "7.15"),
-    "reclaim-vs-tracker": Shipped(trackers.reclaim_vs_tracker, ("tdp", "nested"), "8"),
-    "walk-vs-tracker": Shipped(trackers.walk_vs_tracker, ("tdp", "nested"), "8"),
-    "tracker-vs-reclaim": Shipped(trackers.tracker_vs_reclaim, ("tdp", "nested"), "8"),
+    "reclaim-vs-tracker": Shipped(trackers.reclaim_vs_tracker, ("tdp", "nested"), "6"),
+    "walk-vs-tracker": Shipped(trackers.walk_vs_tracker, ("tdp", "nested"), "6"),
+    "tracker-vs-reclaim": Shipped(trackers.tracker_vs_reclaim, ("tdp", "nested"), "6"),
+    "stage2-vs-exit": Shipped(stage2.stage2_vs_exit, tuple(stage2.MMUS), "8.1"),
+    "stage2-vs-guest": Shipped(stage2.stage2_vs_guest, tuple(stage2.MMUS), "8.1"),
     "agers-of-pages": Shipped(pages.agers_of_pages, _ALL, "I5, 7.10"),
     "fault-of-pages": Shipped(pages.fault_of_pages, _ALL, "7.2, 7.3, 7.17"),
     "kvm-access-vs-aging": Shipped(mglru.kvm_access_vs_aging, ("tdp", "nested"), "7.15"),

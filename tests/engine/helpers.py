@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import libcachesim as lcs
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+import pytest
 
 import agewalk
+
+lcs = pytest.importorskip("libcachesim", reason="libcachesim has no wheel for this Python")
 
 U32 = npt.NDArray[np.uint32]
 

@@ -8,7 +8,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import libcachesim
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from agewalk.trace.convert import Columns, Converted, How, convert
 from agewalk.trace.memory import load
 
 RECORDED = Path(__file__).parent / "recorded"
+NO_WHEEL = "libcachesim has no wheel for this Python"
 
 
 def run(tmp_path: Path, content: bytes | str, kind: str, **how: Any) -> tuple[Converted, Batch]:
@@ -98,6 +98,7 @@ def test_oracle_general_as_libcachesim_reads_it(tmp_path: Path) -> None:
     sizes[0] = 1
     content = oracle_file([(int(t), int(i), int(s), -1) for t, i, s in zip(times, ids, sizes, strict=True)])
     (tmp_path / "t.bin").write_bytes(content)
+    libcachesim = pytest.importorskip("libcachesim", reason=NO_WHEEL)
     reader = libcachesim.TraceReader(str(tmp_path / "t.bin"), libcachesim.TraceType.ORACLE_GENERAL_TRACE)
     theirs = [(int(r.clock_time), int(r.obj_id)) for r in reader]
     result, got = run(tmp_path, content, "oracle")
@@ -117,6 +118,7 @@ def test_csv_as_libcachesim_reads_it(tmp_path: Path) -> None:
         lines.append(f"1,{time},{'2a' if lbn % 2 else '28'},512,{lbn}")
     content = "\n".join(lines) + "\n"
     (tmp_path / "t.csv").write_text(content)
+    libcachesim = pytest.importorskip("libcachesim", reason=NO_WHEEL)
     param = libcachesim.ReaderInitParam(has_header=True, has_header_set=True, delimiter=",", obj_id_is_num=True)
     param.time_field, param.obj_size_field, param.obj_id_field = 2, 4, 5
     theirs = [

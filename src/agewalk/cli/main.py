@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, dict[str, str]]] = {
         "check": "every interleaving: can an accessed bit be lost, a lock dead-lock?",
         "timing": "what aging costs, and who waits for mmu_lock, up to 112 vCPUs",
         "witness": "the model against recordings of real kernels, page by page",
+        "workload": "the model against whole workloads on real kernels, in a cgroup with a limit",
         "profile": "the kernels, and the named features in which they differ",
     },
     "Bring your own data": {

@@ -274,6 +274,11 @@ class Kvm(Object):
         """The descriptor at an address that an rmap head or another descriptor holds."""
         return self._descs[address]
 
+    @property
+    def mmu_pages_made(self) -> int:
+        """Page tables that this VM has taken so far, in all. Memory of freed ones that serves again is not counted twice."""
+        return len(self._pages)
+
     def tdp_slab(self, as_id: int, level: int) -> Slab:
         """Tables of the TDP MMU. Not reused: no function clears the entries of a new table."""
         return self._slab((0, as_id, level), reuse=False, as_id=as_id, level=level)

@@ -33,6 +33,12 @@ class TwoListMachine(Machine):
         )
         return (yield from do_try_to_free_pages(self.lists, sc))
 
+    def _reclaim_memcg(self, pages: int) -> Step[int]:
+        """try_to_free_mem_cgroup_pages()."""
+        yield Count("try_to_free_mem_cgroup_pages")
+        sc = ScanControl(self.ops, swappiness=self.swappiness, nr_to_reclaim=max(pages, SWAP_CLUSTER_MAX))
+        return (yield from do_try_to_free_pages(self.lists, sc))
+
     def _after(self) -> None:
         if self.memory.kswapd_woken.value:
             self.memory.kswapd_woken.value = False

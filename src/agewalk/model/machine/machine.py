@@ -27,12 +27,15 @@ from agewalk.model.machine.view import PageView, page_view
 from agewalk.model.mglru import debugfs
 from agewalk.model.mglru.aging.mm_list import lru_gen_add_mm, lru_gen_del_mm
 from agewalk.model.mglru.commands import run_aging, run_eviction
-from agewalk.model.mglru.eviction.reclaim import memory_reclaim
+from agewalk.model.mglru.eviction.reclaim import memory_reclaim, try_to_free_mem_cgroup_pages
+from agewalk.model.mglru.eviction.scan_control import ScanControl
 from agewalk.model.mglru.lruvec import MglruLruvec
 from agewalk.model.mm import swap, unmap
 from agewalk.model.mm.faults.access import access
 from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.filemap import writeback
+from agewalk.model.mm.memcg import Memcg
+from agewalk.model.mm.memcontrol import try_charge_memcg
 from agewalk.model.mm.mlock import mlock
 from agewalk.model.mm.mm_types import AddressSpace, Folio, Lruvec, Memory, Mm, Vma
 from agewalk.model.profiles import Profile
@@ -194,6 +197,7 @@ class Machine:
         gfn = vm.base_gfn + page
         if guest_hit(vm.vcpu, gfn, vm.kvm.guest_tables, write=write):
             return
+        self.charge(vm.topup())
         self.cpu.run(guest_access(vm.vcpu, gfn, write=write))
         self._after()
 
@@ -206,6 +210,7 @@ class Machine:
         gfn = vm.base_gfn + page
         if guest_hit(vm.vcpu, gfn, vm.nested, write=write):
             return
+        self.charge(vm.topup())
         self.cpu.run(guest_access(vm.vcpu, gfn, write=write, nested=vm.nested))
         self._after()
 
@@ -283,6 +288,22 @@ class Machine:
         for file in self.files:  # wakeup_flusher_threads(): all that was left is dirty
             yield from writeback(file)
         return (yield from direct_reclaim(self.lruvec, self.ops, pages, self.swappiness))
+
+    def _reclaim_memcg(self, pages: int) -> Step[int]:
+        """try_to_free_mem_cgroup_pages(), by a task that charges."""
+        request = ScanControl(self.ops)
+        return (yield from try_to_free_mem_cgroup_pages(self.lruvec, request, pages, self.swappiness, proactive=False))
+
+    def enter(self, memcg: Memcg) -> None:
+        """All tasks move to `memcg` (cgroup.procs): what they use from now on is charged to it, what they have is not."""
+        memcg.reclaim = self._reclaim_memcg
+        self.memory.memcg = memcg
+
+    def charge(self, pages: int) -> None:
+        """The running task uses `pages` of kernel memory, one after the other (obj_cgroup_charge_pages())."""
+        if self.memory.memcg is not None:
+            for _ in range(pages):
+                self.cpu.run(try_charge_memcg(self.memory.memcg))
 
     def _after(self) -> None:
         """kswapd, if an allocation woke it."""

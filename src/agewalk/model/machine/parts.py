@@ -11,6 +11,9 @@ from agewalk.model.kvm.kvm_host import GuestTables, Kvm, Vcpu
 from agewalk.model.mm.mm_types import Mm
 
 BACKINGS: Final = {"tdp": TDP, "legacy": LEGACY, "shadow": SHADOW}
+NOTHING: Final = Pages(0)
+PT64_ROOT_MAX_LEVEL: Final = 5
+KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE: Final = 40  # arch/x86/include/asm/kvm_types.h
 BASE: Final = Hva(1 << 30)  # where a process's memory starts: 1 GiB aligned, away from address 0
 BASE_GFN: Final = Gfn(512)  # where a VM's memory starts, as in the recordings
 
@@ -46,6 +49,17 @@ class VirtualMachine:
     nested: GuestTables | None = None
     nested_serial: int = 0  # of the last nested guest
     running: bool = True
+    mmu_pages_charged: Pages = NOTHING
+
+    def topup(self) -> Pages:
+        """mmu_topup_memory_caches(), at each fault of the guest: pages that the vCPU's cache of page tables takes. It is filled
+        when fewer than the levels of a page table are left. The shadow MMU has a second cache (mmu_shadowed_info_cache)."""
+        left = self.mmu_pages_charged - self.kvm.mmu_pages_made
+        if left >= PT64_ROOT_MAX_LEVEL:
+            return NOTHING
+        more = Pages(KVM_ARCH_NR_OBJS_PER_MEMORY_CACHE - left)
+        self.mmu_pages_charged = Pages(self.mmu_pages_charged + more)
+        return more if self.kvm.config.tdp else Pages(2 * more)
 
     @property
     def vcpu(self) -> Vcpu:

@@ -9,6 +9,7 @@ from agewalk.core.effects import Again, Alloc, FetchAdd, Free, Load, Step, Store
 from agewalk.core.errors import ModelError
 from agewalk.core.units import Pfn
 from agewalk.model.mm.folio import ANON, PG_SWAPBACKED, PG_UPTODATE
+from agewalk.model.mm.memcontrol import try_charge_memcg, uncharge
 from agewalk.model.mm.mm_types import Folio, Memory
 
 MAX_RECLAIM_RETRIES: Final = 16  # mm/internal.h
@@ -37,11 +38,14 @@ def _new_folio_slab(memory: Memory, type_: int, order: int) -> Slab:
 
 
 def alloc_folio(memory: Memory, type_: int = ANON, order: int = 0) -> Step[Folio]:
-    """folio_alloc(): a folio with one reference, its contents not read yet. Reclaims if free frames are at the minimum.
+    """folio_alloc(), and its charge: a folio with one reference, its contents not read yet. Reclaims from the memcg at its limit,
+    and from the node if free frames are at the minimum.
 
     Raises ModelError when there is nothing left to reclaim (the kernel would kill a process).
     """
     pages = 1 << order
+    if memory.memcg is not None:
+        yield from try_charge_memcg(memory.memcg, pages)
     if not order and (yield Load(memory.free)) <= memory.low:  # GFP_TRANSHUGE_LIGHT does not wake kswapd
         yield Store(memory.kswapd_woken, True)
     retries = 0
@@ -72,4 +76,6 @@ def alloc_folio(memory: Memory, type_: int = ANON, order: int = 0) -> Step[Folio
 def free_folio(memory: Memory, folio: Folio) -> Step[None]:
     """free_unref_folios(): the last reference is gone and it is on no list."""
     yield FetchAdd(memory.free, folio.pages)
+    if memory.memcg is not None:
+        yield from uncharge(memory.memcg, folio.pages)
     yield Free(folio)

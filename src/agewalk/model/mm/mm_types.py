@@ -20,6 +20,7 @@ from agewalk.model.mm import page_table
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.features import MmFeatures
 from agewalk.model.mm.folio import ANON, PG_SWAPBACKED, PG_UPTODATE
+from agewalk.model.mm.memcg import Memcg
 
 HPAGE_PMD_ORDER: Final = 9
 HPAGE_PMD_NR: Final = 1 << HPAGE_PMD_ORDER
@@ -260,6 +261,7 @@ class Memory(Object):
 
     free: NR_FREE_PAGES. low, high: watermarks of kswapd, `minimum`: that of all other tasks. kswapd_woken: an allocation found no
         more free than `low` and woke kswapd (wakeup_kswapd()), which the host lets run when it next can. swap_used: slots in use.
+    memcg: the one that all memory of this host's tasks is charged to, or None: nothing is charged.
     direct_reclaim: what an allocation calls when free frames are at the minimum, with the frames wanted; answers the
         frames it got. Set when the host is assembled.
     batches: of the one CPU that runs here. cpus: how many the host has; with more than one, TLB flushes of unmapped pages
@@ -268,7 +270,7 @@ class Memory(Object):
 
     __slots__ = (
         "batches", "cpus", "direct_reclaim", "features", "folio_slabs", "frames", "free", "high", "kswapd_woken", "low", "lruvec",
-        "mem_map", "minimum", "next_pfn", "swap_slab", "swap_slots", "swap_used", "tlb_flush_pending", "zero",
+        "mem_map", "memcg", "minimum", "next_pfn", "swap_slab", "swap_slots", "swap_used", "tlb_flush_pending", "zero",
     )  # fmt: skip
 
     def __init__(
@@ -301,6 +303,7 @@ class Memory(Object):
         lruvec.memory = self
         self.tlb_flush_pending = Cell(self, "tlb_flush_pending", value=False)
         self.direct_reclaim: Callable[[int], Step[int]] | None = None
+        self.memcg: Memcg | None = None
         self.next_pfn = HPAGE_PMD_NR
         self.folio_slabs: dict[tuple[int, int], Slab] = {}  # by type and order
         self.zero = Folio(ZERO_PFN, lruvec)  # the shared zero page: mapped by special entries, on no list

@@ -32,6 +32,7 @@ from agewalk.model.mm.faults.mthp import (
 )
 from agewalk.model.mm.filemap import filemap_fault
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE
+from agewalk.model.mm.memcontrol import try_charge_memcg
 from agewalk.model.mm.memory import alloc_folio
 from agewalk.model.mm.mm import page_of, pte_index
 from agewalk.model.mm.mm_types import ZERO_PFN, Folio, Memory, Mm, NotifierRange, PteTable, SwapSlot, Vma
@@ -58,7 +59,7 @@ def handle_mm_fault(memory: Memory, mm: Mm, vma: Vma, address: Hva, *, write: bo
             return
         if (yield from do_huge_pmd_anonymous_page(memory, mm, vma, address, in_fault=in_fault)):
             return
-    table = yield from pte_alloc(mm, address)
+    table = yield from pte_alloc(memory, mm, address)
     cell = table.ptes[pte_index(address)]
     entry: int = yield Load(cell)
     if p.pte_is_swap(entry):
@@ -81,12 +82,15 @@ def _set_accessed(cell: Cell, ptl: Lock, *, write: bool) -> Step[None]:
     yield Release(ptl)
 
 
-def pte_alloc(mm: Mm, address: Hva) -> Step[PteTable]:
-    """pte_alloc(): the page table for `address`, a new one if there is none. Its PMD entry starts young (_PAGE_TABLE)."""
+def pte_alloc(memory: Memory, mm: Mm, address: Hva) -> Step[PteTable]:
+    """pte_alloc(): the page table for `address`, a new one if there is none, charged to the memcg (GFP_PGTABLE_USER). Its PMD
+    entry starts young (_PAGE_TABLE)."""
     cell = mm.pmd_cell(address)
     pmd: int = yield Load(cell)
     if p.pte_present(pmd):
         return mm.table_of(pmd)
+    if memory.memcg is not None:
+        yield from try_charge_memcg(memory.memcg)
     yield Acquire(mm.pmd_ptl)
     pmd = yield Load(cell)
     if p.pte_present(pmd):

@@ -6,15 +6,15 @@ from typing import Any
 
 from tests.checker.faults.base import Fault, drop
 
-from agewalk.checker.system import NO_USE_AFTER_FREE
-from agewalk.checker.systems.stage2 import AF_SEEN, FOUND_YOUNG
-from agewalk.core.effects import Acquire, FetchAnd, Release, Step
+from agewalk.checker.system import BALANCED, NO_USE_AFTER_FREE
+from agewalk.checker.systems.stage2 import AF_SEEN
+from agewalk.core.effects import Acquire, Effect, FetchAnd, Release, Step
 from agewalk.model.kvm.stage2 import AF
 
 
-def old_for_ever(_vm: Any, _gfn: int) -> Step[None]:
-    """An access flag fault that makes nothing young."""
-    yield from ()
+def keeps_the_lock(effect: Effect) -> Effect | None:
+    """An access flag fault that returns with mmu_lock held for read."""
+    return None if isinstance(effect, Release) else effect
 
 
 def tells_nothing(pgt: Any, first: int, _end: int, *, mkold: bool, shared: bool) -> Step[bool]:
@@ -25,10 +25,10 @@ def tells_nothing(pgt: Any, first: int, _end: int, *, mkold: bool, shared: bool)
 
 FAULTS = (
     Fault(
-        "an access flag fault that sets nothing",
+        "an access flag fault that keeps mmu_lock",
         "stage2-vs-guest/linux-7.3/arm64-noaf",
-        FOUND_YOUNG,
-        (("kvm.stage2.handle_access_fault", old_for_ever),),
+        BALANCED,
+        changes=(("vcpu", keeps_the_lock),),
     ),
     Fault(
         "stage 2 aged without an answer",

@@ -27,7 +27,7 @@ Files = Annotated[list[Path], typer.Argument(help="Witness files, or directories
 Jobs = Annotated[int, typer.Option(help="Files at the same time; 0: one a CPU.", min=0)]
 
 _WHERE = (
-    "the 332 recordings are in tests/witness of agewalk's source tree; an installed agewalk does not carry them, and "
+    "the 363 recordings are in tests/witness of agewalk's source tree; an installed agewalk does not carry them, and "
     "'agewalk docs witness' says how to make your own"
 )
 

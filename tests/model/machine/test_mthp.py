@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agewalk.core.units import Bytes, Pages
+from agewalk.core.units import Bytes, Gfn, Pages
+from agewalk.model.kvm.memslots import GfnRange
+from agewalk.model.kvm.mmu.rmap import kvm_rmap_age_gfn_range
 from agewalk.model.machine import Machine, Process, VirtualMachine
+from agewalk.model.machine.classic_host import TwoListMachine
+from agewalk.model.machine.view import folio_of
+from agewalk.model.mm.rmap import folio_referenced
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol
 
@@ -103,3 +108,48 @@ def test_a_part_that_is_unmapped_leaves_the_rest_mapped() -> None:
     assert machine.counters.since(before)["__mmu_notifier_clear_young"] == 4  # 8 pages, and three times 16
     machine.unmap(process, 8, 8)
     assert machine.memory.free.value == free + 16
+
+
+def test_in_6_14_young_pages_of_a_folio_are_one_access() -> None:
+    seen = {}
+    for kernel in ("6.12", "6.18"):
+        machine, process, vm = host(kernel, pages=64)
+        for page in range(64):
+            machine.touch_host(process, page, write=True)
+        machine.drain()
+        machine.age()
+        seen[kernel] = {(view.seq == machine.max_seq - 1, view.workingset) for view in machine.view(process)}
+        assert vm.running
+    assert seen["6.12"] == {(True, 0)}
+    assert seen["6.18"] == {(False, 0)}  # marked, not promoted: a second call would have set PG_workingset
+
+
+@pytest.mark.parametrize(("kernel", "each"), [("6.18", 16), ("7.3", 1)])
+def test_without_mglru_7_0_asks_once_about_a_folio(kernel: str, each: int) -> None:
+    known = profile(kernel)
+    machine = TwoListMachine(known, get_protocol(known.protocol), memory=Pages(1 << 16))
+    process = machine.add_process("p", Pages(2048), orders=1 << 4)
+    vm = machine.start_vm(process)
+    for page in range(2048):
+        machine.touch_guest(vm, page, write=True)
+    machine.drain()
+    folio = folio_of(machine.memory, process, 100)
+    assert folio is not None
+    before = machine.counters.snapshot()
+    assert machine.cpu.run(folio_referenced(folio)) == (1, False)
+    assert machine.counters.since(before)["__mmu_notifier_clear_young"] == each
+    assert machine.cpu.run(folio_referenced(folio)) == (0, False)
+
+
+@pytest.mark.parametrize(("kernel", "found"), [("6.12", True), ("6.18", False), ("7.3", False)])
+def test_the_rmap_walk_of_6_15_strides_from_where_the_range_begins(kernel: str, found: bool) -> None:
+    known = profile(kernel)
+    machine = Machine(known, get_protocol(known.protocol), memory=Pages(1 << 16))
+    vm = machine.start_vm(machine.add_process("p", Pages(1024), huge=True), mmu="legacy")
+    machine.touch_guest(vm, 600, write=True)  # the second 2 MiB, by one SPTE
+    slot = vm.kvm.memslots[0].value[0][0]
+    middle = GfnRange(slot, Gfn(vm.base_gfn + 511), Gfn(vm.base_gfn + 514), True, False)
+    bit_lock = known.kvm.rmap_bit_lock
+    assert machine.cpu.run(kvm_rmap_age_gfn_range(vm.kvm, middle, test_only=True, bit_lock=bit_lock)) is found
+    inside = GfnRange(slot, Gfn(vm.base_gfn + 513), Gfn(vm.base_gfn + 514), True, False)
+    assert machine.cpu.run(kvm_rmap_age_gfn_range(vm.kvm, inside, test_only=True, bit_lock=bit_lock))

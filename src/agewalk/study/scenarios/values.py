@@ -3,7 +3,7 @@
 import os
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from agewalk.core.errors import InputError
 from agewalk.core.units import PAGE_SIZE, Bytes, Ns, format_size, parse_size, parse_time
@@ -66,12 +66,12 @@ Source = Annotated[Any, BeforeValidator(_source)]  # the path of a trace, or a t
 Thp = Literal["never", "always"]  # of the process's memory: 4 KiB pages, or 2 MiB at once where they fit and are free
 
 
-def _mthp_size(size: int) -> int:
+def _mthp_size(value: object) -> Bytes:
+    size = parse_size(value) if isinstance(value, str) else Bytes(0)
     if size & (size - 1) or not 2 * PAGE_SIZE <= size <= 1 << 20:
-        raise ValueError('a power of two from 8 KiB to 1 MiB; thp = "always" is for 2 MiB')
+        raise ValueError(f'{value!r} is not a power of two from 8 KiB to 1 MiB; thp = "always" is for 2 MiB')
     return size
 
 
-Mthp = list[
-    Annotated[Size, AfterValidator(_mthp_size)]
-]  # sizes of folios that a fault may take (hugepages-*kB/enabled)
+# Sizes of folios that a fault may take (hugepages-*kB/enabled).
+Mthp = list[Annotated[Bytes, BeforeValidator(_mthp_size)]]

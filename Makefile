@@ -24,7 +24,7 @@ quick: $(STAMP)  ## the fast tests and lint: under 3 minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 	$(MAKE) --no-print-directory lint
 
-witness: $(STAMP) ## all 332 recordings of real kernels and 96 whole workloads (make test takes a sample)
+witness: $(STAMP) ## all 363 recordings of real kernels and 96 whole workloads (make test takes a sample)
 	$(BIN)/agewalk witness verify tests/witness
 	$(BIN)/agewalk workload verify tests/workload/sqlite.jsonl
 

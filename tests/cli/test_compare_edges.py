@@ -95,7 +95,7 @@ def test_a_trace_without_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]
             "command line: compare.memory[0]: '99999999999999999999 TiB' is more than",
         ),
         (("--protocol", "linux-6.99"), "linux-6.99"),
-        (("--protocol", "v6"), "command line: --protocol: there is no protocol 'v6'"),
+        (("--protocol", "v8"), "command line: --protocol: there is no protocol 'v8'"),
         (("--baseline", "lur"), "'lru'"),
         (("--baseline", "lru", "--baseline", "lru"), "twice"),
         (("--engine", "fast"), "fast"),
@@ -135,8 +135,8 @@ def test_a_policy_that_is_not_there_is_the_scenarios(tmp_path: Path, capsys: pyt
     scenario = tmp_path / "host.toml"
     scenario.write_text(text)
     assert f"{scenario}: host.kernel: there is no profile '6.0'" in run(capsys, "compare", str(scenario))[2]
-    scenario.write_text(text.replace("6.0", "6.18") + '[compare]\nprotocols = ["v6"]\n')
-    assert f"{scenario}: compare.protocols: there is no protocol 'v6'" in run(capsys, "compare", str(scenario))[2]
+    scenario.write_text(text.replace("6.0", "6.18") + '[compare]\nprotocols = ["v8"]\n')
+    assert f"{scenario}: compare.protocols: there is no protocol 'v8'" in run(capsys, "compare", str(scenario))[2]
 
 
 def test_missing_files_and_help(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -307,7 +307,7 @@ def _all(bounds: Bounds, as_json: bool) -> None:
 
     names = list(all_names())
     _say_first_use()
-    sys.stderr.write(f"{len(names):,} systems: about a minute of CPU time\n")
+    sys.stderr.write(f"{len(names):,} systems: about a minute and a half of CPU time\n")
     began = time.monotonic()
     done = 0
 

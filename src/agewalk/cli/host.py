@@ -49,20 +49,21 @@ def probe_command(*, root: Root = Path("/"), as_json: Json = False) -> None:
         json.dump(printable_strings(document), sys.stdout)
         sys.stdout.write("\n")
         return
-    _say(_pieces(found))
+    _pieces(found)
     answer = "unknown" if sees is None else "yes" if sees else "NO"
     _lines(f"Does aging see guests: {answer}. {why}.")
     _lines(f"Profile: {kernel or 'unknown'}. {because}.")
     if not vms:
         _lines("VMs: none that this user can see. Root sees the descriptors of all processes.")
         return
-    _say("\n" + _vms(vms))
+    sys.stdout.write("\n")
+    _vms(vms)
     for vm in vms:
         for note in vm.notes:
             _lines(f"{vm.name} ({vm.pid}): {note}.")
 
 
-def _pieces(found: Any) -> str:
+def _pieces(found: Any) -> None:
     columns = [Column("interface"), Column("here"), Column("what it is", prose=True), Column("without it", prose=True),
                Column("enable with", prose=True)]  # fmt: skip
     states = {True: "yes", False: "no", None: "unknown"}
@@ -70,10 +71,10 @@ def _pieces(found: Any) -> str:
         [x.name, states[x.present], x.detail, "" if x.present else x.lost, "" if x.present else x.enable or "-"]
         for x in found
     ]
-    return table(columns, rows, colour=coloured())
+    sys.stdout.write(table(columns, rows, colour=coloured()))
 
 
-def _vms(vms: Any) -> str:
+def _vms(vms: Any) -> None:
     columns = [Column("VM"), Column("VMM"), Column("pid", right=True), Column("vCPUs", right=True),
                Column("MiB", right=True), Column("size from"), Column("backing"), Column("THP %", right=True),
                Column("MMU"), Column("nested"), Column("KVM tables KiB", right=True), Column("own cgroup"),
@@ -87,15 +88,11 @@ def _vms(vms: Any) -> str:
         ]
         for vm in vms
     ]  # fmt: skip
-    return table(columns, [[printable(x) for x in row] for row in rows], colour=coloured())
+    sys.stdout.write(table(columns, [[printable(x) for x in row] for row in rows], colour=coloured()))
 
 
 def _number(value: int | None, unit: int) -> str:
     return "unknown" if value is None else f"{value // unit:,}"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text)
 
 
 def _lines(text: str) -> None:

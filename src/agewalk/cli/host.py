@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agewalk.core.text import printable, printable_strings
-from agewalk.report.table import Column, coloured, room, table, wrapped
+from agewalk.report.table import Column, coloured, paragraph, table
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A live host and its VMs. Reading changes nothing.")
 
@@ -96,4 +96,4 @@ def _number(value: int | None, unit: int) -> str:
 
 
 def _lines(text: str) -> None:
-    sys.stdout.write("\n".join(wrapped(text, min(room(), 120))) + "\n")
+    sys.stdout.write(paragraph(text))

@@ -214,7 +214,7 @@ def test_all_says_how_long_and_how_far(monkeypatch: pytest.MonkeyPatch, capsys: 
         cli.command(every=True)
     assert ended.value.exit_code == 0
     said = capsys.readouterr().err
-    assert "systems: about a minute of CPU time\n" in said
+    assert "systems: about a minute and a half of CPU time\n" in said
     first, second, last = said.partition("time\n")[2].split("\r\x1b[K")[1:]
     total = len(list(all_names()))
     assert first.startswith(f"1 of {total}")

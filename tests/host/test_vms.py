@@ -56,7 +56,7 @@ def test_a_vm_of_libvirt(tmp_path: Path) -> None:
     ("argv", "exe", "expected"),
     [
         (["x", "--memory", "size=1G", "--api-socket", "/run/a.sock"], "/b/cloud-hypervisor", ("a.sock", 1 << 30)),
-        (["x", "--id=vm-7"], "/srv/jailer/firecracker/vm-7/root/firecracker", ("vm-7", 66 << 20)),
+        (["x", "--id=vm-7"], "/jail/firecracker/vm-7/root/firecracker", ("vm-7", 66 << 20)),
         (["x", "-m", "2048", "-name", "plain"], "/usr/bin/qemu-kvm", ("plain", 2 << 30)),
         (["x", "-m"], "/usr/bin/other", ("g", 66 << 20)),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import agewalk
-from agewalk.model.mm import memcontrol
+from agewalk.model.mm.memcontrol import charge as memcontrol
 from agewalk.study.workload import CellVerdict, Workload, read_workloads, verify
 from agewalk.study.workload import replay as replay_module
 from agewalk.trace import open_trace

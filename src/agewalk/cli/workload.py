@@ -38,7 +38,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def _trace_path(cell: "Workload", traces: Path | None) -> Path:
-    """Where the trace of a run lies. Names come from a file of others: they never lead out of the directory."""
+    """Path of a run's trace. The name comes from a file and is untrusted: it must not lead out of the directory."""
     if not _NAME.fullmatch(cell.trace):
         raise UsageError(
             f"{cell.where}: {printable(cell.trace)!r} is no name of a trace", hint="letters, digits, '.', '_' and '-'"

@@ -1,4 +1,4 @@
-"""What a host can tell and do, by the presence of files and of answers, never by its version."""
+"""Capabilities of a host. They are found by the presence of files and answers, never by the version."""
 
 import fcntl
 import os
@@ -143,7 +143,7 @@ def _reclaim(host: Host) -> bool | None:
 
 
 def _asked(host: Host, path: str, ask: Callable[[int], int]) -> int | None:
-    """What `ask` says of the opened file; None for a recorded tree, or where it cannot be opened."""
+    """The answer of `ask` for the opened file; None for a recorded tree, or where it cannot be opened."""
     if host.root != "/":
         return None
     try:

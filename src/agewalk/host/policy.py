@@ -11,7 +11,7 @@ MIB: Final = 1 << 20
 
 
 class Limits(NamedTuple):
-    """What a user may set. Bytes, milliseconds; pressure in hundredths of a per cent.
+    """Settings of a user. Bytes, milliseconds; pressure in hundredths of a per cent.
 
     cold_ms: unused for so long is cold. margin: cold bytes that stay. floor: the VM keeps at least so much. step, step_percent:
     at most so much at once. swap_percent: no more than so much of the swap in use. swap_out_rate: bytes a second of the whole
@@ -101,7 +101,7 @@ def _refusal(limits: Limits, seen: Seen) -> str:
 
 
 def _hurt(limits: Limits, seen: Seen) -> str:
-    """What says that reclaim costs somebody something: refaults first, because PSI moves after the damage."""
+    """Signs that reclaim hurts the VM. Refaults come first: PSI rises only after the damage."""
     if seen.refaults > 0:
         return "pages came back since the last step"
     if max(seen.memory_10, seen.io_10) > limits.pressure_10:

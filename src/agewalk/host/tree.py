@@ -94,7 +94,7 @@ class Host:
         return self.read(path, limit=limit).decode(errors="surrogateescape")
 
     def link(self, path: str) -> str:
-        """What a symbolic link says; it is not followed."""
+        """Target of a symbolic link, which is not followed."""
         try:
             return str(Path(self._place(path)).readlink())
         except OSError as error:

@@ -138,7 +138,7 @@ def _others(host: Host, vm: VM) -> int | None:
 
 
 def _directory(host: Host, cgroup: str) -> str:
-    """Where the cgroup is: in cgroup v1 the memory controller has a hierarchy of its own."""
+    """Directory of the cgroup. In cgroup v1 the memory controller has a hierarchy of its own."""
     top = (
         CGROUP
         if host.exists(f"{CGROUP}/cgroup.controllers") or not host.exists(f"{CGROUP}/memory")

@@ -5,9 +5,9 @@ import pytest
 from agewalk.core.direct import Direct
 from agewalk.core.effects import FetchAdd, Step
 from agewalk.core.errors import ModelError
-from agewalk.model.mm import memcontrol
-from agewalk.model.mm.memcg import Memcg
-from agewalk.model.mm.memcontrol import try_charge_memcg, uncharge
+from agewalk.model.mm.memcontrol import charge as memcontrol
+from agewalk.model.mm.memcontrol.charge import try_charge_memcg, uncharge
+from agewalk.model.mm.memcontrol.memcg import Memcg
 
 
 def charge(cpu: Direct, memcg: Memcg, times: int) -> tuple[int, int]:

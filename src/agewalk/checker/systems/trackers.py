@@ -22,7 +22,7 @@ from agewalk.model.mm.rmap import folio_referenced
 from agewalk.model.mm.trackers import damon, page_idle
 from agewalk.model.protocols.base import AgingProtocol
 
-RECLAIM_TOLD: Final = "a walk or the eviction behind it is told, whoever cleared the bit first"
+RECLAIM_TOLD: Final = "a walk or the eviction behind it is told of an access, also if a tracker cleared the bit first"
 WALK_TOLD: Final = "the walk is told"
 LIST_TOLD: Final = "shrink_active_list() is told"
 TRACKER_TOLD: Final = "a tracker finds a page that was used since it made it old, if eviction alone asked before"

@@ -132,7 +132,7 @@ OPS: Final = MmuNotifierOps(
 
 
 def handle_access_fault(vm: Stage2, gfn: int) -> Step[None]:
-    """handle_access_fault(), kvm_pgtable_stage2_mkyoung(): a shared walk; whoever changed the entry first wins."""
+    """handle_access_fault(), kvm_pgtable_stage2_mkyoung(): a shared walk. The first CPU to change the entry wins."""
     yield Acquire(vm.mmu_lock, READ)
     pgt: Pgtable | None = yield Load(vm.pgt)
     if pgt is not None:

@@ -34,8 +34,8 @@ from agewalk.model.mm import swap, unmap
 from agewalk.model.mm.faults.access import access
 from agewalk.model.mm.faults.gup import HostPages
 from agewalk.model.mm.filemap import writeback
-from agewalk.model.mm.memcg import Memcg
-from agewalk.model.mm.memcontrol import try_charge_memcg
+from agewalk.model.mm.memcontrol.charge import try_charge_memcg
+from agewalk.model.mm.memcontrol.memcg import Memcg
 from agewalk.model.mm.mlock import mlock
 from agewalk.model.mm.mm_types import AddressSpace, Folio, Lruvec, Memory, Mm, Vma
 from agewalk.model.profiles import Profile

@@ -9,7 +9,7 @@ from agewalk.core.effects import Again, Alloc, FetchAdd, Free, Load, Step, Store
 from agewalk.core.errors import ModelError
 from agewalk.core.units import Pfn
 from agewalk.model.mm.folio import ANON, PG_SWAPBACKED, PG_UPTODATE
-from agewalk.model.mm.memcontrol import try_charge_memcg, uncharge
+from agewalk.model.mm.memcontrol.charge import try_charge_memcg, uncharge
 from agewalk.model.mm.mm_types import Folio, Memory
 
 MAX_RECLAIM_RETRIES: Final = 16  # mm/internal.h

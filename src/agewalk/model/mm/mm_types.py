@@ -20,7 +20,7 @@ from agewalk.model.mm import page_table
 from agewalk.model.mm import pte as p
 from agewalk.model.mm.features import MmFeatures
 from agewalk.model.mm.folio import ANON, PG_SWAPBACKED, PG_UPTODATE
-from agewalk.model.mm.memcg import Memcg
+from agewalk.model.mm.memcontrol.memcg import Memcg
 
 HPAGE_PMD_ORDER: Final = 9
 HPAGE_PMD_NR: Final = 1 << HPAGE_PMD_ORDER

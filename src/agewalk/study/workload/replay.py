@@ -14,7 +14,7 @@ from agewalk.model.classic_lru.lists import TwoListLruvec
 from agewalk.model.machine import Machine, Process, VirtualMachine
 from agewalk.model.machine.classic_host import TwoListMachine
 from agewalk.model.mglru.lruvec import MglruLruvec
-from agewalk.model.mm.memcg import Memcg
+from agewalk.model.mm.memcontrol.memcg import Memcg
 from agewalk.model.mm.mm_types import Folio, Lruvec
 from agewalk.model.profiles import profile
 from agewalk.model.protocols.registry import get_protocol

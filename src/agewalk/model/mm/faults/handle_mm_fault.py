@@ -32,7 +32,7 @@ from agewalk.model.mm.faults.mthp import (
 )
 from agewalk.model.mm.filemap import filemap_fault
 from agewalk.model.mm.folio import ANON, PG_DIRTY, PG_LOCKED, PG_MLOCKED, PG_SWAPCACHE, PG_UNEVICTABLE
-from agewalk.model.mm.memcontrol import try_charge_memcg
+from agewalk.model.mm.memcontrol.charge import try_charge_memcg
 from agewalk.model.mm.memory import alloc_folio
 from agewalk.model.mm.mm import page_of, pte_index
 from agewalk.model.mm.mm_types import ZERO_PFN, Folio, Memory, Mm, NotifierRange, PteTable, SwapSlot, Vma

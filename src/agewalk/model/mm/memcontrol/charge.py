@@ -6,7 +6,7 @@ from typing import Final
 
 from agewalk.core.effects import Again, Count, FetchAdd, Load, Step, Store
 from agewalk.core.errors import ModelError
-from agewalk.model.mm.memcg import Memcg
+from agewalk.model.mm.memcontrol.memcg import Memcg
 
 MEMCG_CHARGE_BATCH: Final = 64
 MAX_RECLAIM_RETRIES: Final = 16  # mm/internal.h

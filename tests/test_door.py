@@ -165,3 +165,12 @@ def test_an_experiment_takes_names_classes_and_objects() -> None:
     assert replace(merged, variant="mine") == of_class
     with pytest.raises(agewalk.UsageError, match="<class 'dict'> is no protocol"):
         agewalk.time_experiment("nested", protocols=[dict])  # type: ignore[list-item] # the mistake
+
+
+def test_a_system_from_a_file_brings_its_protocol(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from agewalk.checker.catalog import get_system\n\n\ndef mine():\n    return get_system('age-vs-guest/v7/tdp')\n"
+    )
+    with pytest.raises(agewalk.UsageError, match="a System brings its protocol"):
+        agewalk.check(f"{path}:mine", protocol="v5")

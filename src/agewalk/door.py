@@ -89,18 +89,19 @@ def check(
     system: a name of `agewalk check --list`, such as "age-vs-zap/v7/nested", or a System of one's own. protocol: instead of the
     one in the name. reduce, symmetric: for systems too large to see whole. Raises UsageError, InputError.
     """
-    from agewalk.checker.catalog import built, get_system
+    from agewalk.checker.catalog import SYSTEMS, built, get_system
     from agewalk.checker.explore import check as explore
     from agewalk.model.protocols.registry import protocol_of
 
     if isinstance(system, str):
         found = get_system(system)
-        if protocol is not None:
-            found = built(system.partition("/")[0], protocol_of(protocol), found.mmu)
-    elif protocol is not None:
-        raise UsageError("a System brings its protocol", hint="name a shipped system, or leave `protocol` out")
     else:
         found = system
+    if protocol is not None:
+        shipped = system.partition("/")[0] if isinstance(system, str) else ""
+        if shipped not in SYSTEMS:
+            raise UsageError("a System brings its protocol", hint="name a shipped system, or leave `protocol` out")
+        found = built(shipped, protocol_of(protocol), found.mmu)
     return explore(found, reduce=reduce, symmetric=symmetric)
 
 
